@@ -1,0 +1,55 @@
+/** @file Example by example: the answer's margin in the plain model and with SAEs spliced in. */
+import { AnalysisError } from "../errors.ts";
+import type { AnalysisResult } from "../store/schema.ts";
+import { Table, fixed, type Cell, type Column } from "../table.ts";
+
+export interface BaseVsSaeOptions {
+  /** Rows to show. Default 10. */
+  readonly topK?: number;
+  /** Terminal columns at which prompts are wrapped. Default 80. */
+  readonly maxPromptWidth?: number;
+  /** Text of token ids; without it ids are shown. */
+  readonly decode?: (ids: readonly number[]) => string;
+  /** `correct`, as published: only examples that the plain model has right. `all`: what SAEs do to the wrong ones too. */
+  readonly keep?: "correct" | "all";
+}
+
+/**
+ * Logit differences of the plain and of the spliced model, largest plain difference first. Sample ids are positions
+ * in the data.
+ *
+ * @throws AnalysisError when the two analyses are not of the same examples.
+ *
+ * @example
+ * ```ts
+ * console.log(String(baseVsSaeLogitDiffs(sae, base, { topK: 10 })));
+ * ```
+ */
+export function baseVsSaeLogitDiffs(sae: AnalysisResult, base: AnalysisResult, options: BaseVsSaeOptions = {}): Table {
+  const { topK = 10, maxPromptWidth = 80, keep = "correct", decode = (ids) => ids.join(" ") } = options;
+  const differs = base.examples.findIndex((row, i) => row.example !== sae.examples[i]?.example);
+  if (base.examples.length !== sae.examples.length || differs >= 0)
+    throw new AnalysisError("the two analyses are not of the same examples", {
+      code: "review/examples",
+      expected: `${base.examples.length} examples of ${base.analysis}`,
+      received: `${sae.examples.length} of ${sae.analysis}${differs < 0 ? "" : `, different from row ${differs} on`}`,
+    });
+  const rows = base.examples
+    .map((clean, i): Cell[] => {
+      const { example, prompts, tokens, logit_diffs } = sae.examples[i]!;
+      const prompt = prompts ?? (tokens ? decode(tokens) : "");
+      return [example, prompt, decode([clean.label_ids]), clean.logit_diffs, logit_diffs];
+    })
+    .filter((row) => keep === "all" || Number(row[3]) > 0)
+    .sort((a, b) => Number(b[3]) - Number(a[3]))
+    .slice(0, topK);
+  const signed = (cell: Cell): string => fixed(Number(cell), 3).replace(/^(?!-)/, "+");
+  const columns: Column[] = [
+    { key: "sample_id", label: "Sample ID", align: "left" },
+    { key: "prompt", label: "Prompt", wrap: maxPromptWidth },
+    { key: "answer", label: "Answer" },
+    { key: "clean_logit_diff", label: "Clean Logit Diff", align: "left", format: signed },
+    { key: "sae_logit_diff", label: "SAE Logit Diff", align: "left", format: signed },
+  ];
+  return new Table(columns, rows);
+}
