@@ -1,0 +1,181 @@
+/** @file Symbolic sizes: a dimension is a number, or a sum of products of named axes in one canonical form. */
+import { GraphError } from "./errors.ts";
+
+interface Atom {
+  readonly id: number;
+  readonly name: string;
+  readonly size: number | undefined;
+}
+
+/** `coefficient · atom · atom …`, atoms sorted by id. */
+interface Term {
+  readonly coefficient: number;
+  readonly atoms: readonly Atom[];
+}
+
+/**
+ * A size that is a name, not a number: `batch`, `pos`, or a polynomial of them such as `past + new` or `batch·pos`.
+ * Two axes are equal when their canonical forms are (`key`). No shape rule may look at `size`: one compiled graph
+ * serves all sizes.
+ */
+export class Axis {
+  /** Sorted by atoms; coefficients are non-zero. @internal */
+  readonly terms: readonly Term[];
+  /** The canonical form: equal keys, equal axes. */
+  readonly key: string;
+
+  /** @internal use {@link axis} */
+  constructor(terms: readonly Term[]) {
+    this.terms = terms;
+    this.key = terms.map((t) => `${t.coefficient}*${t.atoms.map((a) => a.id).join(".")}`).join("+");
+  }
+
+  /** Human-readable: `pos`, `past + new`, `batch·pos`. */
+  toString(): string {
+    return this.terms
+      .map((t) => {
+        const names = t.atoms.map((a) => a.name).join("·");
+        if (names === "") return String(t.coefficient);
+        return t.coefficient === 1 ? names : `${t.coefficient}·${names}`;
+      })
+      .join(" + ")
+      .replaceAll("+ -", "- ");
+  }
+}
+
+/** One dimension of a shape. */
+export type Dim = number | Axis;
+
+let atoms = 0;
+
+/**
+ * A new axis. Two calls give two axes, whatever their names.
+ * @param name what error messages and graph inputs call it
+ * @param size its length where known when it is made; sizes are otherwise read off the data that is fed
+ * @example
+ * const batch = axis("batch", 2);
+ */
+export function axis(name: string, size?: number): Axis {
+  return new Axis([{ coefficient: 1, atoms: [{ id: atoms++, name, size }] }]);
+}
+
+function termsOf(dim: Dim): readonly Term[] {
+  if (typeof dim !== "number") return dim.terms;
+  return dim === 0 ? [] : [{ coefficient: dim, atoms: [] }];
+}
+
+function fromTerms(terms: Iterable<Term>): Dim {
+  const merged = new Map<string, Term>();
+  for (const term of terms) {
+    const key = term.atoms.map((a) => a.id).join(".");
+    const known = merged.get(key);
+    merged.set(key, known ? { coefficient: known.coefficient + term.coefficient, atoms: term.atoms } : term);
+  }
+  const kept = [...merged].filter(([, t]) => t.coefficient !== 0).sort(([a], [b]) => (a < b ? -1 : 1));
+  if (kept.length === 0) return 0;
+  if (kept.length === 1 && kept[0]![0] === "") return kept[0]![1].coefficient;
+  return new Axis(kept.map(([, t]) => t));
+}
+
+/** Whether two dimensions are the same number or the same axis. */
+export function sameDim(a: Dim, b: Dim): boolean {
+  return a === b || (typeof a === "object" && typeof b === "object" && a.key === b.key);
+}
+
+/** `a + b`. */
+export function addDims(a: Dim, b: Dim): Dim {
+  return typeof a === "number" && typeof b === "number" ? a + b : fromTerms([...termsOf(a), ...termsOf(b)]);
+}
+
+/** `a − b`. */
+export function subDims(a: Dim, b: Dim): Dim {
+  return sameDim(a, b) ? 0 : addDims(a, mulDims(b, -1));
+}
+
+/** `a · b`. */
+export function mulDims(a: Dim, b: Dim): Dim {
+  if (typeof a === "number" && typeof b === "number") return a * b;
+  if (a === 1) return b;
+  if (b === 1) return a;
+  const products: Term[] = [];
+  for (const s of termsOf(a))
+    for (const t of termsOf(b))
+      products.push({
+        coefficient: s.coefficient * t.coefficient,
+        atoms: [...s.atoms, ...t.atoms].sort((x, y) => x.id - y.id),
+      });
+  return fromTerms(products);
+}
+
+/** `a / b` where that is exact (a number, or every term of `a` divisible by the single term of `b`), else undefined. */
+export function divideDims(a: Dim, b: Dim): Dim | undefined {
+  if (sameDim(a, b)) return 1;
+  if (b === 1) return a;
+  if (typeof a === "number" && typeof b === "number") return b !== 0 && a % b === 0 ? a / b : undefined;
+  const divisor = termsOf(b);
+  if (divisor.length !== 1) return undefined;
+  const { coefficient, atoms: divided } = divisor[0]!;
+  const terms: Term[] = [];
+  for (const term of termsOf(a)) {
+    if (term.coefficient % coefficient !== 0) return undefined;
+    const rest = [...term.atoms];
+    for (const atom of divided) {
+      const at = rest.findIndex((r) => r.id === atom.id);
+      if (at < 0) return undefined;
+      rest.splice(at, 1);
+    }
+    terms.push({ coefficient: term.coefficient / coefficient, atoms: rest });
+  }
+  return fromTerms(terms);
+}
+
+/** The product of dimensions. */
+export function productOf(dims: readonly Dim[]): Dim {
+  return dims.reduce(mulDims, 1);
+}
+
+/** Visits the id, name and declared size of every atom a dimension is made of. */
+export function forEachAtom(dim: Dim, visit: (id: number, name: string, size: number | undefined) => void): void {
+  if (typeof dim === "object") for (const t of dim.terms) for (const a of t.atoms) visit(a.id, a.name, a.size);
+}
+
+/** The id of an axis that is one plain name, else undefined. */
+export function atomOf(dim: Dim): number | undefined {
+  if (typeof dim === "number" || dim.terms.length !== 1) return undefined;
+  const term = dim.terms[0]!;
+  return term.coefficient === 1 && term.atoms.length === 1 ? term.atoms[0]!.id : undefined;
+}
+
+/** The number a dimension stands for, given the size of each atom. */
+export function evaluateDim(dim: Dim, sizes: ReadonlyMap<number, number>): number {
+  if (typeof dim === "number") return dim;
+  let total = 0;
+  for (const { coefficient, atoms: factors } of dim.terms) {
+    let product = coefficient;
+    for (const atom of factors) {
+      const size = sizes.get(atom.id) ?? atom.size;
+      if (size === undefined)
+        throw new GraphError(`the size of axis ${atom.name} is not known`, {
+          code: "graph/unknown-axis",
+          hint: "give the axis a size, or feed a tensor whose shape has it",
+        });
+      product *= size;
+    }
+    total += product;
+  }
+  return total;
+}
+
+/** A dimension written with other names for its atoms: the part of a structure key that must not depend on identity. */
+export function dimKey(dim: Dim, rename: (id: number) => number): string {
+  if (typeof dim === "number") return String(dim);
+  return dim.terms
+    .map((t) => `${t.coefficient}*${t.atoms.map((a) => rename(a.id)).sort((x, y) => x - y).join(".")}`)
+    .sort()
+    .join("+");
+}
+
+/** A shape for people: `[batch, pos, 768]`. */
+export function shapeText(shape: readonly Dim[]): string {
+  return `[${shape.map(String).join(", ")}]`;
+}

@@ -1,0 +1,43 @@
+/** @file Lazy tensors: expressions, operations, gradients, rewrites. */
+export { addDims, axis, Axis, divideDims, evaluateDim, mulDims, productOf, sameDim, shapeText, subDims, type Dim } from "./axis.ts";
+export * from "./dtype.ts";
+export * from "./errors.ts";
+export { einsum } from "./einsum.ts";
+export { gradientHook, gradients } from "./gradients.ts";
+export * from "./ops/elementwise.ts";
+export {
+  argMax,
+  cumsum,
+  logSoftmax,
+  logSumExp,
+  max,
+  mean,
+  min,
+  softmax,
+  sum,
+  topK,
+  type ReduceOptions,
+} from "./ops/reduce.ts";
+export {
+  broadcastTo,
+  concat,
+  full,
+  mergeAxes,
+  pad,
+  range,
+  reshape,
+  select,
+  sizeOf,
+  slice,
+  splitAxis,
+  squeeze,
+  stack,
+  transpose,
+  unsqueeze,
+} from "./ops/shape.ts";
+export { addRows, gather, gatherND, putRows, scatterAdd, scatterNDAdd, takeAlong, takeRows } from "./ops/index.ts";
+export { matmul } from "./ops/matmul.ts";
+export { randomUniform, uniformAt } from "./ops/random.ts";
+export { operations, type OperationName } from "./ops/table.ts";
+export { printGraph } from "./print.ts";
+export { internedCount, leaf, placeholder, Tensor, type LeafOptions, type Storage } from "./tensor.ts";

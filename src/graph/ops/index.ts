@@ -1,0 +1,406 @@
+/** @file Gathers and scatters: rows, along an axis, n-dimensional, and one list of positions per batch row. */
+import { productOf, sameDim, shapeText, type Dim } from "../axis.ts";
+import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
+import { GraphError } from "../errors.ts";
+import type { Along, Emitter, Operation, Value } from "../operation.ts";
+import { apply, type Tensor } from "../tensor.ts";
+import { broadcastTo, concat, range, reshape } from "./shape.ts";
+import { sum } from "./reduce.ts";
+
+function requireIndex(name: string, indices: Tensor): void {
+  if (indices.dtype !== "int64" && indices.dtype !== "int32")
+    throw new GraphError(`${name}: indices must be integers, got ${indices.toString()}`, { code: "graph/dtype" });
+}
+
+/** ONNX takes negative indices; the reference does too. */
+const wrap = (index: number, size: number, name: string): number => {
+  const at = index < 0 ? index + size : index;
+  if (!(at >= 0 && at < size))
+    throw new GraphError(`${name}: index ${index} is outside an axis of size ${size}`, { code: "graph/index" });
+  return at;
+};
+
+const zeros = (emit: Emitter, shape: readonly Dim[], node: Tensor): Value =>
+  emit.node("Expand", [emit.scalar(0, node.dtype), emit.int64(shape)]);
+
+const gatherOperation: Operation<{ axis: number }> = {
+  name: "Gather",
+  infer: ([x, indices], { axis }) => {
+    requireIndex("Gather", indices!);
+    return { shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)], dtype: x!.dtype };
+  },
+  lower: ({ emit, inputs, attributes }) => emit.node("Gather", inputs, { axis: attributes.axis }),
+  gradient: ({ inputs: [x, indices], gradient, attributes: { axis } }) => [
+    addRows(gradient, indices!, axis, x!.shape[axis]!),
+    undefined,
+  ],
+  evaluate: ({ inputs: [x, indices], dims, attributes: { axis } }) => {
+    const inner = sizeOfDims(x!.dims.slice(axis + 1));
+    const outer = sizeOfDims(x!.dims.slice(0, axis));
+    const n = x!.dims[axis]!;
+    const out = new Float64Array(sizeOfDims(dims));
+    let at = 0;
+    for (let o = 0; o < outer; o++)
+      for (const index of indices!.data) {
+        const from = (o * n + wrap(index, n, "Gather")) * inner;
+        out.set(x!.data.subarray(from, from + inner), at);
+        at += inner;
+      }
+    return out;
+  },
+  along: (node, axis, attributes): Along => {
+    const width = node.inputs[1]!.rank;
+    if (axis < attributes.axis) return [axis, null];
+    if (axis < attributes.axis + width) return [null, axis - attributes.axis];
+    return [axis - width + 1, null];
+  },
+};
+
+/** The adjoint of Gather: rows added up into zeros, in the order of the indices. */
+const addRowsOperation: Operation<{ axis: number; size: Dim }> = {
+  name: "AddRows",
+  infer: ([updates, indices], { axis, size }) => {
+    requireIndex("AddRows", indices!);
+    const width = indices!.rank;
+    return {
+      shape: [...updates!.shape.slice(0, axis), size, ...updates!.shape.slice(axis + width)],
+      dtype: updates!.dtype,
+    };
+  },
+  // ScatterElements runs on one thread in ONNX Runtime, so repeated indices add in one order.
+  lower: ({ emit, inputs, node, attributes: { axis } }) => {
+    const [updates, indices] = node.inputs;
+    const merged = [
+      ...updates!.shape.slice(0, axis),
+      productOf(indices!.shape),
+      ...updates!.shape.slice(axis + indices!.rank),
+    ];
+    const flat = emit.node("Reshape", [inputs[0]!, emit.reshapeTarget(updates!.shape, merged)]);
+    const column = emit.node("Reshape", [inputs[1]!, emit.int64(merged.map((d, i) => (i === axis ? d : 1)))]);
+    const index = emit.node("Expand", [column, emit.int64(merged)]);
+    return emit.node("ScatterElements", [zeros(emit, node.shape, node), index, flat], { axis, reduction: "add" });
+  },
+  gradient: ({ inputs: [, indices], gradient, attributes: { axis } }) => [gather(gradient, indices!, axis), undefined],
+  evaluate: ({ inputs: [updates, indices], dims, attributes: { axis } }) => {
+    const n = dims[axis]!;
+    const inner = sizeOfDims(dims.slice(axis + 1));
+    const outer = sizeOfDims(dims.slice(0, axis));
+    const out = new Float64Array(sizeOfDims(dims));
+    let at = 0;
+    for (let o = 0; o < outer; o++)
+      for (const index of indices!.data) {
+        const to = (o * n + wrap(index, n, "AddRows")) * inner;
+        for (let i = 0; i < inner; i++) out[to + i]! += updates!.data[at++]!;
+      }
+    return out;
+  },
+  along: (node, axis, attributes): Along => {
+    if (axis === attributes.axis) return undefined;
+    return [axis < attributes.axis ? axis : axis + node.inputs[1]!.rank - 1, null];
+  },
+};
+
+const gatherElementsOperation: Operation<{ axis: number }> = {
+  name: "GatherElements",
+  infer: ([x, indices], { axis }) => {
+    requireIndex("GatherElements", indices!);
+    sameBeside("GatherElements", x!.shape, indices!.shape, axis);
+    return { shape: indices!.shape, dtype: x!.dtype };
+  },
+  lower: ({ emit, inputs, attributes }) => emit.node("GatherElements", inputs, { axis: attributes.axis }),
+  gradient: ({ inputs: [x, indices], gradient, attributes: { axis } }) => [
+    scatterAdd(gradient, indices!, axis, x!.shape[axis]!),
+    undefined,
+  ],
+  evaluate: ({ inputs: [x, indices], dims, attributes: { axis } }) => {
+    const strides = stridesOf(x!.dims);
+    const beside = strides.map((s, i) => (i === axis ? 0 : s));
+    const out = new Float64Array(sizeOfDims(dims));
+    walk(dims, [beside], (i, [at]) => {
+      out[i] = x!.data[at! + wrap(indices!.data[i]!, x!.dims[axis]!, "GatherElements") * strides[axis]!]!;
+    });
+    return out;
+  },
+  along: (_node, axis, attributes) => (axis === attributes.axis ? undefined : [axis, axis]),
+};
+
+function sameBeside(name: string, a: readonly Dim[], b: readonly Dim[], axis: number): void {
+  if (a.length !== b.length || !a.every((d, i) => i === axis || sameDim(d, b[i]!)))
+    throw new GraphError(`${name}: shapes differ beside axis ${axis}: ${shapeText(a)} and ${shapeText(b)}`, {
+      code: "graph/index",
+    });
+}
+
+const scatterAddOperation: Operation<{ axis: number; size: Dim }> = {
+  name: "ScatterElements",
+  infer: ([updates, indices], { axis, size }) => {
+    requireIndex("ScatterElements", indices!);
+    sameBeside("ScatterElements", updates!.shape, indices!.shape, updates!.rank);
+    return { shape: updates!.shape.map((d, i) => (i === axis ? size : d)), dtype: updates!.dtype };
+  },
+  lower: ({ emit, inputs, node, attributes: { axis } }) =>
+    emit.node("ScatterElements", [zeros(emit, node.shape, node), inputs[1]!, inputs[0]!], { axis, reduction: "add" }),
+  gradient: ({ inputs: [, indices], gradient, attributes: { axis } }) => [takeAlong(gradient, indices!, axis), undefined],
+  evaluate: ({ inputs: [updates, indices], dims, attributes: { axis } }) => {
+    const strides = stridesOf(dims);
+    const beside = strides.map((s, i) => (i === axis ? 0 : s));
+    const out = new Float64Array(sizeOfDims(dims));
+    walk(updates!.dims, [beside], (i, [at]) => {
+      out[at! + wrap(indices!.data[i]!, dims[axis]!, "ScatterElements") * strides[axis]!]! += updates!.data[i]!;
+    });
+    return out;
+  },
+  along: (_node, axis, attributes) => (axis === attributes.axis ? undefined : [axis, axis]),
+};
+
+const gatherNDOperation: Operation<{ batchDims: number }> = {
+  name: "GatherND",
+  infer: ([x, indices], { batchDims }) => {
+    requireIndex("GatherND", indices!);
+    const depth = indices!.shape.at(-1);
+    if (typeof depth !== "number" || depth + batchDims > x!.rank || batchDims >= indices!.rank)
+      throw new GraphError(`GatherND: index tuples ${shapeText(indices!.shape)} do not address ${shapeText(x!.shape)}`, {
+        code: "graph/index",
+      });
+    return { shape: [...indices!.shape.slice(0, -1), ...x!.shape.slice(batchDims + depth)], dtype: x!.dtype };
+  },
+  lower: ({ emit, inputs, node, attributes }) => {
+    const indices =
+      node.inputs[1]!.dtype === "int64" ? inputs[1]! : emit.node("Cast", [inputs[1]!], { to: 7 });
+    return emit.node("GatherND", [inputs[0]!, indices], { batch_dims: attributes.batchDims });
+  },
+  gradient: ({ inputs: [x, indices], gradient, attributes: { batchDims } }) => [
+    scatterNDAdd(gradient, withBatch(indices!, batchDims), x!.shape),
+    undefined,
+  ],
+  evaluate: ({ inputs: [x, indices], dims, attributes: { batchDims } }) => {
+    const out = new Float64Array(sizeOfDims(dims));
+    forEachTuple(x!.dims, indices!.dims, indices!.data, batchDims, (from, to, width) =>
+      out.set(x!.data.subarray(from, from + width), to),
+    );
+    return out;
+  },
+  along: () => undefined,
+};
+
+/** Offsets into the addressed array and into the updates, for each index tuple. */
+function forEachTuple(
+  dims: readonly number[],
+  indexDims: readonly number[],
+  indices: Float64Array,
+  batchDims: number,
+  visit: (at: number, update: number, width: number) => void,
+): void {
+  const depth = indexDims.at(-1)!;
+  const strides = stridesOf(dims);
+  const width = sizeOfDims(dims.slice(batchDims + depth));
+  const perBatch = sizeOfDims(indexDims.slice(batchDims, -1));
+  const batchStride = batchDims === 0 ? 0 : strides[batchDims - 1]!;
+  const tuples = sizeOfDims(indexDims.slice(0, -1));
+  for (let t = 0; t < tuples; t++) {
+    let at = Math.floor(t / perBatch) * batchStride;
+    for (let d = 0; d < depth; d++)
+      at += wrap(indices[t * depth + d]!, dims[batchDims + d]!, "GatherND") * strides[batchDims + d]!;
+    visit(at, t * width, width);
+  }
+}
+
+/** Index tuples with the batch coordinates in front, for a scatter that has no batch axes. */
+function withBatch(indices: Tensor, batchDims: number): Tensor {
+  let full = indices;
+  for (let d = batchDims - 1; d >= 0; d--) {
+    const own = range(indices.shape[d]!);
+    const shape = indices.shape.map((dim, i) => (i === indices.rank - 1 ? 1 : dim));
+    const column = reshape(own, shape.map((dim, i) => (i === d ? dim : 1)));
+    full = concat([broadcastTo(column, shape), full], -1);
+  }
+  return full;
+}
+
+const scatterNDOperation: Operation<{ shape: readonly Dim[] }> = {
+  name: "ScatterND",
+  infer: ([updates, indices], { shape }) => {
+    requireIndex("ScatterND", indices!);
+    return { shape, dtype: updates!.dtype };
+  },
+  // ScatterND adds in parallel, so repeated tuples could add in any order: address the flattened array instead.
+  lower: ({ emit, inputs, node, attributes: { shape } }) => {
+    const depth = node.inputs[1]!.shape.at(-1) as number;
+    const strides = shape.slice(0, depth).map((_, i) => productOf(shape.slice(i + 1, depth)));
+    const weights = emit.int64(strides);
+    const rows = emit.node("ReduceSum", [emit.node("Mul", [inputs[1]!, weights]), emit.int64([-1])], { keepdims: 0 });
+    const width = productOf(shape.slice(depth));
+    const count = productOf(node.inputs[1]!.shape.slice(0, -1));
+    const flatRows = emit.node("Reshape", [rows, emit.int64([count, 1])]);
+    const flatUpdates = emit.node("Reshape", [inputs[0]!, emit.int64([count, width])]);
+    const base = zeros(emit, [productOf(shape.slice(0, depth)), width], node);
+    const index = emit.node("Expand", [flatRows, emit.int64([count, width])]);
+    const flat = emit.node("ScatterElements", [base, index, flatUpdates], { axis: 0, reduction: "add" });
+    return emit.node("Reshape", [flat, emit.int64(shape)]);
+  },
+  gradient: ({ inputs: [, indices], gradient }) => [gatherND(gradient, indices!), undefined],
+  evaluate: ({ inputs: [updates, indices], dims }) => {
+    const out = new Float64Array(sizeOfDims(dims));
+    forEachTuple(dims, indices!.dims, indices!.data, 0, (to, from, width) => {
+      for (let i = 0; i < width; i++) out[to + i]! += updates!.data[from + i]!;
+    });
+    return out;
+  },
+  along: () => undefined,
+};
+
+interface RowsAttributes {
+  readonly axis: number;
+  readonly batchAxis: number;
+  readonly [name: string]: Dim;
+}
+
+/** Moves the batch axis to the front and the walked axis behind it; and the way back. */
+function frontPermutation(rank: number, { axis, batchAxis }: RowsAttributes): { to: number[]; back: number[] } {
+  const rest = [...Array(rank).keys()].filter((i) => i !== axis && i !== batchAxis);
+  const to = [batchAxis, axis, ...rest];
+  return { to, back: to.map((_, i) => to.indexOf(i)) };
+}
+
+const isFront = ({ axis, batchAxis }: RowsAttributes): boolean => batchAxis === 0 && axis === 1;
+
+/** Along an axis, the entries listed for each batch row: `out[b, …, j, …] = x[b, …, index[b, j], …]`. */
+const takeRowsOperation: Operation<RowsAttributes> = {
+  name: "TakeRows",
+  infer: ([x, index], attributes) => {
+    requireIndex("TakeRows", index!);
+    const { axis, batchAxis } = attributes;
+    if (index!.rank !== 2 || axis === batchAxis || (x!.shape[batchAxis] !== 1 && !sameDim(x!.shape[batchAxis]!, index!.shape[0]!)))
+      throw new GraphError(`TakeRows: index ${shapeText(index!.shape)} does not list rows of ${shapeText(x!.shape)}`, {
+        code: "graph/index",
+        expected: "[batch, count]",
+      });
+    return {
+      shape: x!.shape.map((d, i) => (i === axis ? index!.shape[1]! : i === batchAxis ? index!.shape[0]! : d)),
+      dtype: x!.dtype,
+    };
+  },
+  lower: ({ emit, inputs, node, attributes }) => {
+    const [x] = node.inputs;
+    const { to, back } = frontPermutation(x!.rank, attributes);
+    const front = isFront(attributes) ? inputs[0]! : emit.node("Transpose", [inputs[0]!], { perm: to });
+    const shared = x!.shape[attributes.batchAxis] === 1 && node.shape[attributes.batchAxis] !== 1;
+    const rows = shared
+      ? emit.node("Gather", [emit.node("Squeeze", [front, emit.int64([0])]), inputs[1]!], { axis: 0 })
+      : emit.node("GatherND", [front, emit.node("Unsqueeze", [inputs[1]!, emit.int64([-1])])], { batch_dims: 1 });
+    return isFront(attributes) ? rows : emit.node("Transpose", [rows], { perm: back });
+  },
+  gradient: ({ inputs: [x, index], gradient, attributes }) => {
+    const { axis, batchAxis } = attributes;
+    const put = apply(putRowsOperation, [gradient, index!], { axis, batchAxis, size: x!.shape[axis]! });
+    return [x!.shape[batchAxis] === 1 && index!.shape[0] !== 1 ? sum(put, batchAxis, { keepDims: true }) : put, undefined];
+  },
+  evaluate: ({ inputs: [x, index], dims, attributes: { axis, batchAxis } }) => {
+    const strides = stridesOf(x!.dims);
+    const count = index!.dims[1]!;
+    const beside = strides.map((s, i) => (i === axis || (i === batchAxis && x!.dims[i] === 1) ? 0 : s));
+    const indexStrides = dims.map((_, i) => (i === axis ? 1 : i === batchAxis ? count : 0));
+    const out = new Float64Array(sizeOfDims(dims));
+    walk(dims, [beside, indexStrides], (i, [at, k]) => {
+      out[i] = x!.data[at! + wrap(index!.data[k!]!, x!.dims[axis]!, "TakeRows") * strides[axis]!]!;
+    });
+    return out;
+  },
+  along: (_node, axis, attributes) =>
+    axis === attributes.axis || axis === attributes.batchAxis ? undefined : [axis, null],
+};
+
+/** The adjoint of TakeRows: entries added into zeros at the positions listed for each batch row. */
+const putRowsOperation: Operation<RowsAttributes> = {
+  name: "PutRows",
+  infer: ([updates, index], { axis, size }) => {
+    requireIndex("PutRows", index!);
+    return { shape: updates!.shape.map((d, i) => (i === axis ? size! : d)), dtype: updates!.dtype };
+  },
+  lower: ({ emit, inputs, node, attributes }) => {
+    const rank = node.rank;
+    const { to, back } = frontPermutation(rank, attributes);
+    const front = isFront(attributes) ? inputs[0]! : emit.node("Transpose", [inputs[0]!], { perm: to });
+    const updates = to.map((i) => node.inputs[0]!.shape[i]!);
+    const target = to.map((i) => node.shape[i]!);
+    const column = emit.node("Reshape", [
+      inputs[1]!,
+      emit.int64(updates.map((d, i) => (i < 2 ? d : 1))),
+    ]);
+    const index = emit.node("Expand", [column, emit.int64(updates)]);
+    const put = emit.node("ScatterElements", [zeros(emit, target, node), index, front], { axis: 1, reduction: "add" });
+    return isFront(attributes) ? put : emit.node("Transpose", [put], { perm: back });
+  },
+  gradient: ({ inputs: [, index], gradient, attributes: { axis, batchAxis } }) => [
+    takeRows(gradient, index!, { axis, batchAxis }),
+    undefined,
+  ],
+  evaluate: ({ inputs: [updates, index], dims, attributes: { axis, batchAxis } }) => {
+    const strides = stridesOf(dims);
+    const count = index!.dims[1]!;
+    const beside = strides.map((s, i) => (i === axis ? 0 : s));
+    const indexStrides = dims.map((_, i) => (i === axis ? 1 : i === batchAxis ? count : 0));
+    const out = new Float64Array(sizeOfDims(dims));
+    walk(updates!.dims, [beside, indexStrides], (i, [at, k]) => {
+      out[at! + wrap(index!.data[k!]!, dims[axis]!, "PutRows") * strides[axis]!]! += updates!.data[i]!;
+    });
+    return out;
+  },
+  along: (_node, axis, attributes) =>
+    axis === attributes.axis || axis === attributes.batchAxis ? undefined : [axis, null],
+};
+
+export const indexOperations = {
+  Gather: gatherOperation,
+  AddRows: addRowsOperation,
+  GatherElements: gatherElementsOperation,
+  ScatterElements: scatterAddOperation,
+  GatherND: gatherNDOperation,
+  ScatterND: scatterNDOperation,
+  TakeRows: takeRowsOperation,
+  PutRows: putRowsOperation,
+} as const;
+
+/** Entries of an axis by number: `out[…, i…, …] = x[…, indices[i…], …]`; for a table of rows, an embedding lookup. */
+export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
+  return apply(gatherOperation, [x, indices], { axis: normalizeAxis("Gather", axis, x.shape) });
+}
+/** Adds rows into zeros by number: the derivative of {@link gather}. Repeated indices add up in a fixed order. */
+export function addRows(updates: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
+  return apply(addRowsOperation, [updates, indices], { axis, size });
+}
+/** One entry per position along an axis: `out[…, j, …] = x[…, indices[…, j, …], …]`. */
+export function takeAlong(x: Tensor, indices: Tensor, axis: number): Tensor {
+  return apply(gatherElementsOperation, [x, indices], { axis: normalizeAxis("GatherElements", axis, x.shape) });
+}
+/** Adds entries into zeros along an axis: the derivative of {@link takeAlong}. */
+export function scatterAdd(updates: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
+  return apply(scatterAddOperation, [updates, indices], { axis: normalizeAxis("ScatterElements", axis, updates.shape), size });
+}
+/** Slices addressed by index tuples (ONNX GatherND): the last axis of `indices` holds coordinates after `batchDims` shared axes. */
+export function gatherND(x: Tensor, indices: Tensor, options: { batchDims?: number } = {}): Tensor {
+  return apply(gatherNDOperation, [x, indices], { batchDims: options.batchDims ?? 0 });
+}
+/** Adds slices into zeros of a shape at index tuples: the derivative of {@link gatherND}. */
+export function scatterNDAdd(updates: Tensor, indices: Tensor, shape: readonly Dim[]): Tensor {
+  return apply(scatterNDOperation, [updates, indices], { shape });
+}
+/**
+ * The positions listed for each batch row: `out[b, j] = x[b, index[b, j]]`.
+ * @param x [batch, pos, …] (or with the two axes elsewhere, see options)
+ * @param index int64 [batch, count]
+ */
+export function takeRows(x: Tensor, index: Tensor, options: { axis?: number; batchAxis?: number } = {}): Tensor {
+  const { axis = 1, batchAxis = 0 } = options;
+  return apply(takeRowsOperation, [x, index], { axis, batchAxis });
+}
+/** Adds entries into zeros at the positions listed for each batch row: the derivative of {@link takeRows}. */
+export function putRows(
+  updates: Tensor,
+  index: Tensor,
+  size: Dim,
+  options: { axis?: number; batchAxis?: number } = {},
+): Tensor {
+  const { axis = 1, batchAxis = 0 } = options;
+  return apply(putRowsOperation, [updates, index], { axis, batchAxis, size });
+}

@@ -1,0 +1,236 @@
+/** @file The lazy, immutable, interned tensor, and the one function that makes nodes of it. */
+import { atomOf, dimKey, shapeText, type Axis, type Dim } from "./axis.ts";
+import { dtypes, type DataArray, type DType } from "./dtype.ts";
+import { GraphError } from "./errors.ts";
+import type { Attributes, AttributeValue, Operation } from "./operation.ts";
+
+/** Data behind a leaf: a typed array with its concrete dimensions. Disposal drops the array. */
+export interface Storage {
+  readonly dims: readonly number[];
+  /** Undefined once disposed. */
+  data: DataArray | undefined;
+  /** What errors, the ledger and `memory.report()` call it. */
+  readonly name: string;
+  /** Weights are fed or packed by policy; data is always fed. */
+  readonly role: "weight" | "data";
+}
+
+let ids = 0;
+
+/**
+ * A lazy, immutable expression with a shape and a dtype. Building one computes nothing; `realize` does. A leaf holds
+ * data (weights, tokens, results). Building the same expression twice gives the same object.
+ */
+export class Tensor {
+  readonly id: number = ids++;
+  readonly op: Operation;
+  readonly inputs: readonly Tensor[];
+  readonly attributes: Attributes;
+  readonly shape: readonly Dim[];
+  readonly dtype: DType;
+  /** Leaves only. @internal */
+  readonly storage: Storage | undefined;
+
+  /** @internal use {@link apply} or {@link leaf} */
+  constructor(
+    op: Operation,
+    inputs: readonly Tensor[],
+    attributes: Attributes,
+    shape: readonly Dim[],
+    dtype: DType,
+    storage?: Storage,
+  ) {
+    this.op = op;
+    this.inputs = inputs;
+    this.attributes = attributes;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.storage = storage;
+  }
+
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** The numbers of a realized tensor, row-major in its own dtype. Throws on an expression that has not been computed. */
+  get data(): DataArray {
+    if (this.storage === undefined)
+      throw new GraphError(`this tensor is an expression, not data: ${this.toString()}`, {
+        code: "graph/unrealized",
+        hint: "await realize(tensor), or return it from model.run",
+      });
+    if (this.storage.data === undefined)
+      throw new GraphError(`the data of ${this.storage.name} has been disposed`, { code: "graph/disposed" });
+    return this.storage.data;
+  }
+
+  /** The concrete dimensions of a realized tensor. */
+  get dims(): readonly number[] {
+    void this.data;
+    return this.storage!.dims;
+  }
+
+  /** The numbers of a realized tensor as float64 (int64 must be below 2^53). */
+  toArray(): number[] {
+    return Array.from(this.data as ArrayLike<number | bigint>, Number);
+  }
+
+  /** The one number of a realized scalar. */
+  item(): number {
+    if (this.data.length !== 1)
+      throw new GraphError(`item() is for tensors of one element; got shape ${shapeText(this.shape)}`, {
+        code: "graph/not-scalar",
+      });
+    return Number(this.data[0]);
+  }
+
+  toString(): string {
+    return `${this.op.name}${shapeText(this.shape)}:${this.dtype}`;
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    if (this.storage?.data === undefined) return `Tensor(${this.toString()})`;
+    const shown = this.toArray().slice(0, 8).map((x) => Number(x.toPrecision(6)));
+    return `Tensor(${shapeText(this.dims)}:${this.dtype} ${shown.join(", ")}${this.data.length > 8 ? ", …" : ""})`;
+  }
+}
+
+/** Weak, keyed by the parents' identities: an expression nobody holds leaves the table. */
+const interned = new Map<string, WeakRef<Tensor>>();
+const forgotten = new FinalizationRegistry((key: string) => {
+  if (interned.get(key)?.deref() === undefined) interned.delete(key);
+});
+
+/** Number of live entries of the intern table, for tests of its emptying. */
+export function internedCount(): number {
+  return interned.size;
+}
+
+const isAxis = (value: AttributeValue): value is Axis => typeof value === "object" && "terms" in value;
+
+/** Attributes as text, axes renamed by the caller. */
+export function attributesKey(attributes: Attributes, rename: (id: number) => number): string {
+  let key = "";
+  for (const name in attributes) {
+    const value = attributes[name];
+    if (value === undefined) continue;
+    key += `,${name}=`;
+    if (typeof value !== "object") key += typeof value === "number" && Object.is(value, -0) ? "-0" : String(value);
+    else if (isAxis(value)) key += dimKey(value, rename);
+    else for (const dim of value) key += `${dimKey(dim, rename)};`;
+  }
+  return key;
+}
+
+const identity = (id: number): number => id;
+
+/**
+ * The node of an operation over inputs: checks shapes, and returns the one object that stands for this expression.
+ * @throws GraphError naming the operation and the shapes
+ */
+export function apply<A extends Attributes>(op: Operation<A>, inputs: readonly Tensor[], attributes: A): Tensor {
+  let key = op.name;
+  for (const input of inputs) key += `|${input.id}`;
+  key += attributesKey(attributes, identity);
+  const known = interned.get(key)?.deref();
+  if (known !== undefined) return known;
+  const { shape, dtype } = op.infer(inputs, attributes);
+  const made = new Tensor(op, inputs, attributes, shape, dtype);
+  interned.set(key, new WeakRef(made));
+  forgotten.register(made, key);
+  return made;
+}
+
+/** The operation of leaves: data comes from outside. */
+export const leafOperation: Operation = {
+  name: "Leaf",
+  infer: () => {
+    throw new GraphError("a leaf is not computed", { code: "graph/internal" });
+  },
+  lower: () => {
+    throw new GraphError("a leaf is not lowered", { code: "graph/internal" });
+  },
+  gradient: { notDifferentiable: "a leaf has no inputs" },
+  evaluate: () => {
+    throw new GraphError("a leaf is not evaluated", { code: "graph/internal" });
+  },
+  along: () => undefined,
+};
+
+export interface LeafOptions {
+  /** Symbolic shape; default: the data's own dimensions. Named axes must agree in length. */
+  shape?: readonly Dim[];
+  dtype?: DType;
+  name?: string;
+  role?: "weight" | "data";
+}
+
+function defaultDType(data: DataArray): DType {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof Float64Array) return "float64";
+  if (data instanceof BigInt64Array) return "int64";
+  if (data instanceof Int32Array) return "int32";
+  if (data instanceof Int16Array) return "int16";
+  if (data instanceof Int8Array) return "int8";
+  if (data instanceof Uint8Array) return "uint8";
+  throw new GraphError("a Uint16Array holds float16 or bfloat16", { code: "graph/dtype", hint: "pass dtype" });
+}
+
+/**
+ * A leaf over existing data; nothing is copied.
+ * @param data row-major numbers
+ * @param dims concrete dimensions; their product is `data.length`
+ * @example
+ * const x = leaf(new Float32Array([1, 2, 3, 4]), [2, 2]);
+ */
+export function leaf(data: DataArray, dims: readonly number[], options: LeafOptions = {}): Tensor {
+  const { shape = dims, dtype = defaultDType(data), name = "data", role = "data" } = options;
+  const size = dims.reduce((a, b) => a * b, 1);
+  if (size !== data.length)
+    throw new GraphError("data does not fill its shape", {
+      code: "graph/leaf",
+      where: name,
+      expected: `${size} elements for ${shapeText(dims)}`,
+      received: String(data.length),
+    });
+  if (!(data instanceof dtypes[dtype].array))
+    throw new GraphError(`data of a ${dtype} leaf has the wrong array type`, {
+      code: "graph/leaf",
+      where: name,
+      expected: dtypes[dtype].array.name,
+      received: data.constructor.name,
+    });
+  checkDims(shape, dims, name);
+  return new Tensor(leafOperation, [], {}, shape, dtype, { dims, data, name, role });
+}
+
+/**
+ * A leaf without data: an argument of a function given to `compile`.
+ * @example
+ * const x = placeholder([axis("batch"), 8], "float32", "x");
+ */
+export function placeholder(shape: readonly Dim[], dtype: DType, name: string): Tensor {
+  return new Tensor(leafOperation, [], {}, shape, dtype, { dims: [], data: undefined, name, role: "data" });
+}
+
+/** Checks concrete dimensions against a shape that may name axes. */
+export function checkDims(shape: readonly Dim[], dims: readonly number[], name: string): void {
+  const sizes = new Map<number, number>();
+  const fits =
+    shape.length === dims.length &&
+    shape.every((dim, i) => {
+      if (typeof dim === "number") return dim === dims[i];
+      const atom = atomOf(dim);
+      if (atom === undefined) return true;
+      const known = sizes.get(atom) ?? dim.terms[0]!.atoms[0]!.size;
+      sizes.set(atom, dims[i]!);
+      return known === undefined || known === dims[i];
+    });
+  if (!fits)
+    throw new GraphError("data does not have the declared shape", {
+      code: "graph/leaf",
+      where: name,
+      expected: shapeText(shape),
+      received: shapeText(dims),
+    });
+}

@@ -1,0 +1,39 @@
+/** @file What a place that computes must offer: it compiles a plan and runs it on data. */
+import type { DataArray } from "../graph/dtype.ts";
+import type { Tensor } from "../graph/tensor.ts";
+
+/** Data with its concrete dimensions. */
+export interface Buffer {
+  readonly dims: readonly number[];
+  readonly data: DataArray;
+}
+
+/** A graph ready to be compiled. Nothing here depends on the fed data, only on its shape. */
+export interface Plan {
+  readonly outputs: readonly Tensor[];
+  /** Leaves and host-computed tensors, in the order in which they are fed. */
+  readonly feeds: readonly Tensor[];
+  /** Weights that are built into the graph. */
+  readonly packed: ReadonlySet<Tensor>;
+  /** Ids of the symbolic sizes in use, in the order of first appearance. */
+  readonly atoms: readonly number[];
+  /** The structure key. */
+  readonly key: string;
+}
+
+/** A compiled plan. */
+export interface Executable {
+  /** Bytes it holds beside the fed data: packed weights. */
+  readonly bytes: number;
+  /** Buffers in the order of `plan.feeds`, and the sizes of `plan.atoms`. */
+  run(feeds: readonly Buffer[], sizes: readonly number[]): Promise<Buffer[]>;
+  dispose(): Promise<void>;
+}
+
+export interface Backend {
+  readonly name: string;
+  readonly device: string;
+  /** Whether compiled plans are worth keeping. */
+  readonly caches: boolean;
+  compile(plan: Plan): Promise<Executable>;
+}

@@ -1,0 +1,15 @@
+/** @file Where expressions are computed: runtimes, backends, the memory ledger. */
+export type { Backend, Buffer, Executable, Plan } from "./backend.ts";
+export { RuntimeError } from "./errors.ts";
+export { formatBytes, memory, type Ledger, type LedgerEntry, type LedgerHandle, type MemoryRow } from "./ledger.ts";
+export { ortNode, type OrtOptions } from "./ortNode.ts";
+export { evaluatePlan, reference, toFloat64 } from "./reference.ts";
+export {
+  defaultRuntime,
+  realize,
+  Runtime,
+  type CompiledFunction,
+  type RealizeOptions,
+  type RuntimeOptions,
+  type WeightPolicy,
+} from "./runtime.ts";

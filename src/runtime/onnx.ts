@@ -1,0 +1,264 @@
+/** @file Lowering a plan to the bytes of an ONNX model. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { dimKey, sameDim, type Dim } from "../graph/axis.ts";
+import { numberToBfloat16, numberToFloat16, type DType } from "../graph/dtype.ts";
+import type { Emitter, OnnxAttribute, Value } from "../graph/operation.ts";
+import { onnxDTypes } from "../graph/ops/elementwise.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { topological } from "../graph/traverse.ts";
+import type { Plan } from "./backend.ts";
+import {
+  AttributeProto_AttributeType as AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  TensorProtoSchema,
+  ValueInfoProtoSchema,
+  type AttributeProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from "./onnx_pb.js";
+
+/** ONNX operator set and file format the models are written for. */
+const opset = 22n;
+const irVersion = 10n;
+
+/** What a data type travels as: bfloat16 cannot cross the JavaScript binding and crosses as float32. */
+export const wireType = (dtype: DType): DType => (dtype === "bfloat16" ? "float32" : dtype);
+
+function attribute(name: string, value: OnnxAttribute): AttributeProto {
+  if (typeof value === "number") return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
+  if (typeof value === "string")
+    return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
+  if ("float" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) });
+}
+
+function scalarBytes(value: number, dtype: DType): Uint8Array {
+  const view = new DataView(new ArrayBuffer(8));
+  const write: { [D in DType]: () => number } = {
+    float32: () => (view.setFloat32(0, value, true), 4),
+    float64: () => (view.setFloat64(0, value, true), 8),
+    float16: () => (view.setUint16(0, numberToFloat16(value), true), 2),
+    bfloat16: () => (view.setUint16(0, numberToBfloat16(value), true), 2),
+    int64: () => (view.setBigInt64(0, BigInt(value), true), 8),
+    int32: () => (view.setInt32(0, value, true), 4),
+    int16: () => (view.setInt16(0, value, true), 2),
+    int8: () => (view.setInt8(0, value), 1),
+    uint8: () => (view.setUint8(0, value), 1),
+    bool: () => (view.setUint8(0, value ? 1 : 0), 1),
+  };
+  const bytes = write[dtype]();
+  return new Uint8Array(view.buffer, 0, bytes);
+}
+
+class GraphBuilder implements Emitter {
+  readonly nodesOut: NodeProto[] = [];
+  readonly initializers: TensorProto[] = [];
+  readonly inputs: ValueInfoProto[] = [];
+  readonly #plan: Plan;
+  readonly #known = new Map<string, Value>();
+  readonly #multi = new Map<string, readonly Value[]>();
+  readonly #sizes = new Set<number>();
+  #count = 0;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  #name(): Value {
+    return `v${this.#count++}`;
+  }
+
+  #once(key: string, make: () => Value): Value {
+    let value = this.#known.get(key);
+    if (value === undefined) this.#known.set(key, (value = make()));
+    return value;
+  }
+
+  initializer(dims: readonly number[], dtype: DType, bytes: Uint8Array): Value {
+    const name = this.#name();
+    this.initializers.push(
+      create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType: onnxDTypes[dtype], rawData: bytes }),
+    );
+    return name;
+  }
+
+  input(dims: readonly Dim[], dtype: DType, name: Value): Value {
+    const rename = (id: number): number => this.#plan.atoms.indexOf(id);
+    this.inputs.push(valueInfo(name, dtype, dims, rename));
+    return name;
+  }
+
+  node(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute } = {}, domain = ""): Value {
+    return this.#emit(type, inputs, attributes, 1, domain)[0]!;
+  }
+
+  nodes(
+    type: string,
+    inputs: readonly Value[],
+    attributes: { [name: string]: OnnxAttribute },
+    outputs: number,
+    domain = "",
+  ): readonly Value[] {
+    const key = `${domain}.${type}(${inputs.join(",")})${JSON.stringify(attributes)}`;
+    let known = this.#multi.get(key);
+    if (known === undefined) this.#multi.set(key, (known = this.#emit(type, inputs, attributes, outputs, domain)));
+    return known;
+  }
+
+  #emit(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute }, outputs: number, domain: string): Value[] {
+    const names = Array.from({ length: outputs }, () => this.#name());
+    this.nodesOut.push(
+      create(NodeProtoSchema, {
+        opType: type,
+        domain,
+        input: [...inputs],
+        output: names,
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    );
+    return names;
+  }
+
+  scalar(value: number, dtype: DType): Value {
+    return this.#once(`s${dtype}:${Object.is(value, -0) ? "-0" : value}`, () =>
+      this.initializer([], dtype, scalarBytes(value, dtype)),
+    );
+  }
+
+  #vector(values: readonly number[]): Value {
+    return this.#once(`i[${values.join(",")}]`, () =>
+      this.initializer([values.length], "int64", new Uint8Array(BigInt64Array.from(values, BigInt).buffer)),
+    );
+  }
+
+  /** One dimension as an int64 vector of length 1. */
+  #dim(dim: Dim): Value {
+    if (typeof dim === "number") return this.#vector([dim]);
+    return this.#once(`d${dimKey(dim, (id) => id)}`, () => {
+      const terms = dim.terms.map(({ coefficient, atoms }) => {
+        const factors = atoms.map((a) => this.#atom(a.id));
+        if (coefficient !== 1 || factors.length === 0) factors.push(this.#vector([coefficient]));
+        return factors.reduce((a, b) => this.node("Mul", [a, b]));
+      });
+      return terms.reduce((a, b) => this.node("Add", [a, b]));
+    });
+  }
+
+  /** The size of an axis is fed as an int64 vector of length 1. */
+  #atom(id: number): Value {
+    const index = this.#plan.atoms.indexOf(id);
+    const name = `axis${index}`;
+    if (!this.#sizes.has(index)) {
+      this.#sizes.add(index);
+      this.input([1], "int64", name);
+    }
+    return name;
+  }
+
+  /** Indices of the plan's atoms whose sizes the graph takes as inputs. */
+  get sizes(): number[] {
+    return [...this.#sizes];
+  }
+
+  int64(values: readonly Dim[]): Value {
+    if (values.every((v) => typeof v === "number")) return this.#vector(values as number[]);
+    if (values.length === 1) return this.#dim(values[0]!);
+    const key = `v${values.map((d) => dimKey(d, (id) => id)).join(",")}`;
+    return this.#once(key, () => this.node("Concat", values.map((d) => this.#dim(d)), { axis: 0 }));
+  }
+
+  int64Scalar(value: Dim): Value {
+    if (typeof value === "number") return this.scalar(value, "int64");
+    return this.#once(`q${dimKey(value, (id) => id)}`, () => this.node("Squeeze", [this.#dim(value), this.#vector([0])]));
+  }
+
+  reshapeTarget(from: readonly Dim[], target: readonly Dim[]): Value {
+    let holes = 0;
+    const simple = target.map((dim, i) => {
+      if (typeof dim === "number") return dim;
+      if (i < from.length && sameDim(from[i]!, dim)) return 0;
+      holes++;
+      return -1;
+    });
+    return holes <= 1 && !target.includes(0) ? this.#vector(simple) : this.int64(target);
+  }
+}
+
+function valueInfo(name: string, dtype: DType, dims: readonly Dim[] | undefined, rename: (id: number) => number): ValueInfoProto {
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: {
+      value: {
+        case: "tensorType",
+        value: {
+          elemType: onnxDTypes[dtype],
+          shape: dims && {
+            dim: dims.map((d) => ({
+              value:
+                typeof d === "number"
+                  ? { case: "dimValue" as const, value: BigInt(d) }
+                  : { case: "dimParam" as const, value: `a${dimKey(d, rename).replaceAll(/[^0-9]/g, "_")}` },
+            })),
+          },
+        },
+      },
+    },
+  });
+}
+
+/** An ONNX model as bytes, with the names of what it takes and gives. */
+export interface OnnxModel {
+  readonly bytes: Uint8Array;
+  /** Names in the order of `plan.feeds`; undefined for a feed that the graph does not use. */
+  readonly feeds: readonly string[];
+  /** Indices into `plan.atoms` of the sizes it takes, as inputs `axis<i>`. */
+  readonly sizes: readonly number[];
+  readonly outputs: readonly string[];
+  readonly packedBytes: number;
+}
+
+/** Writes a plan as an ONNX model. */
+export function lowerPlan(plan: Plan): OnnxModel {
+  const builder = new GraphBuilder(plan);
+  const values = new Map<Tensor, Value>();
+  let packedBytes = 0;
+  const feeds = plan.feeds.map((feed, i) => {
+    const name = builder.input(feed.shape, wireType(feed.dtype), `x${i}`);
+    values.set(feed, feed.dtype === "bfloat16" ? builder.node("Cast", [name], { to: onnxDTypes.bfloat16 }) : name);
+    return name;
+  });
+  for (const weight of plan.packed) {
+    const { buffer, byteOffset, byteLength } = weight.data;
+    packedBytes += byteLength;
+    values.set(weight, builder.initializer(weight.dims, weight.dtype, new Uint8Array(buffer, byteOffset, byteLength)));
+  }
+  for (const node of topological(plan.outputs)) {
+    if (values.has(node)) continue;
+    const inputs = node.inputs.map((x) => values.get(x)!);
+    values.set(node, node.op.lower({ emit: builder, inputs, node, attributes: node.attributes }));
+  }
+  // Every output gets a node of its own, so that an input or a shared value can be one too.
+  const outputs = plan.outputs.map((x) =>
+    wireType(x.dtype) === x.dtype
+      ? builder.node("Identity", [values.get(x)!])
+      : builder.node("Cast", [values.get(x)!], { to: onnxDTypes[wireType(x.dtype)] }),
+  );
+  const rename = (id: number): number => plan.atoms.indexOf(id);
+  const model = create(ModelProtoSchema, {
+    irVersion,
+    producerName: "interpretune",
+    opsetImport: [{ version: opset }, { domain: "com.microsoft", version: 1n }],
+    graph: create(GraphProtoSchema, {
+      name: "interpretune",
+      node: builder.nodesOut,
+      initializer: builder.initializers,
+      input: builder.inputs,
+      output: plan.outputs.map((x, i) => valueInfo(outputs[i]!, wireType(x.dtype), x.shape, rename)),
+    }),
+  });
+  return { bytes: toBinary(ModelProtoSchema, model), feeds, sizes: builder.sizes, outputs, packedBytes };
+}
