@@ -1,0 +1,9 @@
+/** @file Bytes: byte sources and the file formats of weights. */
+export { FormatError } from "./errors.ts";
+export { blobSource, byteSource, memorySource, type ByteReader, type ByteSource } from "./byteSource.ts";
+export { fileSource } from "./fileSource.ts";
+export { urlSource, type UrlSourceOptions } from "./urlSource.ts";
+export { type TensorFile, type TensorInfo } from "./tensorFile.ts";
+export { openSafetensors } from "./safetensors.ts";
+export { openGguf } from "./gguf.ts";
+export { type GgufArray, type GgufValue } from "./ggufHeader.ts";
