@@ -1,0 +1,67 @@
+/** @file Tokenizers from a Hugging Face folder and from JSON. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { TokenizerError } from "./errors.ts";
+import { parseJson } from "./json.ts";
+import { Tokenizer } from "./tokenizer.ts";
+import type { TokenizerSources } from "./tokenizer.ts";
+
+/** Choices that are the user's and not the files'. */
+export type TokenizerOptions = Pick<TokenizerSources, "special" | "defaultPrependBos" | "paddingSide">;
+
+/**
+ * Loads a tokenizer from a folder with tokenizer.json and, where they exist, tokenizer_config.json,
+ * special_tokens_map.json, generation_config.json and chat_template.jinja.
+ *
+ * @throws TokenizerError when there is no tokenizer.json, or a file is malformed
+ * @example
+ * ```ts
+ * const tokenizer = await loadTokenizer("models/gpt2", { paddingSide: "left" });
+ * ```
+ */
+export async function loadTokenizer(folder: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  const text = async (name: string): Promise<string | undefined> => {
+    try {
+      return await readFile(join(folder, name), "utf8");
+    } catch (cause) {
+      if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
+        return undefined;
+      throw new TokenizerError("cannot read the file", { code: "tokenizer/read", where: join(folder, name), cause });
+    }
+  };
+  const json = async (name: string): Promise<unknown> => {
+    const content = await text(name);
+    return content === undefined ? undefined : parseJson(content, join(folder, name));
+  };
+  const where = join(folder, "tokenizer.json");
+  const [tokenizer, config, specialTokensMap, generationConfig, chatTemplate] = await Promise.all([
+    json("tokenizer.json"),
+    json("tokenizer_config.json"),
+    json("special_tokens_map.json"),
+    json("generation_config.json"),
+    text("chat_template.jinja"),
+  ]);
+  if (tokenizer === undefined)
+    throw new TokenizerError("no tokenizer.json here", {
+      code: "tokenizer/missing",
+      where: folder,
+      hint: "tokenizers in older formats (vocab.json and merges.txt, tokenizer.model) are to be converted first",
+    });
+  return new Tokenizer(tokenizer, {
+    ...options,
+    config,
+    specialTokensMap,
+    generationConfig,
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    where,
+  });
+}
+
+/**
+ * A tokenizer from the parsed contents of tokenizer.json and tokenizer_config.json.
+ *
+ * @throws TokenizerError when they are malformed
+ */
+export function tokenizerFromJson(tokenizerJson: unknown, config?: unknown, options: TokenizerOptions = {}): Tokenizer {
+  return new Tokenizer(tokenizerJson, { ...options, config });
+}
