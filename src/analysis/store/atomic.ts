@@ -1,6 +1,6 @@
 /** @file Files that are there whole or not at all: written beside, synced, renamed. */
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { AnalysisError } from "../errors.ts";
 
 /** The ending of files being written; one that is found later is left over from a run that died. */
@@ -44,12 +44,26 @@ async function syncFolder(folder: string): Promise<void> {
   await handle?.close();
 }
 
-/** Makes a folder and the folders above it, durably. */
+/** Makes a folder and the folders above it, durably. (Node's own recursive mkdir never returns below /proc.) */
 export async function makeFolder(folder: string): Promise<void> {
   await writing(folder, async () => {
-    const first = await mkdir(folder, { recursive: true });
-    if (first !== undefined) await syncFolder(dirname(first));
+    const missing: string[] = [];
+    let path = resolve(folder);
+    while (!(await stat(path).catch(absent))?.isDirectory() && dirname(path) !== path) {
+      missing.unshift(path);
+      path = dirname(path);
+    }
+    for (const each of missing) {
+      await mkdir(each).catch(async (error: unknown) => {
+        if (!(await stat(each).catch(absent))?.isDirectory()) throw error; // else somebody else was faster
+      });
+      await syncFolder(dirname(each));
+    }
   });
+}
+
+function absent(error: unknown): undefined {
+  if (systemCode(error) !== "ENOENT" && systemCode(error) !== "ENOTDIR") throw error;
 }
 
 /** Writes a file so that after a crash at any moment the path holds the old bytes or the new ones. */

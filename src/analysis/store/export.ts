@@ -1,17 +1,23 @@
 /** @file A store as JSON or CSV text, piece by piece, so that its size does not matter. */
 import { csvLine } from "../table.ts";
-import { analysisNames, latentRow, type AnalysisName, type ExampleRow, type LatentRow } from "./schema.ts";
+import { analysisNames, latentRows, type AnalysisName, type ExampleRow, type LatentRow } from "./schema.ts";
 import { latentColumnNames, type TableName } from "./shard.ts";
 import type { AnalysisStore } from "./store.ts";
 
 /** What `exportJson` writes: for each analysis that was run both tables, effects unmasked; NaN and ±inf are null. */
 export type StoreExport = { [name in AnalysisName]?: { examples: ExampleRow[]; latents: LatentRow[] } };
 
+/** Rows per piece of text: enough to be quick, few enough not to matter in memory. */
+const piece = 4096;
+
 async function* rowsOf(store: AnalysisStore, analysis: AnalysisName, table: TableName): AsyncGenerator<object[]> {
-  if (table === "examples") yield* store.exampleShards(analysis);
-  else
-    for await (const columns of store.latentShards(analysis))
-      yield Array.from({ length: columns.length }, (_, i) => latentRow(columns, store.hooks, i));
+  if (table === "examples") {
+    yield* store.exampleShards(analysis);
+    return;
+  }
+  for await (const columns of store.latentShards(analysis))
+    for (let start = 0; start < columns.length; start += piece)
+      yield latentRows(columns, store.hooks, start, Math.min(start + piece, columns.length));
 }
 
 /**

@@ -9,7 +9,7 @@ export {
   concatLatents,
   emptyLatents,
   latentColumns,
-  latentRow,
+  latentRows,
   sliceLatents,
   takeLatents,
   type AnalysisName,

@@ -141,12 +141,21 @@ export function latentColumns(
   return columns;
 }
 
-/** Row `i` of a `latents` table. */
-export function latentRow(columns: LatentColumns, hooks: readonly HookInfo[], i: number): LatentRow {
-  const row: Record<string, number | string> = {};
-  for (const [name, array] of latentArrays(columns)) row[name] = array[i]!;
-  row["hook"] = hooks[columns.hook[i]!]!.name;
-  return row as object as LatentRow;
+/** The rows `start` to `end` (exclusive; default all) of a `latents` table, hooks by name. */
+export function latentRows(
+  columns: LatentColumns,
+  hooks: readonly HookInfo[],
+  start = 0,
+  end: number = columns.length,
+): LatentRow[] {
+  const arrays = latentArrays(columns);
+  const rows: LatentRow[] = [];
+  for (let i = start; i < end; i++) {
+    const row: Record<string, number | string> = {};
+    for (const [name, array] of arrays) row[name] = name === "hook" ? hooks[array[i]!]!.name : array[i]!;
+    rows.push(row as object as LatentRow);
+  }
+  return rows;
 }
 
 /** The rows `start` to `end` (exclusive), as views. */

@@ -1,6 +1,6 @@
 /** @file One shard of one table as Parquet bytes that carry their config hash and a checksum of themselves. */
 import { createHash } from "node:crypto";
-import { parquetMetadata, parquetRead, type SchemaElement } from "hyparquet";
+import { parquetMetadata, parquetRead, type FileMetaData, type SchemaElement } from "hyparquet";
 import { ByteWriter, parquetWrite, type ColumnSource } from "hyparquet-writer";
 import { AnalysisError } from "../errors.ts";
 import {
@@ -81,7 +81,13 @@ export function shardFault(bytes: Uint8Array, id: ShardId): string | undefined {
   const end = start + blank.length;
   const hash = createHash("sha256").update(buffer.subarray(0, start)).update(blank).update(buffer.subarray(end));
   if (hash.digest("hex") !== buffer.toString("latin1", start, end)) return "its checksum is wrong: it is damaged";
-  const facts = new Map(parquetMetadata(ownBuffer(bytes)).key_value_metadata?.map(({ key, value }) => [key, value]));
+  let footer: FileMetaData;
+  try {
+    footer = parquetMetadata(ownBuffer(bytes));
+  } catch {
+    return "its footer cannot be read";
+  }
+  const facts = new Map(footer.key_value_metadata?.map(({ key, value }) => [key, value]));
   const wrong = Object.entries(id).find(([key, value]) => facts.get(key) !== String(value));
   return wrong && `it is a shard of another ${wrong[0].replace("_", " ")} (${facts.get(wrong[0])})`;
 }
@@ -125,7 +131,7 @@ export function encodeLatents(id: ShardId, hooks: readonly HookInfo[], columns: 
 
 type Chunk = ArrayLike<unknown> & Iterable<unknown>;
 
-/** Reads checked bytes, piece by piece: `take(column, piece, first row)`. Returns the number of rows. */
+/** Reads checked bytes, piece by piece: `take(column, piece, first row)`. */
 async function decode(bytes: Uint8Array, take: (name: string, data: Chunk, start: number) => void): Promise<void> {
   const buffer = ownBuffer(bytes);
   await parquetRead({
