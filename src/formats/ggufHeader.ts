@@ -151,7 +151,7 @@ class Cursor {
     return byte === 1;
   }
 
-  private numbers(type: number, count: number, what: string) {
+  private numbers(type: number, count: number, what: string): NumberArray {
     const Numbers = numberTypes.get(type);
     if (!Numbers) throw this.invalid(`${what} has an unknown metadata type`, "a type from 0 to 12", String(type));
     const start = this.take(count, Numbers.BYTES_PER_ELEMENT, what);
@@ -167,7 +167,9 @@ class Cursor {
 const BOOL = 7;
 const STRING = 8;
 const ARRAY = 9;
-const numberTypes = new Map([
+type NumberArray = Exclude<GgufArray, readonly unknown[]>;
+type NumberArrayType = { readonly BYTES_PER_ELEMENT: number; new (buffer: ArrayBuffer): NumberArray };
+const numberTypes: ReadonlyMap<number, NumberArrayType> = new Map<number, NumberArrayType>([
   [0, Uint8Array],
   [1, Int8Array],
   [2, Uint16Array],
@@ -178,7 +180,7 @@ const numberTypes = new Map([
   [10, BigUint64Array],
   [11, BigInt64Array],
   [12, Float64Array],
-] as const);
+]);
 
 function parse(cursor: Cursor): StoredTensors<GgufValue> {
   if (cursor.u32("the magic number") !== 0x46554747)

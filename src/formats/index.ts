@@ -3,7 +3,18 @@ export { FormatError } from "./errors.ts";
 export { blobSource, byteSource, memorySource, type ByteReader, type ByteSource } from "./byteSource.ts";
 export { fileSource } from "./fileSource.ts";
 export { urlSource, type UrlSourceOptions } from "./urlSource.ts";
+export { writeFileAtomic } from "./atomicFile.ts";
 export { type TensorFile, type TensorInfo } from "./tensorFile.ts";
 export { openSafetensors } from "./safetensors.ts";
+export {
+  encodeSafetensors,
+  safetensorsPieces,
+  writeSafetensors,
+  type NamedTensors,
+  type TensorData,
+} from "./safetensorsWriter.ts";
+export { openCheckpoint, writeCheckpoint, type OpenFile, type WriteCheckpointOptions } from "./checkpoint.ts";
 export { openGguf } from "./gguf.ts";
 export { type GgufArray, type GgufValue } from "./ggufHeader.ts";
+export { readNpy, type NpyArray } from "./npy.ts";
+export { openNpz } from "./npz.ts";
