@@ -104,6 +104,5 @@ export interface Operation<A extends Attributes = Attributes> {
   readonly host?: boolean;
 }
 
-export interface GradientRule<A> {
-  (context: GradientContext<A>): readonly (Tensor | undefined)[];
-}
+/** From ∂s/∂output to ∂s/∂input for each input; undefined where nothing flows. (A method type, so that rules of one attribute type fit the table.) */
+export type GradientRule<A> = { rule(context: GradientContext<A>): readonly (Tensor | undefined)[] }["rule"];

@@ -1,0 +1,132 @@
+/** @file Token batches: ids, attention mask, positions, made into leaves once and reused. */
+import { axis, type Axis } from "../graph/axis.ts";
+import { leaf, type Tensor } from "../graph/tensor.ts";
+import { ModelError } from "./errors.ts";
+
+/**
+ * How positions and masks are derived.
+ * - `explicit`: the batch's own mask; positions count real tokens. Results do not depend on padding.
+ * - `tlLegacy`: TransformerLens' rule: the mask is guessed from ids (leading or trailing pads; when BOS is the pad id
+ *   and BOS is prepended, the last leading pad counts as BOS); positions count real tokens.
+ * - `padded`: the batch's own mask, but positions 0, 1, 2 … over the padded row.
+ */
+export type PositionPolicy = "explicit" | "tlLegacy" | "padded";
+
+export interface TokenBatchOptions {
+  /** 1 for real tokens, 0 for padding, per row. Default: all real. */
+  mask?: readonly (readonly number[])[] | undefined;
+  positions?: PositionPolicy;
+  /** What `tlLegacy` guesses with. */
+  legacy?: { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean };
+}
+
+/** Token ids and everything derived from them. One object gives one set of leaves, so that runs over it share work. */
+export interface TokenBatch {
+  readonly ids: readonly (readonly number[])[];
+  /** 0 or 1 per token, after the position policy. */
+  readonly mask: readonly (readonly number[])[];
+  readonly policy: PositionPolicy;
+  readonly batchSize: number;
+  readonly length: number;
+  /** Index of the last real token of each row. */
+  readonly lastPositions: readonly number[];
+  readonly largestPosition: number;
+  readonly batch: Axis;
+  readonly pos: Axis;
+  /** int64 [batch, pos] */
+  readonly tokens: Tensor;
+  /** int64 [batch, pos] */
+  readonly positions: Tensor;
+  /** bool [batch, pos]; undefined when every token is real. */
+  readonly keyMask: Tensor | undefined;
+  /** Some row starts with padding, so that some causal query sees no key. */
+  readonly emptyRows: boolean;
+}
+
+const int64 = (rows: readonly (readonly number[])[], width: number): BigInt64Array => {
+  const out = new BigInt64Array(rows.length * width);
+  rows.forEach((row, b) => row.forEach((x, p) => (out[b * width + p] = BigInt(x))));
+  return out;
+};
+
+/** TransformerLens' mask from ids (spec: "Padding: exact rule"). */
+export function legacyMask(ids: readonly (readonly number[])[], legacy: NonNullable<TokenBatchOptions["legacy"]>): number[][] {
+  return ids.map((row) => {
+    const mask = row.map(() => 1);
+    if (legacy.paddingSide === "right") {
+      for (let p = row.length - 1; p >= 0 && row[p] === legacy.padId; p--) mask[p] = 0;
+      return mask;
+    }
+    let first = 0;
+    while (first < row.length && row[first] === legacy.padId) mask[first++] = 0;
+    if (legacy.prependBos && legacy.bosId === legacy.padId) mask[Math.max(first - 1, 0)] = first === 0 ? mask[0]! : 1;
+    return mask;
+  });
+}
+
+/** Positions of the tokens of one row. */
+function positionsOf(mask: readonly number[], policy: PositionPolicy): number[] {
+  if (policy === "padded") return mask.map((_, p) => p);
+  let count = 0;
+  return mask.map((m) => Math.max((count += m) - 1, 0));
+}
+
+/**
+ * A batch of equally long rows of ids.
+ * @throws ModelError when rows differ in length, are empty, or the mask does not fit
+ * @example
+ * const batch = tokenBatch([[5, 6, 7], [0, 8, 9]], { mask: [[1, 1, 1], [0, 1, 1]] });
+ */
+export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBatchOptions = {}): TokenBatch {
+  const { positions: policy = "explicit", legacy } = options;
+  const length = ids[0]?.length ?? 0;
+  if (length === 0) throw new ModelError("a token batch needs at least one row of at least one token", { code: "model/batch" });
+  ids.forEach((row, b) => {
+    if (row.length !== length)
+      throw new ModelError("rows of a token batch differ in length", {
+        code: "model/batch",
+        where: `row ${b}`,
+        expected: `${length} tokens`,
+        received: String(row.length),
+        hint: "pad them and give a mask",
+      });
+    const bad = row.find((id) => !Number.isInteger(id) || id < 0);
+    if (bad !== undefined)
+      throw new ModelError("token ids are non-negative integers", { code: "model/batch", where: `row ${b}`, received: String(bad) });
+  });
+  if (policy === "tlLegacy" && legacy === undefined)
+    throw new ModelError("the tlLegacy position policy guesses the mask from ids and needs the pad id", {
+      code: "model/batch",
+      hint: "give `legacy`, or use a model with a tokenizer",
+    });
+  const given = options.mask;
+  if (given !== undefined && (given.length !== ids.length || given.some((row) => row.length !== length || row.some((m) => m !== 0 && m !== 1))))
+    throw new ModelError("an attention mask is 0 or 1 for every token", {
+      code: "model/batch",
+      expected: `[${ids.length}, ${length}]`,
+      received: `[${given.length}, ${given[0]?.length ?? 0}]`,
+    });
+  const mask = policy === "tlLegacy" ? legacyMask(ids, legacy!) : (given ?? ids.map((row) => row.map(() => 1)));
+  const padded = mask.some((row) => row.includes(0));
+  const positionRows = mask.map((row) => positionsOf(row, policy));
+  const batch = axis("batch", ids.length);
+  const pos = axis("pos", length);
+  const dims = [ids.length, length];
+  const make = (data: BigInt64Array | Uint8Array, name: string, dtype: "int64" | "bool"): Tensor =>
+    leaf(data, dims, { shape: [batch, pos], dtype, name });
+  return {
+    ids,
+    mask,
+    policy,
+    batchSize: ids.length,
+    length,
+    lastPositions: mask.map((row) => row.lastIndexOf(1)),
+    largestPosition: positionRows.reduce((top, row) => row.reduce((a, b) => Math.max(a, b), top), 0),
+    batch,
+    pos,
+    tokens: make(int64(ids, length), "tokens", "int64"),
+    positions: make(int64(positionRows, length), "positions", "int64"),
+    keyMask: padded ? make(Uint8Array.from(mask.flat()), "attention mask", "bool") : undefined,
+    emptyRows: mask.some((row) => row[0] === 0),
+  };
+}

@@ -1,0 +1,119 @@
+/** @file The configuration of a hooked transformer: the keys of TransformerLens' HookedTransformerConfig, resolved. */
+import { z } from "zod";
+import { ModelError } from "./errors.ts";
+
+/** How rotary frequencies are stretched for longer contexts. */
+export const ropeScalingSchema = z.discriminatedUnion("rope_type", [
+  z.object({ rope_type: z.literal("linear"), factor: z.number().positive() }),
+  z.object({
+    rope_type: z.literal("llama3"),
+    factor: z.number().positive(),
+    low_freq_factor: z.number().positive(),
+    high_freq_factor: z.number().positive(),
+    original_max_position_embeddings: z.number().positive(),
+  }),
+  z.object({
+    rope_type: z.literal("yarn"),
+    factor: z.number().positive(),
+    attention_factor: z.number().positive().optional(),
+    beta_fast: z.number().positive().default(32),
+    beta_slow: z.number().positive().default(1),
+    original_max_position_embeddings: z.number().positive(),
+  }),
+]);
+export type RopeScaling = z.infer<typeof ropeScalingSchema>;
+
+export const activationNames = ["relu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "silu"] as const;
+export type ActivationName = (typeof activationNames)[number];
+
+const count = z.number().int().positive();
+
+/** One schema for every model: a family fills it from a Hugging Face config, a small model states it itself. */
+export const modelConfigSchema = z.object({
+  model_name: z.string().default("custom"),
+  original_architecture: z.string().optional(),
+  n_layers: z.number().int().nonnegative(),
+  d_model: count,
+  n_ctx: count,
+  d_head: count,
+  n_heads: count,
+  n_key_value_heads: count.nullable().default(null),
+  d_mlp: count.nullable().default(null),
+  d_vocab: count,
+  d_vocab_out: count,
+  attn_only: z.boolean().default(false),
+  normalization_type: z.enum(["LN", "LNPre", "RMS", "RMSPre"]).nullable().default("LN"),
+  eps: z.number().positive().default(1e-5),
+  final_rms: z.boolean().default(false),
+  use_normalization_before_and_after: z.boolean().default(false),
+  attention_dir: z.enum(["causal", "bidirectional"]).default("causal"),
+  use_attn_scale: z.boolean().default(true),
+  /** −1: √d_head. */
+  attn_scale: z.number().default(-1),
+  scale_attn_by_inverse_layer_idx: z.boolean().default(false),
+  /** −1: off. */
+  attn_scores_soft_cap: z.number().default(-1),
+  use_local_attn: z.boolean().default(false),
+  /** One entry per layer when `use_local_attn`. */
+  attn_types: z.array(z.enum(["global", "local"])).nullable().default(null),
+  /** A local layer's query sees itself and the `window_size − 1` positions before it. */
+  window_size: count.nullable().default(null),
+  parallel_attn_mlp: z.boolean().default(false),
+  positional_embedding_type: z.enum(["standard", "rotary", "shortformer", "none"]).default("standard"),
+  rotary_dim: count.nullable().default(null),
+  rotary_base: z.number().positive().default(10000),
+  rotary_adjacent_pairs: z.boolean().default(false),
+  rope_scaling: ropeScalingSchema.nullable().default(null),
+  act_fn: z.enum(activationNames).nullable().default(null),
+  gated_mlp: z.boolean().default(false),
+  /** Embeddings are multiplied by this (Gemma: √d_model). */
+  embedding_scale: z.number().default(1),
+  /** −1: off. */
+  output_logits_soft_cap: z.number().default(-1),
+  tie_word_embeddings: z.boolean().default(false),
+  default_prepend_bos: z.boolean().default(true),
+  /** Additive attention masks for each layer, `n_ctx × n_ctx`, null entries are −∞; instead of a causal mask. */
+  attention_bias: z.array(z.array(z.array(z.number().nullable()))).nullable().default(null),
+  initializer_range: z.number().default(-1),
+  init_mode: z.enum(["gpt2", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]).default("gpt2"),
+});
+
+/** A resolved configuration. Names and meanings are those of HookedTransformerConfig. */
+export type ModelConfig = z.output<typeof modelConfigSchema>;
+export type ModelConfigInput = z.input<typeof modelConfigSchema>;
+
+/**
+ * Checks a configuration and fills in its defaults.
+ * @param where the file it came from, for the error
+ * @throws ModelError naming each wrong key
+ * @example
+ * const cfg = parseModelConfig({ n_layers: 1, d_model: 8, n_ctx: 4, d_head: 4, n_heads: 2, d_vocab: 10, d_vocab_out: 10 });
+ */
+export function parseModelConfig(config: unknown, where = "the model configuration"): ModelConfig {
+  const parsed = modelConfigSchema.safeParse(config);
+  if (!parsed.success)
+    throw new ModelError("the model configuration is not valid", {
+      code: "model/config",
+      where,
+      received: z.prettifyError(parsed.error),
+    });
+  const cfg = parsed.data;
+  const problem = inconsistency(cfg);
+  if (problem !== undefined) throw new ModelError(problem, { code: "model/config", where });
+  return cfg;
+}
+
+function inconsistency(cfg: ModelConfig): string | undefined {
+  if (cfg.n_heads % kvHeads(cfg) !== 0) return `n_heads ${cfg.n_heads} is not a multiple of n_key_value_heads ${kvHeads(cfg)}`;
+  if (!cfg.attn_only && (cfg.d_mlp === null || cfg.act_fn === null)) return "a model with MLPs needs d_mlp and act_fn";
+  if (cfg.use_local_attn && (cfg.window_size === null || cfg.attn_types?.length !== cfg.n_layers))
+    return "local attention needs window_size and one entry of attn_types per layer";
+  if (cfg.positional_embedding_type === "rotary" && (cfg.rotary_dim ?? cfg.d_head) > cfg.d_head)
+    return `rotary_dim ${cfg.rotary_dim} is larger than d_head ${cfg.d_head}`;
+  return undefined;
+}
+
+/** Heads that keys and values have. */
+export function kvHeads(cfg: ModelConfig): number {
+  return cfg.n_key_value_heads ?? cfg.n_heads;
+}

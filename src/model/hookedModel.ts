@@ -1,0 +1,558 @@
+/** @file The hooked transformer: load, run, hook, splice, differentiate. */
+import { gradients as differentiate } from "../graph/gradients.ts";
+import { GraphError } from "../graph/errors.ts";
+import { axis } from "../graph/axis.ts";
+import { leaf, type Tensor } from "../graph/tensor.ts";
+import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
+import { ActivationCache } from "./activationCache.ts";
+import { tokenBatch, type PositionPolicy, type TokenBatch } from "./batch.ts";
+import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
+import { ModelError } from "./errors.ts";
+import {
+  noSuchPoint,
+  Trace,
+  TraceCut,
+  type AsyncHook,
+  type Hook,
+  type HookEntry,
+  type NameFilter,
+  type Splice,
+} from "./hooks.ts";
+import { initWeights } from "./init.ts";
+import { loadModelFiles, type LoadOptions } from "./load.ts";
+import { lossPerToken, meanLoss } from "./loss.ts";
+import { rotaryTables } from "./rope.ts";
+import type { Tokenizer } from "./tokenizer/index.ts";
+import { loadTokenizer, tokenizerFromGguf } from "./tokenizer/index.ts";
+import { forward, type ForwardInput, type ForwardOutput, type TransformerParts } from "./transformer.ts";
+import type { ModelWeights } from "./weights.ts";
+
+/** Text, ids, or a batch made once with {@link HookedModel.batch}. */
+export type ModelInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[] | TokenBatch;
+
+export interface BatchOptions {
+  /** 1 for real tokens, 0 for padding. Default: all real for ids, the tokenizer's own mask for text. */
+  attentionMask?: readonly (readonly number[])[];
+  positions?: PositionPolicy;
+  /** Default: `cfg.default_prepend_bos` for text; ids are used as given. */
+  prependBos?: boolean;
+  paddingSide?: "left" | "right";
+}
+
+/** `[filter, hook]`, or an entry with a direction. */
+export type HookSpec = readonly [NameFilter, Hook | AsyncHook] | HookEntry;
+
+export interface RunOptions extends BatchOptions {
+  /** Hooks of this run only, after the permanent ones. */
+  hooks?: readonly HookSpec[];
+  /** The first block that is not run; negative counts from the end. The residual before it is returned. */
+  stopAtLayer?: number;
+  /** The first block that is run, on `residual`; negative counts from the end. */
+  startAtLayer?: number;
+  /** [batch, pos, d_model], entering block `startAtLayer`. */
+  residual?: Tensor;
+  /** Replacements of whole hook points, by name: what `splice` sets. */
+  splices?: ReadonlyMap<string, Splice>;
+  /** Whether weights are fed to the graph or packed into it; see the runtime. Default: the model's policy. */
+  weights?: WeightPolicy;
+  signal?: AbortSignal;
+}
+
+/** What a traced forward pass offers to build on. All values are lazy. */
+export interface Traced {
+  /** [batch, pos, d_vocab_out] */
+  readonly logits: Tensor;
+  /** Values by hook name; an unknown name is an error with the nearest ones. */
+  readonly hooks: Readonly<Record<string, Tensor>>;
+  /** The residual after the last block that ran, [batch, pos, d_model]. */
+  readonly residual: Tensor;
+  /** Mean next-token cross entropy, a scalar. */
+  readonly loss: Tensor;
+  /** Next-token cross entropy, [batch, pos − 1]. */
+  readonly lossPerToken: Tensor;
+  readonly batch: TokenBatch;
+  readonly output: ForwardOutput;
+}
+
+export interface HookDescription {
+  readonly name: string;
+  /** Axes as the forward pass names them. */
+  readonly shape: string;
+}
+
+interface ModelParts {
+  readonly cfg: ModelConfig;
+  readonly weights: ModelWeights;
+  readonly tokenizer?: Tokenizer | undefined;
+  readonly runtime?: Runtime | undefined;
+  readonly weightPolicy?: WeightPolicy;
+  readonly release?: () => void;
+}
+
+const isBatch = (input: ModelInput): input is TokenBatch =>
+  typeof input === "object" && !Array.isArray(input) && "tokens" in input;
+
+const isPair = (spec: HookSpec): spec is readonly [NameFilter, Hook | AsyncHook] => Array.isArray(spec);
+const toEntry = (spec: HookSpec): HookEntry => (isPair(spec) ? { filter: spec[0], hook: spec[1] } : spec);
+
+/** A rectangle of numbers as rows. */
+const rowsOf = (data: ArrayLike<number>, [rows, width]: readonly [number, number]): number[][] =>
+  Array.from({ length: rows }, (_, r) => Array.from({ length: width }, (_, i) => data[r * width + i]!));
+
+export interface ModelOptions extends LoadOptions {
+  runtime?: Runtime;
+  /** Default policy of this model's runs: `fed` shares one copy of the weights, `packed` is faster and holds its own. */
+  weights?: WeightPolicy;
+}
+
+/**
+ * A transformer whose every intermediate value can be watched and changed.
+ * @example
+ * const model = await HookedModel.load("models/gpt2");
+ * const { logits, cache } = await model.runWithCache("The Eiffel Tower is in", { names: "blocks.*.attn.hook_z" });
+ */
+export class HookedModel {
+  readonly cfg: ModelConfig;
+  /** Parameters by TransformerLens name, as lazy views. */
+  readonly weights: ModelWeights;
+  readonly runtime: Runtime;
+  readonly weightPolicy: WeightPolicy;
+  readonly #tokenizer: Tokenizer | undefined;
+  readonly #permanent: HookEntry[] = [];
+  readonly #rotary = new Map<number, { cos: Tensor; sin: Tensor }>();
+  readonly #masks = new Map<number, Tensor>();
+  readonly #release: (() => void) | undefined;
+
+  constructor(parts: ModelParts) {
+    this.cfg = parts.cfg;
+    this.weights = parts.weights;
+    this.runtime = parts.runtime ?? defaultRuntime();
+    this.weightPolicy = parts.weightPolicy ?? "fed";
+    this.#tokenizer = parts.tokenizer;
+    this.#release = parts.release;
+  }
+
+  /**
+   * Loads a Hugging Face folder, a folder of a TransformerLens-native small model, or a `.gguf` file.
+   * @throws ModelError naming what is missing or does not fit
+   */
+  static async load(path: string, options: ModelOptions = {}): Promise<HookedModel> {
+    const { runtime, weights: weightPolicy, ...loading } = options;
+    const loaded = await loadModelFiles(path, loading);
+    const { folder, gguf } = loaded.tokenizerSource;
+    const tokenizer =
+      gguf !== undefined ? tokenizerFromGguf(gguf) : folder !== undefined ? await loadTokenizer(folder) : undefined;
+    return new HookedModel({
+      cfg: loaded.cfg,
+      weights: loaded.weights,
+      tokenizer,
+      runtime,
+      weightPolicy,
+      release: () => loaded.dispose(),
+    });
+  }
+
+  /** A model with random weights, a function of the seed. */
+  static fromConfig(config: ModelConfigInput, options: { seed?: number; runtime?: Runtime; weights?: WeightPolicy; tokenizer?: Tokenizer } = {}): HookedModel {
+    const { seed = 0, runtime, weights: weightPolicy, tokenizer } = options;
+    const cfg = parseModelConfig(config);
+    return new HookedModel({ cfg, weights: initWeights(cfg, seed), runtime, weightPolicy, tokenizer });
+  }
+
+  /** @throws ModelError when the model came without one */
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer === undefined)
+      throw new ModelError("this model has no tokenizer", {
+        code: "model/no-tokenizer",
+        hint: "give token ids instead of text, or put a tokenizer.json beside config.json",
+      });
+    return this.#tokenizer;
+  }
+
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== undefined;
+  }
+
+  /** Returns the memory of the weights. */
+  dispose(): void {
+    this.#release?.();
+  }
+
+  /**
+   * Token ids, mask and positions as leaves, made once: runs over one batch object share what they have in common.
+   * @throws ModelError when a row is longer than the context
+   */
+  batch(input: ModelInput, options: BatchOptions = {}): TokenBatch {
+    if (isBatch(input)) return input;
+    const rows = this.#rows(input, options);
+    const legacy = this.#legacy(options);
+    const made = tokenBatch(rows.ids, { mask: options.attentionMask ?? rows.mask, positions: options.positions, legacy });
+    if (made.largestPosition >= this.cfg.n_ctx)
+      throw new ModelError("the input is longer than the model's context", {
+        code: "model/context",
+        expected: `at most ${this.cfg.n_ctx} tokens`,
+        received: String(made.largestPosition + 1),
+        hint: "truncate it",
+      });
+    const top = rows.ids.reduce((a, row) => row.reduce((b, id) => Math.max(b, id), a), 0);
+    if (top >= this.cfg.d_vocab)
+      throw new ModelError("a token id is outside the vocabulary", {
+        code: "model/vocabulary",
+        expected: `ids below ${this.cfg.d_vocab}`,
+        received: String(top),
+      });
+    return made;
+  }
+
+  #legacy(options: BatchOptions): { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean } | undefined {
+    if (this.#tokenizer === undefined) return undefined;
+    const { pad, bos } = this.#tokenizer.special.ids;
+    if (pad === undefined) return undefined;
+    const { paddingSide = "right", prependBos = this.cfg.default_prepend_bos } = options;
+    return { padId: pad, bosId: bos, paddingSide, prependBos };
+  }
+
+  #rows(input: Exclude<ModelInput, TokenBatch>, options: BatchOptions): { ids: readonly (readonly number[])[]; mask?: readonly (readonly number[])[] } {
+    if (typeof input === "string" || typeof input[0] === "string") {
+      const texts = typeof input === "string" ? [input] : (input as readonly string[]);
+      const { prependBos = this.cfg.default_prepend_bos, paddingSide } = options;
+      const { ids, mask, dims } = this.tokenizer.toTokens(texts, { prependBos, paddingSide });
+      return { ids: rowsOf(ids, dims), mask: rowsOf(mask, dims) };
+    }
+    return { ids: typeof input[0] === "number" ? [input as readonly number[]] : (input as readonly (readonly number[])[]) };
+  }
+
+  /** Token ids of a text, with BOS as the model's policy says. */
+  toTokens(text: string | readonly string[], options: { prependBos?: boolean; paddingSide?: "left" | "right" } = {}): number[][] {
+    const { prependBos = this.cfg.default_prepend_bos, paddingSide } = options;
+    const { ids, dims } = this.tokenizer.toTokens(text, { prependBos, paddingSide });
+    return rowsOf(ids, dims);
+  }
+
+  /** The text of token ids. */
+  toString(ids: readonly number[]): string {
+    return this.tokenizer.decode(ids);
+  }
+
+  /** Each token's own text, byte-exact. */
+  toStringTokens(input: string | readonly number[], options: { prependBos?: boolean } = {}): string[] {
+    return this.tokenizer.tokenStrings(typeof input === "string" ? this.toTokens(input, options)[0]! : input);
+  }
+
+  /** The id of a text that is exactly one token. */
+  toSingleToken(text: string): number {
+    return this.tokenizer.singleToken(text);
+  }
+
+  /** Adds a hook to every later run. */
+  addHook(filter: NameFilter, hook: Hook | AsyncHook, options: { direction?: "fwd" | "bwd"; prepend?: boolean } = {}): () => void {
+    const entry: HookEntry = { filter, hook, direction: options.direction ?? "fwd", permanent: true };
+    if (options.prepend) this.#permanent.unshift(entry);
+    else this.#permanent.push(entry);
+    return () => {
+      const at = this.#permanent.indexOf(entry);
+      if (at >= 0) this.#permanent.splice(at, 1);
+    };
+  }
+
+  /** Removes the hooks of {@link addHook}. */
+  resetHooks(): void {
+    this.#permanent.length = 0;
+  }
+
+  /** Runs a function with extra hooks on; they come off however it ends. */
+  async withHooks<T>(hooks: readonly HookSpec[], run: () => T | Promise<T>): Promise<T> {
+    const undo = hooks.map(toEntry).map((e) => this.addHook(e.filter, e.hook, { direction: e.direction }));
+    try {
+      return await run();
+    } finally {
+      for (const remove of undo) remove();
+    }
+  }
+
+  /** What a forward pass needs beside its input. @internal */
+  parts(positions: number): TransformerParts {
+    return {
+      cfg: this.cfg,
+      weights: this.weights,
+      rotary: this.cfg.positional_embedding_type === "rotary" ? this.#tables(positions) : undefined,
+      maskTable: this.cfg.attention_bias === null ? undefined : (layer) => this.#mask(layer),
+    };
+  }
+
+  /** Rotary tables for at least so many positions; lengths are powers of two so that few are made. */
+  #tables(positions: number): { cos: Tensor; sin: Tensor } {
+    const length = Math.min(this.cfg.n_ctx, Math.max(64, 2 ** Math.ceil(Math.log2(Math.max(positions, 1)))));
+    let tables = this.#rotary.get(length);
+    if (tables === undefined) this.#rotary.set(length, (tables = rotaryTables(this.cfg, length)));
+    return tables;
+  }
+
+  #mask(layer: number): Tensor {
+    let mask = this.#masks.get(layer);
+    if (mask === undefined) {
+      const rows = this.cfg.attention_bias![layer]!;
+      const data = Float32Array.from(rows.flat(), (x) => x ?? -Infinity);
+      mask = leaf(data, [rows.length, rows.length], { name: `attention mask of block ${layer}` });
+      this.#masks.set(layer, mask);
+    }
+    return mask;
+  }
+
+  #layer(layer: number | undefined): number | undefined {
+    if (layer === undefined) return undefined;
+    const at = layer < 0 ? layer + this.cfg.n_layers : layer;
+    if (!Number.isInteger(at) || at < 0 || at > this.cfg.n_layers)
+      throw new ModelError("there is no such layer", {
+        code: "model/layer",
+        expected: `an integer from ${-this.cfg.n_layers} to ${this.cfg.n_layers}`,
+        received: String(layer),
+      });
+    return at;
+  }
+
+  /**
+   * Builds the lazy expression of a forward pass. Nothing is computed; async hooks are not allowed here.
+   * @param trace fires the hooks; its `capture` decides which points `hooks` offers
+   */
+  trace(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Traced {
+    return this.#trace(this.batch(input, options), options, new Map());
+  }
+
+  #trace(
+    batch: TokenBatch,
+    options: RunOptions & { capture?: NameFilter },
+    cuts: ReadonlyMap<string, Tensor>,
+  ): Traced {
+    const hooks = [...this.#permanent, ...(options.hooks ?? []).map(toEntry)];
+    const trace = new Trace({ hooks, splices: options.splices, capture: options.capture ?? "*", cuts });
+    const start = this.#layer(options.startAtLayer) ?? 0;
+    const residual = options.residual && this.#residual(options.residual, batch);
+    if (options.startAtLayer !== undefined && residual === undefined)
+      throw new ModelError("startAtLayer needs the residual that enters that block", {
+        code: "model/start",
+        expected: "`residual` [batch, pos, d_model]",
+      });
+    const input: ForwardInput = {
+      tokens: batch.tokens,
+      positions: batch.positions,
+      keyMask: batch.keyMask,
+      emptyRows: batch.emptyRows,
+      residual,
+      startAtLayer: start,
+      stopAtLayer: this.#layer(options.stopAtLayer),
+    };
+    const output = forward(this.parts(batch.largestPosition + 1), input, trace);
+    if (options.capture !== undefined || hooks.length > 0 || options.splices !== undefined) trace.finish();
+    return tracedView(batch, output, trace);
+  }
+
+  /** A residual given as data gets the batch's axes. */
+  #residual(residual: Tensor, batch: TokenBatch): Tensor {
+    if (residual.storage === undefined) return residual;
+    return leaf(residual.data, residual.dims, {
+      shape: [batch.batch, batch.pos, this.cfg.d_model],
+      dtype: residual.dtype,
+      name: "residual",
+    });
+  }
+
+  /** Traces; an async hook cuts the trace: its value is realized, the hook awaited, the pass traced again. @internal */
+  async traceAwaiting(
+    input: ModelInput,
+    options: RunOptions & { capture?: NameFilter } = {},
+  ): Promise<Traced> {
+    const batch = this.batch(input, options);
+    const cuts = new Map<string, Tensor>();
+    for (;;) {
+      try {
+        return this.#trace(batch, options, cuts);
+      } catch (cut) {
+        if (!(cut instanceof TraceCut)) throw cut;
+        const value = await this.runtime.realize(cut.value, this.#realizeOptions(options));
+        const returned = (await cut.hook(value, cut.point)) ?? value;
+        const result = await this.runtime.realize(returned, this.#realizeOptions(options));
+        cuts.set(cut.key, leaf(result.data, result.dims, { shape: cut.value.shape, dtype: result.dtype, name: cut.name }));
+      }
+    }
+  }
+
+  #realizeOptions(options: RunOptions): { weights: WeightPolicy; signal: AbortSignal | undefined } {
+    return { weights: options.weights ?? this.weightPolicy, signal: options.signal };
+  }
+
+  /**
+   * Runs the model and realizes what `select` builds from it, by default the logits.
+   * @param select from lazy values to any tree of tensors; everything in it is computed together
+   * @example
+   * const { diff } = await model.run(batch, ({ logits }) => ({ diff: sub(select(logits, 2, 5), select(logits, 2, 7)) }));
+   */
+  run(input: ModelInput, options?: RunOptions): Promise<Tensor>;
+  run<T>(input: ModelInput, select: (traced: Traced) => T, options?: RunOptions): Promise<T>;
+  async run<T>(input: ModelInput, second?: ((traced: Traced) => T) | RunOptions, third?: RunOptions): Promise<T | Tensor> {
+    const select = typeof second === "function" ? second : undefined;
+    const options = (typeof second === "function" ? third : second) ?? {};
+    const traced = await this.traceAwaiting(input, options);
+    const wanted = select === undefined ? (options.stopAtLayer === undefined ? traced.logits : traced.residual) : select(traced);
+    return this.runtime.realize(wanted, this.#realizeOptions(options));
+  }
+
+  /**
+   * Runs the model, keeping activations.
+   * @param options.names which hook points; default all that need no flag
+   * @returns logits [batch, pos, d_vocab_out] (the residual when stopped early) and the cache
+   */
+  async runWithCache(
+    input: ModelInput,
+    options: RunOptions & { names?: NameFilter } = {},
+  ): Promise<{ logits: Tensor; cache: ActivationCache }> {
+    const { names = "*" } = options;
+    const traced = await this.traceAwaiting(input, { ...options, capture: names });
+    const logits = options.stopAtLayer === undefined ? traced.logits : traced.residual;
+    const hooks = { ...traced.hooks };
+    const realized = await this.runtime.realize({ logits, hooks }, this.#realizeOptions(options));
+    return { logits: realized.logits, cache: new ActivationCache(new Map(Object.entries(realized.hooks)), this.cfg.n_layers) };
+  }
+
+  /** Mean next-token cross entropy, or each token's with `perToken` ([batch, pos − 1], 0 where a token is padding). */
+  async loss(input: ModelInput, options: RunOptions & { perToken?: boolean } = {}): Promise<Tensor> {
+    return this.run(input, (t) => (options.perToken ? t.lossPerToken : t.loss), options);
+  }
+
+  /**
+   * The derivatives of a scalar of the run with respect to hook points and weights.
+   * @param metric from lazy values to a scalar
+   * @param wrt hook names (a filter) and weight names
+   * @returns gradients by name, in the shapes of their values
+   */
+  async gradients(
+    input: ModelInput,
+    metric: (traced: Traced) => Tensor,
+    wrt: { names?: NameFilter; weights?: readonly string[] },
+    options: RunOptions = {},
+  ): Promise<{ value: Tensor; hooks: Record<string, Tensor>; weights: Record<string, Tensor> }> {
+    const traced = await this.traceAwaiting(input, { ...options, capture: wrt.names ?? "*" });
+    const scalar = metric(traced);
+    const hookNames = wrt.names === undefined ? [] : Object.keys(traced.hooks);
+    const weightNames = wrt.weights ?? [];
+    const targets = [...hookNames.map((n) => traced.hooks[n]!), ...weightNames.map((n) => this.weight(n))];
+    if (targets.length === 0)
+      throw new ModelError("gradients: nothing to differentiate with respect to", {
+        code: "model/gradients",
+        expected: "hook names or weight names",
+      });
+    const found = this.#differentiate(scalar, targets, [...hookNames, ...weightNames]);
+    const pick = (names: readonly string[], from: number): Record<string, Tensor> =>
+      Object.fromEntries(names.map((n, i) => [n, found[from + i]!]));
+    return this.runtime.realize(
+      { value: scalar, hooks: pick(hookNames, 0), weights: pick(weightNames, hookNames.length) },
+      this.#realizeOptions(options),
+    );
+  }
+
+  #differentiate(scalar: Tensor, targets: readonly Tensor[], names: readonly string[]): Tensor[] {
+    try {
+      return differentiate(scalar, targets);
+    } catch (error) {
+      if (!(error instanceof GraphError) || error.code !== "graph/no-path") throw error;
+      throw new ModelError("the scalar does not depend on a value it is to be differentiated by", {
+        code: "model/no-path",
+        where: names.join(", "),
+        hint: "a hook replaced it, an async hook cut the graph above it, or the run stopped below it",
+        cause: error,
+      });
+    }
+  }
+
+  /** A parameter by its TransformerLens name. */
+  weight(name: string): Tensor {
+    const found = this.weights.get(name);
+    if (found === undefined) throw noSuchPoint(`the model has no parameter ${name}`, name, this.weights.keys());
+    return found;
+  }
+
+  /** Every hook point of a plain forward pass with its shape, in order. */
+  describeHooks(): HookDescription[] {
+    const batch = tokenBatch([[0]]);
+    const named = { ...batch, batch: axis("batch"), pos: axis("pos") };
+    const traced = this.#trace(named, { capture: () => true }, new Map());
+    return Object.entries(traced.hooks).map(([name, x]) => ({ name, shape: `[${x.shape.map(String).join(", ")}]` }));
+  }
+
+  /** A view of this model with SAEs (or anything else) in place of hook points. */
+  withSplices(splices: ReadonlyMap<string, Splice>): SplicedModel {
+    return new SplicedModel(this, splices);
+  }
+
+  /** Bytes of keys and values per token. */
+  get cacheBytesPerToken(): number {
+    return this.cfg.n_layers * 2 * kvHeads(this.cfg) * this.cfg.d_head * 4;
+  }
+}
+
+function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Traced {
+  const hooks = new Proxy(Object.fromEntries(trace.captured) as Record<string, Tensor>, {
+    get: (target, name) => {
+      if (typeof name === "symbol" || name in target) return target[name as string];
+      throw noSuchPoint(`no hook point ${name} fired in this run`, name, trace.names);
+    },
+  });
+  const logits = (): Tensor => {
+    if (output.logits === undefined)
+      throw new ModelError("this run stopped before the logits", { code: "model/stopped", hint: "use `residual`" });
+    return output.logits;
+  };
+  return {
+    hooks,
+    batch,
+    output,
+    residual: output.residual,
+    get logits() {
+      return logits();
+    },
+    get loss() {
+      return meanLoss(logits(), batch.tokens, batch.keyMask);
+    },
+    get lossPerToken() {
+      return lossPerToken(logits(), batch.tokens, batch.keyMask);
+    },
+  };
+}
+
+/** A model with splices; the same runs, on the spliced forward pass. */
+export class SplicedModel {
+  readonly model: HookedModel;
+  readonly splices: ReadonlyMap<string, Splice>;
+
+  constructor(model: HookedModel, splices: ReadonlyMap<string, Splice>) {
+    this.model = model;
+    this.splices = splices;
+  }
+
+  trace(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Traced {
+    return this.model.trace(input, { ...options, splices: this.splices });
+  }
+
+  run(input: ModelInput, options?: RunOptions): Promise<Tensor>;
+  run<T>(input: ModelInput, select: (traced: Traced) => T, options?: RunOptions): Promise<T>;
+  run<T>(input: ModelInput, second?: ((traced: Traced) => T) | RunOptions, third?: RunOptions): Promise<T | Tensor> {
+    const options = { ...((typeof second === "function" ? third : second) ?? {}), splices: this.splices };
+    return typeof second === "function" ? this.model.run(input, second, options) : this.model.run(input, options);
+  }
+
+  runWithCache(
+    input: ModelInput,
+    options: RunOptions & { names?: NameFilter } = {},
+  ): Promise<{ logits: Tensor; cache: ActivationCache }> {
+    return this.model.runWithCache(input, { ...options, splices: this.splices });
+  }
+
+  gradients(
+    input: ModelInput,
+    metric: (traced: Traced) => Tensor,
+    wrt: { names?: NameFilter; weights?: readonly string[] },
+    options: RunOptions = {},
+  ): Promise<{ value: Tensor; hooks: Record<string, Tensor>; weights: Record<string, Tensor> }> {
+    return this.model.gradients(input, metric, wrt, { ...options, splices: this.splices });
+  }
+}
