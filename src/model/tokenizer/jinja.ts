@@ -30,7 +30,8 @@ interface Package {
   parse(tokens: unknown): Node;
   tokenize(source: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): unknown;
 }
-const library = jinja as Package;
+const loaded: unknown = jinja;
+const library = loaded as Package;
 
 const isValue = (v: unknown): v is Value => typeof v === "object" && v !== null && "type" in v && "value" in v;
 

@@ -40,7 +40,8 @@ interface Package {
   ReplaceNormalizer: Class<{ pattern: RegExp | null }>;
   PrecompiledNormalizer: Class<{ normalize(text: string): string }>;
 }
-const library = huggingface as Package;
+const loaded: unknown = huggingface;
+const library = loaded as Package;
 
 /** The GPT-2 pattern with the Unicode white space of Rust; JavaScript's `\s` has U+FEFF and lacks U+0085. */
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

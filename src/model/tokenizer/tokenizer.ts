@@ -87,7 +87,10 @@ export interface TokenizerSources {
   chatTemplate?: string;
   /** Special tokens that the files do not say, or say wrongly. */
   special?: SpecialOverrides;
-  /** Whether `toTokens` puts BOS first when it is not told. Default true; false for Pythia, Bloom, Qwen, Phi. */
+  /**
+   * Whether `toTokens` puts BOS first when it is not told. Default: `add_bos_token` of tokenizer_config.json, else true as
+   * in TransformerLens (which has false for Pythia, Bloom, Qwen and Phi: the model's family says so).
+   */
   defaultPrependBos?: boolean;
   paddingSide?: Side;
   /** Names the source in errors. */
@@ -143,7 +146,7 @@ export class Tokenizer {
       this.special.ids,
     );
     this.prependsBos = "ids" in (this.#template.single[0] ?? {});
-    this.defaultPrependBos = sources.defaultPrependBos ?? true;
+    this.defaultPrependBos = sources.defaultPrependBos ?? config["add_bos_token"] !== false;
     this.paddingSide = sources.paddingSide ?? (config["padding_side"] === "left" ? "left" : "right");
     const longest = config["model_max_length"];
     this.maxLength = typeof longest === "number" && longest < 1e9 ? longest : undefined;
