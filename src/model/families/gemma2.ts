@@ -1,0 +1,63 @@
+/** @file Gemma 2: norms on both sides of each layer stored as w − 1, soft caps, windows on even layers, scaled embedding. */
+import { z } from "zod";
+import { decoderBuffers, decoderConfig, decoderKeys, decoderTensors, decoderToHf } from "./decoder.ts";
+import { holds, parseHf, type Family } from "./family.ts";
+import { layerTypes, readActivation, readWindow, size, writeWindow } from "./hfConfig.ts";
+import { onePlus } from "./layouts.ts";
+
+const cap = z.number().positive().nullable();
+const gemmaKeys = decoderKeys.extend({
+  head_dim: size.default(256),
+  /** The activation; older files also have a `hidden_act` that says "gelu" and means this. */
+  hidden_activation: z.string().nullish(),
+  query_pre_attn_scalar: z.number().positive().default(256),
+  sliding_window: size.nullable().default(4096),
+  layer_types: layerTypes,
+  attn_logit_softcapping: cap.default(50),
+  final_logit_softcapping: cap.default(30),
+});
+
+export const gemma2: Family = {
+  modelType: "gemma2",
+  architecture: "Gemma2ForCausalLM",
+  prefix: "model.",
+  ignored: decoderBuffers,
+  tensors: {
+    ...decoderTensors,
+    "model.layers.*.input_layernorm.weight": holds(onePlus, "blocks.*.ln1.w"),
+    "model.layers.*.post_attention_layernorm.weight": holds(onePlus, "blocks.*.ln1_post.w"),
+    "model.layers.*.pre_feedforward_layernorm.weight": holds(onePlus, "blocks.*.ln2.w"),
+    "model.layers.*.post_feedforward_layernorm.weight": holds(onePlus, "blocks.*.ln2_post.w"),
+    "model.norm.weight": holds(onePlus, "ln_final.w"),
+  },
+  config(hf, where) {
+    const keys = parseHf(gemmaKeys, hf, where);
+    return {
+      ...decoderConfig(keys, hf, where),
+      ...readWindow(keys.sliding_window, keys.layer_types, keys.num_hidden_layers, (layer) => layer % 2 === 0),
+      act_fn: readActivation(keys.hidden_activation ?? "gelu_pytorch_tanh", where),
+      tie_word_embeddings: keys.tie_word_embeddings ?? true,
+      use_normalization_before_and_after: true,
+      attn_scale: Math.sqrt(keys.query_pre_attn_scalar),
+      attn_scores_soft_cap: keys.attn_logit_softcapping ?? -1,
+      output_logits_soft_cap: keys.final_logit_softcapping ?? -1,
+      embedding_scale: Math.fround(Math.sqrt(keys.hidden_size)),
+    };
+  },
+  toHf: (cfg, has) => ({
+    ...decoderToHf(cfg),
+    ...writeWindow(cfg),
+    hidden_activation: cfg.act_fn,
+    tie_word_embeddings: cfg.tie_word_embeddings,
+    query_pre_attn_scalar: nearSquare(cfg.attn_scale),
+    attn_logit_softcapping: cfg.attn_scores_soft_cap > 0 ? cfg.attn_scores_soft_cap : null,
+    final_logit_softcapping: cfg.output_logits_soft_cap > 0 ? cfg.output_logits_soft_cap : null,
+    attention_bias: ["b_Q", "b_K", "b_V", "b_O"].some((bias) => has(`blocks.0.attn.${bias}`)),
+  }),
+};
+
+/** The number whose square root is `root`: an integer where one is. */
+function nearSquare(root: number): number {
+  const integer = Math.round(root * root);
+  return Math.sqrt(integer) === root ? integer : root * root;
+}

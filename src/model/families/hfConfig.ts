@@ -1,0 +1,141 @@
+/** @file What Hugging Face's config.json files share, in the key layout of the hub and in that of transformers 5. */
+import { z } from "zod";
+import {
+  activationNames,
+  ropeScalingSchema,
+  type ActivationName,
+  type ModelConfig,
+  type RopeScaling,
+} from "../config.ts";
+import { ModelError } from "../errors.ts";
+import { parseHf, type HfConfig } from "./family.ts";
+
+export const size: z.ZodNumber = z.number().int().positive();
+
+/** Activations by the names Hugging Face gives them. `gelu` is the exact one. */
+const activations: Readonly<Record<string, ActivationName>> = {
+  ...Object.fromEntries(activationNames.map((name) => [name, name])),
+  gelu_python: "gelu",
+  gelu_accurate: "gelu_pytorch_tanh",
+  swish: "silu",
+};
+
+/** @throws ModelError listing the known names */
+export function readActivation(name: string, where: string): ActivationName {
+  const found = activations[name];
+  if (found !== undefined) return found;
+  throw new ModelError("the activation function is not supported", {
+    code: "model/config",
+    where,
+    expected: Object.keys(activations).join(", "),
+    received: name,
+  });
+}
+
+const ropeKeys = z.object({
+  rope_type: z.string().nullish(),
+  type: z.string().nullish(),
+  rope_theta: z.number().positive().nullish(),
+  rotary_emb_base: z.number().positive().nullish(),
+  partial_rotary_factor: z.number().positive().max(1).nullish(),
+  rotary_pct: z.number().positive().max(1).nullish(),
+  factor: z.number().positive().nullish(),
+  original_max_position_embeddings: size.nullish(),
+  attention_factor: z.number().positive().nullish(),
+  mscale: z.number().nullish(),
+  mscale_all_dim: z.number().nullish(),
+  beta_fast: z.number().positive().nullish(),
+  beta_slow: z.number().positive().nullish(),
+  truncate: z.boolean().nullish(),
+});
+
+export interface Rope {
+  readonly base: number;
+  /** The part of each head that is rotated. */
+  readonly fraction: number;
+  readonly scaling: RopeScaling | null;
+}
+
+const nested = z.record(z.string(), z.unknown()).nullish();
+
+/**
+ * Rotary settings, from the top level (`rope_theta`, `rope_scaling`, `rotary_pct`, …) or from `rope_parameters`.
+ * @throws ModelError for a kind of scaling that is not supported
+ */
+export function readRope(hf: HfConfig, where: string, defaults: { fraction?: number } = {}): Rope {
+  const { rope_scaling, rope_parameters } = parseHf(
+    z.object({ rope_scaling: nested, rope_parameters: nested }),
+    hf,
+    where,
+  );
+  const { type: _, ...top } = hf;
+  const all = { ...top, ...rope_scaling, ...rope_parameters };
+  const keys = parseHf(ropeKeys, all, where);
+  return {
+    base: keys.rope_theta ?? keys.rotary_emb_base ?? 10000,
+    fraction: keys.partial_rotary_factor ?? keys.rotary_pct ?? defaults.fraction ?? 1,
+    scaling: readScaling(keys, all, where),
+  };
+}
+
+function readScaling(keys: z.output<typeof ropeKeys>, all: HfConfig, where: string): RopeScaling | null {
+  const kind = keys.rope_type ?? keys.type ?? "default";
+  if (kind === "default") return null;
+  const original_max_position_embeddings = keys.original_max_position_embeddings ?? all.max_position_embeddings;
+  const parsed = ropeScalingSchema.safeParse({
+    ...withoutNulls(all),
+    rope_type: kind,
+    original_max_position_embeddings,
+    ...(kind === "yarn" ? { attention_factor: yarnAttention(keys) } : {}),
+  });
+  if (parsed.success && keys.truncate !== false) return parsed.data;
+  throw new ModelError("the rope scaling is not supported", {
+    code: "model/rope",
+    where,
+    expected: "default, linear, llama3 or yarn (truncated) with their parameters",
+    received: parsed.success || !["linear", "llama3", "yarn"].includes(kind) ? kind : z.prettifyError(parsed.error),
+  });
+}
+
+/** Cosines and sines of YaRN are multiplied by this. */
+function yarnAttention({ attention_factor, factor, mscale, mscale_all_dim }: z.output<typeof ropeKeys>): number {
+  const scale = (m: number): number => ((factor ?? 1) <= 1 ? 1 : 0.1 * m * Math.log(factor!) + 1);
+  if (typeof attention_factor === "number") return attention_factor;
+  return mscale && mscale_all_dim ? scale(mscale) / scale(mscale_all_dim) : scale(1);
+}
+
+function withoutNulls(hf: HfConfig): HfConfig {
+  return Object.fromEntries(Object.entries(hf).filter(([, value]) => value !== null));
+}
+
+/** The inverse of `readRope`, for families that rotate whole heads. */
+export function writeRope(cfg: ModelConfig): HfConfig {
+  return { rope_theta: cfg.rotary_base, rope_scaling: cfg.rope_scaling };
+}
+
+export const layerTypes: z.ZodOptional<
+  z.ZodNullable<z.ZodArray<z.ZodEnum<{ sliding_attention: "sliding_attention"; full_attention: "full_attention" }>>>
+> = z.array(z.enum(["sliding_attention", "full_attention"])).nullish();
+
+export type LayerTypes = z.output<typeof layerTypes>;
+
+/** Which layers see a window only. Without a window, or where no layer is local, attention is global. */
+export function readWindow(
+  window: number | null,
+  layers: LayerTypes,
+  count: number,
+  isLocal: (layer: number) => boolean,
+): Pick<ModelConfig, "use_local_attn" | "attn_types" | "window_size"> {
+  const local = Array.from({ length: count }, (_, i) => (layers ? layers[i] === "sliding_attention" : isLocal(i)));
+  if (window === null || !local.includes(true)) return { use_local_attn: false, attn_types: null, window_size: null };
+  return { use_local_attn: true, attn_types: local.map((yes) => (yes ? "local" : "global")), window_size: window };
+}
+
+/** The inverse of `readWindow`. */
+export function writeWindow(cfg: ModelConfig): HfConfig {
+  const types = cfg.attn_types ?? Array.from({ length: cfg.n_layers }, () => "global");
+  return {
+    sliding_window: cfg.use_local_attn ? cfg.window_size : null,
+    layer_types: types.map((type) => (type === "local" ? "sliding_attention" : "full_attention")),
+  };
+}

@@ -1,0 +1,151 @@
+/** @file Loading a model's files: a Hugging Face folder, a TransformerLens folder, or a GGUF file. */
+import { fileSource, openCheckpoint, openGguf, type GgufValue, type TensorFile } from "../formats/index.ts";
+import { isObject, parseJson } from "../formats/json.ts";
+import { parseModelConfig, type ModelConfig } from "./config.ts";
+import { ModelError } from "./errors.ts";
+import type { HfConfig } from "./families/family.ts";
+import { familyOf } from "./families/index.ts";
+import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "./families/llamaGguf.ts";
+import { isNativeConfig, nativeConfig, nativeIgnored, nativeOtherNames, nativeTensors } from "./native.ts";
+import { readWeights, type ReadOptions, type WeightPlan } from "./readWeights.ts";
+import type { ModelWeights } from "./weights.ts";
+
+/** A model's files, read. */
+export interface LoadedModel {
+  readonly cfg: ModelConfig;
+  /** Views over the tensors of the file, float32. */
+  readonly weights: ModelWeights;
+  /** Which files the model was in. */
+  readonly kind: "huggingface" | "native" | "gguf";
+  /** Where a tokenizer may be: the folder, or the metadata of the GGUF file. */
+  readonly tokenizerSource: { readonly folder?: string; readonly gguf?: ReadonlyMap<string, GgufValue> };
+  /** config.json as it is; empty for GGUF. */
+  readonly hfConfig: HfConfig;
+  readonly files: readonly string[];
+  /** Tensors of the file that the model does not use. */
+  readonly unused: readonly string[];
+  /** Frees the weights and takes them out of the ledger. */
+  dispose(): void;
+}
+
+export type LoadOptions = ReadOptions;
+
+const CONFIG = "config.json";
+const looksFor = `a folder with ${CONFIG} and model.safetensors (or its shards), or a .gguf file`;
+
+/**
+ * Loads a model from a folder or a file. Folders are those of Hugging Face (families: gemma2, gpt2, gpt_neox, llama,
+ * mistral, qwen2) or small TransformerLens models (config.json with the keys of HookedTransformerConfig); files are GGUF of
+ * architecture llama. Weights become float32 leaves in the file's own layout, once; parameters are views of them.
+ *
+ * @throws ModelError for a path that is no model, an unsupported family or configuration, missing tensors, tensors of a
+ *   wrong shape or type; FormatError for damaged files; the signal's reason when aborted
+ * @example
+ * ```ts
+ * const loaded = await loadModelFiles("models/gpt2");
+ * console.log(loaded.cfg.n_layers, loaded.weights.get("blocks.0.attn.W_Q")?.shape); // 12 [12, 768, 64]
+ * loaded.dispose();
+ * ```
+ */
+export async function loadModelFiles(path: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  options.signal?.throwIfAborted();
+  const { stat } = await import("node:fs/promises");
+  const stats = await stat(path).catch(() => undefined);
+  if (stats === undefined) throw notAModel("there is no model at this path", path, "no such file or folder");
+  if (stats.isDirectory()) return loadFolder(path, options);
+  if (path.toLowerCase().endsWith(".gguf")) return loadGguf(path, options);
+  throw notAModel(
+    "this file is not a model",
+    path,
+    "another file",
+    "for a .safetensors file, give the folder it is in",
+  );
+}
+
+function notAModel(message: string, where: string, received: string, hint?: string): ModelError {
+  return new ModelError(message, { code: "model/not-found", where, expected: looksFor, received, hint });
+}
+
+async function nameOf(path: string): Promise<string> {
+  const { basename, resolve } = await import("node:path");
+  return basename(resolve(path));
+}
+
+async function loadFolder(folder: string, options: LoadOptions): Promise<LoadedModel> {
+  const { join } = await import("node:path");
+  const where = join(folder, CONFIG);
+  const hfConfig = await readConfig(folder, where);
+  const native = isNativeConfig(hfConfig);
+  const family = native ? undefined : familyOf(hfConfig, where);
+  const file = await openCheckpoint(folder);
+  try {
+    const input = family
+      ? { original_architecture: family.architecture, ...family.config(hfConfig, where) }
+      : nativeConfig(hfConfig, where, (name) => (file.has(name) ? file.info(name).shape : undefined));
+    const cfg = parseModelConfig({ model_name: await nameOf(folder), ...input }, where);
+    const plan: WeightPlan = family
+      ? {
+          tensors: family.tensors,
+          otherNames: (name) => (name.startsWith(family.prefix) ? [name.slice(family.prefix.length)] : []),
+          ignored: family.ignored,
+          hf: hfConfig,
+        }
+      : { tensors: nativeTensors(cfg), otherNames: nativeOtherNames, ignored: nativeIgnored, hf: hfConfig };
+    const kind = family ? "huggingface" : "native";
+    return {
+      ...(await read(file, cfg, plan, options)),
+      kind,
+      hfConfig,
+      tokenizerSource: { folder },
+      files: [where, file.source],
+    };
+  } finally {
+    await file.close();
+  }
+}
+
+async function readConfig(folder: string, where: string): Promise<HfConfig> {
+  const { readdir, readFile } = await import("node:fs/promises");
+  const bytes = await readFile(where).catch(() => undefined);
+  if (bytes === undefined) {
+    const names = await readdir(folder);
+    const gguf = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
+    throw notAModel(
+      `the folder has no ${CONFIG}`,
+      folder,
+      names.length === 0 ? "an empty folder" : names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : ""),
+      gguf.length > 0 ? `give the path of ${gguf[0]} itself` : undefined,
+    );
+  }
+  const config = parseJson(bytes, where);
+  if (isObject(config)) return config;
+  throw new ModelError("the configuration is not a JSON object", { code: "model/config", where });
+}
+
+async function loadGguf(path: string, options: LoadOptions): Promise<LoadedModel> {
+  const file = await openGguf(await fileSource(path));
+  try {
+    const name = file.metadata.get("general.name");
+    const cfg = parseModelConfig(
+      {
+        model_name: typeof name === "string" && name !== "" ? name : await nameOf(path),
+        ...(await llamaGgufConfig(file)),
+      },
+      path,
+    );
+    const plan: WeightPlan = { tensors: llamaGgufTensors, otherNames: () => [], ignored: llamaGgufIgnored, hf: {} };
+    const loaded = await read(file, cfg, plan, options);
+    return { ...loaded, kind: "gguf", hfConfig: {}, tokenizerSource: { gguf: file.metadata }, files: [path] };
+  } finally {
+    await file.close();
+  }
+}
+
+async function read(
+  file: TensorFile,
+  cfg: ModelConfig,
+  plan: WeightPlan,
+  options: LoadOptions,
+): Promise<Pick<LoadedModel, "cfg" | "weights" | "unused" | "dispose">> {
+  return { cfg, ...(await readWeights(file, cfg, plan, options)) };
+}
