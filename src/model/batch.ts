@@ -16,6 +16,8 @@ export interface TokenBatchOptions {
   /** 1 for real tokens, 0 for padding, per row. Default: all real. */
   mask?: readonly (readonly number[])[] | undefined;
   positions?: PositionPolicy;
+  /** The position axis to use, for batches that must share it. Default: a new one. */
+  pos?: Axis;
   /** What `tlLegacy` guesses with. */
   legacy?: { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean };
 }
@@ -110,7 +112,7 @@ export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBa
   const padded = mask.some((row) => row.includes(0));
   const positionRows = mask.map((row) => positionsOf(row, policy));
   const batch = axis("batch", ids.length);
-  const pos = axis("pos", length);
+  const pos = options.pos ?? axis("pos", length);
   const dims = [ids.length, length];
   const make = (data: BigInt64Array | Uint8Array, name: string, dtype: "int64" | "bool"): Tensor =>
     leaf(data, dims, { shape: [batch, pos], dtype, name });

@@ -34,8 +34,11 @@ export interface ForwardInput {
   readonly past?: readonly (KeyValues | null)[];
   /** int64 [batch, past + pos]: positions of all keys; needed with `past` and rotary embedding. */
   readonly keyPositions?: Tensor;
-  /** New positions see the past and themselves only; `index` [batch, pos] is where each stands in the past's row. */
-  readonly independent?: { readonly index: Tensor };
+  /**
+   * New positions see the past and themselves, not each other: many variants of one token at once. `index` int64
+   * [batch, pos or 1] is where each stands in the past's row, `pastMask` bool [batch, past] which keys are real.
+   */
+  readonly independent?: { readonly index: Tensor; readonly pastMask: Tensor };
 }
 
 export interface ForwardOutput {
@@ -43,6 +46,8 @@ export interface ForwardOutput {
   readonly logits: Tensor | undefined;
   /** The residual after the last block that ran. */
   readonly residual: Tensor;
+  /** The residual entering each block, before its hook fires (null where a block is not run), and the final one. */
+  readonly entering: readonly (Tensor | null)[];
   readonly keyValues: readonly (KeyValues | null)[];
 }
 
@@ -90,25 +95,30 @@ export function forward(parts: TransformerParts, input: ForwardInput, trace: Tra
   const shared = attentionContext(parts, input, embedded?.positional);
   const last = input.stopAtLayer ?? cfg.n_layers;
   const keyValues: (KeyValues | null)[] = [];
+  const entering: (Tensor | null)[] = [];
   for (let layer = 0; layer < cfg.n_layers; layer++) {
     if (layer < input.startAtLayer || layer >= last) {
       keyValues.push(null);
+      entering.push(null);
       continue;
     }
+    entering.push(resid);
     const name = `blocks.${layer}`;
     const block: BlockContext = { name, layer, cfg, trace, weight: weightAt(`${name}.`) as BlockContext["weight"] };
     const result = transformerBlock(resid, block, shared, input.past?.[layer] ?? undefined);
     resid = result.resid;
     keyValues.push(result.keyValues);
   }
-  if (input.stopAtLayer !== undefined && input.stopAtLayer < cfg.n_layers) return { logits: undefined, residual: resid, keyValues };
+  entering.push(resid);
+  const known = { residual: resid, entering, keyValues };
+  if (input.stopAtLayer !== undefined && input.stopAtLayer < cfg.n_layers) return { logits: undefined, ...known };
 
   const final = trace.fire("unembed.hook_in", normalize(resid, top, "ln_final"));
   const unbiased = matmul(final, weights.get("unembed.W_U")!);
   const bias = weights.get("unembed.b_U");
   const out = trace.fire("unembed.hook_out", bias === undefined ? unbiased : add(unbiased, bias)); // [batch, pos, d_vocab_out]
   const cap = cfg.output_logits_soft_cap;
-  return { logits: cap > 0 ? mul(tanh(div(out, cap)), cap) : out, residual: resid, keyValues };
+  return { logits: cap > 0 ? mul(tanh(div(out, cap)), cap) : out, ...known };
 }
 
 function embed(
@@ -145,7 +155,7 @@ function attentionContext(parts: TransformerParts, input: ForwardInput, position
   const bias =
     independent === undefined
       ? attentionBias(cfg, { query, past, keyMask, table: parts.maskTable })
-      : independentBias(cfg, { pastMask: keyMask!, query, past, index: independent.index });
+      : independentBias(cfg, { ...independent, query, past });
   return {
     rotary,
     bias,

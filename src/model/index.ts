@@ -1,0 +1,20 @@
+/** @file Hooked transformers: load, run, hook, differentiate, generate. */
+export { ActivationCache, type CacheKey } from "./activationCache.ts";
+export { tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
+export { modelConfigSchema, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
+export { ModelError } from "./errors.ts";
+export {
+  HookedModel,
+  SplicedModel,
+  type BatchOptions,
+  type HookDescription,
+  type HookSpec,
+  type ModelInput,
+  type ModelOptions,
+  type RunOptions,
+  type Traced,
+} from "./hookedModel.ts";
+export { actName, type AsyncHook, type Hook, type HookEntry, type HookPoint, type NameFilter, type Splice } from "./hooks.ts";
+export { lossPerToken, meanLoss } from "./loss.ts";
+export * from "./tokenizer/index.ts";
+export type { ModelWeights } from "./weights.ts";
