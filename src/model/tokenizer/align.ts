@@ -3,7 +3,7 @@
  * Spans follow the Rust tokenizers' `NormalizedString`: an inserted character has the span of the one before it.
  */
 import { TokenizerError } from "./errors.ts";
-import { flatSteps } from "./json.ts";
+import { entryOf, flatSteps } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { patternOf, precompiled } from "./library.ts";
 
@@ -209,7 +209,7 @@ const unsupported = (what: string): TokenizerError =>
 /** The normaliser that tokenizer.json describes; null when there is none. */
 export function normalizerOf(config: JsonObject | null): Normalize | null {
   const steps = flatSteps(config).map((step) => {
-    const make = NORMALIZERS[String(step["type"])];
+    const make = entryOf(NORMALIZERS, step["type"]);
     if (make === undefined) throw unsupported(String(step["type"]));
     return make(step);
   });

@@ -28,6 +28,15 @@ export type ModelType = "BPE" | "WordPiece" | "Unigram" | "WordLevel";
 const MAX_ID = 1 << 24;
 const MAX_DEPTH = 32;
 
+export const isObject = (v: unknown): v is JsonObject => typeof v === "object" && v !== null && !Array.isArray(v);
+
+/** The own entry of a table; undefined for a key that only the prototype has. */
+export const entryOf = <T>(table: { readonly [key: string]: T }, key: unknown): T | undefined =>
+  typeof key === "string" && Object.hasOwn(table, key) ? table[key] : undefined;
+
+/** Text as a pattern that matches just it, for regular expressions with the flag u. */
+export const escapeRegExp = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+
 const id = z.int().min(0).max(MAX_ID);
 const step = z
   .looseObject({ type: z.string() })
@@ -44,7 +53,7 @@ const added = z.object({
   rstrip: flag,
 });
 const shape = z.object({
-  model: z.looseObject({ vocab: z.union([z.array(z.unknown()), z.looseObject({})]) }),
+  model: z.custom<JsonObject>(isObject, "expected an object"),
   added_tokens: z
     .array(added)
     .nullish()
@@ -54,8 +63,6 @@ const shape = z.object({
   post_processor: step,
   decoder: step,
 });
-
-export const isObject = (v: unknown): v is JsonObject => typeof v === "object" && v !== null && !Array.isArray(v);
 
 /** The sub-steps of a `Sequence`, whatever its list is called; empty for any other step. */
 export function stepsOf(config: JsonObject): JsonObject[] {
@@ -90,11 +97,12 @@ export function checkTokenizerJson(json: unknown, where: string): TokenizerJson 
     });
   }
   const { model, ...rest } = parsed.data;
+  const vocab = model["vocab"];
   for (const key of ["normalizer", "pre_tokenizer", "post_processor", "decoder"] as const)
     checkDepth(rest[key], `${where}, key ${key}`);
   const type = modelType(model, where);
-  if (type === "Unigram") checkPieces(model.vocab, where);
-  else checkVocab(model.vocab, where);
+  if (type === "Unigram") checkPieces(vocab, where);
+  else checkVocab(vocab, where);
   if (type === "BPE") checkMerges(model["merges"], where);
   return { ...rest, model: { ...model, type } };
 }
@@ -131,7 +139,7 @@ function checkVocab(vocab: unknown, where: string): void {
       received,
     });
   };
-  if (!isObject(vocab)) return fault("a list");
+  if (!isObject(vocab)) return fault(Array.isArray(vocab) ? "a list" : (JSON.stringify(vocab) ?? "nothing"));
   const seen = new Set<unknown>();
   for (const [token, value] of Object.entries(vocab)) {
     if (!Number.isInteger(value) || Number(value) < 0 || Number(value) > MAX_ID)

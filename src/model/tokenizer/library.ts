@@ -6,7 +6,7 @@
  */
 import * as huggingface from "@huggingface/tokenizers";
 import { TokenizerError } from "./errors.ts";
-import { isObject, stepsOf } from "./json.ts";
+import { entryOf, escapeRegExp, isObject, stepsOf } from "./json.ts";
 import type { JsonObject, TokenizerJson } from "./json.ts";
 
 export interface PreTokenizer {
@@ -54,12 +54,24 @@ export function openLibrary(json: TokenizerJson, where: string): LibraryTokenize
   const adapted = {
     ...rest,
     normalizer: null,
+    post_processor: null,
     pre_tokenizer: preTokenizer(pre_tokenizer, where),
     model: modelOf(model),
   };
-  let tokenizer: LibraryTokenizer;
+  const tokenizer = guarded(where, () => new library.Tokenizer(adapted, {}));
+  patchPreTokenizer(tokenizer.pre_tokenizer);
+  patchDecoder(tokenizer.decoder);
+  return tokenizer;
+}
+
+/** The compiled pattern of a `{ String }` or `{ Regex }` object of tokenizer.json. */
+export function patternOf(pattern: unknown): RegExp | null {
+  return guarded("a pattern", () => new library.ReplaceNormalizer({ type: "Replace", pattern, content: "" }).pattern);
+}
+
+function guarded<T>(where: string, build: () => T): T {
   try {
-    tokenizer = new library.Tokenizer(adapted, {});
+    return build();
   } catch (cause) {
     throw new TokenizerError("this tokenizer cannot be built", {
       code: "tokenizer/unsupported",
@@ -68,14 +80,6 @@ export function openLibrary(json: TokenizerJson, where: string): LibraryTokenize
       cause,
     });
   }
-  patchPreTokenizer(tokenizer.pre_tokenizer);
-  patchDecoder(tokenizer.decoder);
-  return tokenizer;
-}
-
-/** The compiled pattern of a `{ String }` or `{ Regex }` object of tokenizer.json. */
-export function patternOf(pattern: unknown): RegExp | null {
-  return new library.ReplaceNormalizer({ type: "Replace", pattern, content: "" }).pattern;
 }
 
 /** The library's approximation of a sentencepiece character map. */
@@ -110,7 +114,6 @@ function modelOf(model: TokenizerJson["model"]): JsonObject {
   return { ...model, type: "WordPiece", continuing_subword_prefix: "\0\0", max_input_chars_per_word: Infinity };
 }
 
-const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
 const split = (pattern: string, behavior: string): JsonObject => splitStep({ pattern: { Regex: pattern }, behavior });
 const matches = (pattern: string): JsonObject => ({
   type: "Split",
@@ -123,7 +126,7 @@ const matches = (pattern: string): JsonObject => ({
 function splitStep(config: JsonObject): JsonObject {
   const { behavior, invert } = config;
   const pattern = isObject(config["pattern"]) ? config["pattern"] : {};
-  const source = typeof pattern["Regex"] === "string" ? pattern["Regex"] : escape(String(pattern["String"]));
+  const source = typeof pattern["Regex"] === "string" ? pattern["Regex"] : escapeRegExp(String(pattern["String"]));
   if (behavior === "Isolated") return { type: "Split", pattern: { Regex: source }, behavior };
   if (behavior === "Removed") return invert === true ? matches(source) : { type: "Split", pattern, behavior };
   if (behavior === "Contiguous") return { type: "Split", pattern: { Regex: `(?:${source})+` }, behavior: "Isolated" };
@@ -153,7 +156,7 @@ const PRE_TOKENIZERS: { readonly [type: string]: (config: JsonObject) => JsonObj
     const prepend_scheme = c["prepend_scheme"] ?? (c["add_prefix_space"] === false ? "never" : "always");
     const space = { type: "Metaspace", replacement, prepend_scheme };
     if (c["split"] === false) return space;
-    return { type: "Sequence", pretokenizers: [space, split(escape(replacement), "MergedWithNext")] };
+    return { type: "Sequence", pretokenizers: [space, split(escapeRegExp(replacement), "MergedWithNext")] };
   },
 };
 
@@ -161,5 +164,5 @@ function preTokenizer(config: JsonObject | null, where: string): JsonObject | nu
   if (config === null) return null;
   if (config["type"] === "Sequence")
     return { type: "Sequence", pretokenizers: stepsOf(config).map((c) => preTokenizer(c, where)) };
-  return PRE_TOKENIZERS[String(config["type"])]?.(config) ?? config;
+  return entryOf(PRE_TOKENIZERS, config["type"])?.(config) ?? config;
 }

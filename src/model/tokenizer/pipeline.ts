@@ -2,7 +2,7 @@
 import { aligned, normalizerOf, slice } from "./align.ts";
 import type { Aligned, Normalize } from "./align.ts";
 import { byteOfFallback, looseText, bytesOfByteLevel, utf8Bytes } from "./bytes.ts";
-import { flatSteps } from "./json.ts";
+import { escapeRegExp, flatSteps } from "./json.ts";
 import type { AddedToken, TokenizerJson } from "./json.ts";
 import type { LibraryTokenizer } from "./library.ts";
 
@@ -28,8 +28,7 @@ interface Matcher {
 function matcherOf(tokens: ReadonlyMap<string, AddedToken>): Matcher | null {
   if (tokens.size === 0) return null;
   const contents = [...tokens.keys()].sort((a, b) => b.length - a.length);
-  const escaped = contents.map((c) => c.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
-  return { pattern: new RegExp(escaped.join("|"), "gu"), tokens };
+  return { pattern: new RegExp(contents.map(escapeRegExp).join("|"), "gu"), tokens };
 }
 
 interface Section {
