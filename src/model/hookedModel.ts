@@ -23,7 +23,7 @@ import { loadModelFiles, type LoadOptions } from "./load.ts";
 import { lossPerToken, meanLoss } from "./loss.ts";
 import { rotaryTables } from "./rope.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
-import { loadTokenizer, tokenizerFromGguf } from "./tokenizer/index.ts";
+import { loadTokenizer, TokenizerError, tokenizerFromGguf } from "./tokenizer/index.ts";
 import { forward, type ForwardInput, type ForwardOutput, type TransformerParts } from "./transformer.ts";
 import type { ModelWeights } from "./weights.ts";
 
@@ -141,7 +141,7 @@ export class HookedModel {
     const loaded = await loadModelFiles(path, loading);
     const { folder, gguf } = loaded.tokenizerSource;
     const tokenizer =
-      gguf !== undefined ? tokenizerFromGguf(gguf) : folder !== undefined ? await loadTokenizer(folder) : undefined;
+      gguf !== undefined ? tokenizerFromGguf(gguf) : folder !== undefined ? await tokenizerIn(folder) : undefined;
     return new HookedModel({
       cfg: loaded.cfg,
       weights: loaded.weights,
@@ -487,6 +487,16 @@ export class HookedModel {
   /** Bytes of keys and values per token. */
   get cacheBytesPerToken(): number {
     return this.cfg.n_layers * 2 * kvHeads(this.cfg) * this.cfg.d_head * 4;
+  }
+}
+
+/** The tokenizer of a folder; undefined where there is none, which is fine as long as ids are given. */
+async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
+  try {
+    return await loadTokenizer(folder);
+  } catch (error) {
+    if (error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
+    throw error;
   }
 }
 
