@@ -125,26 +125,54 @@ function tokenizeOf(json: TokenizerJson, library: LibraryTokenizer): Tokenize {
     });
   };
 
+  const words = (piece: string): readonly Word[] => {
+    const tokens = tokensOf(piece);
+    const ranges = rangesOf(tokens, piece, surface);
+    const found: Word[] = [];
+    tokens.forEach((token, i) => {
+      const id = model.tokens_to_ids.get(token) ?? unknown;
+      if (id === undefined) return;
+      const [from, to] = ranges[i]!;
+      const last = found.at(-1);
+      if (fuses && id === unknown && last?.id === unknown)
+        found[found.length - 1] = { ...last, token: type === "Unigram" ? last.token + token : last.token, to };
+      else found.push({ id, token, from, to, ...NOWHERE });
+    });
+    return found;
+  };
+  const cached = remember(words);
+
   return (text, spans, out) => {
     const whole = text.chars.join("");
     const pieces = split === null ? [whole] : split.pre_tokenize(whole, { section_index: text.start[0] === 0 ? 0 : 1 });
     const placed = spans ? place(text, pieces, byteLevel, metaspace) : null;
     pieces.forEach((piece, p) => {
-      const tokens = tokensOf(piece);
-      const ranges = placed === null ? null : rangesOf(tokens, piece, surface);
-      let wasUnknown = false;
-      tokens.forEach((token, i) => {
-        const id = model.tokens_to_ids.get(token) ?? unknown;
-        if (id === undefined) return;
-        const here = placed?.[p];
-        const span = here === undefined ? NOWHERE : spanOf(here, ranges![i]![0], ranges![i]![1]);
-        const last = out.at(-1);
-        if (fuses && wasUnknown && id === unknown && last !== undefined)
-          out[out.length - 1] = { ...last, token: type === "Unigram" ? last.token + token : last.token, end: span.end };
-        else out.push({ id, token, ...span });
-        wasUnknown = id === unknown;
-      });
+      const here = placed?.[p];
+      for (const word of cached(piece))
+        out.push(here === undefined ? word : { id: word.id, token: word.token, ...spanOf(here, word.from, word.to) });
     });
+  };
+}
+
+/** A token within a piece: the code points `[from, to)` of the piece that it touches. */
+interface Word extends Piece {
+  readonly from: number;
+  readonly to: number;
+}
+
+const MAX_CACHED_LENGTH = 64;
+const MAX_CACHED = 1 << 15;
+
+/** Words come again and again: keeps the last results for short pieces. */
+function remember(words: (piece: string) => readonly Word[]): (piece: string) => readonly Word[] {
+  const cache = new Map<string, readonly Word[]>();
+  return (piece) => {
+    const known = cache.get(piece);
+    if (known !== undefined || piece.length > MAX_CACHED_LENGTH) return known ?? words(piece);
+    if (cache.size >= MAX_CACHED) cache.clear();
+    const found = words(piece);
+    cache.set(piece, found);
+    return found;
   };
 }
 
