@@ -1,0 +1,86 @@
+/** @file The configuration of a sparse autoencoder: SAELens' cfg.json (version 6), and what older files become. */
+import { z } from "zod";
+import { SaeError } from "./errors.ts";
+import { upgradeConfig } from "./upgrade.ts";
+
+const count = z.number().int().positive();
+const text = z.string().nullish();
+
+/** Architectures that run. */
+export const saeArchitectures = ["standard", "gated", "jumprelu", "topk"] as const;
+export type SaeArchitecture = (typeof saeArchitectures)[number];
+
+/** Architectures that exist in training only; their saved weights run as another one. */
+export const trainingArchitectures = ["batchtopk", "matryoshka_batchtopk"] as const;
+export type TrainingArchitecture = (typeof trainingArchitectures)[number];
+
+const metadataSchema = z.looseObject({
+  model_name: text,
+  hook_name: text,
+  hook_head_index: z.number().int().nullish(),
+  context_size: z.number().int().nullish(),
+  prepend_bos: z.boolean().default(true),
+  neuronpedia_id: text,
+});
+
+const schema = z.object({
+  architecture: z.enum([...saeArchitectures, ...trainingArchitectures]),
+  d_in: count,
+  d_sae: count,
+  dtype: z.string().default("float32"),
+  device: z.string().default("cpu"),
+  apply_b_dec_to_input: z.boolean().default(true),
+  normalize_activations: z
+    .enum(["none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"])
+    .default("none"),
+  reshape_activations: z.enum(["none", "hook_z"]).default("none"),
+  /** topk: latents kept per token. A batchtopk's average may be fractional. */
+  k: z.number().positive().optional(),
+  rescale_acts_by_decoder_norm: z.boolean().default(false),
+  metadata: metadataSchema.prefault({}),
+});
+
+/** Keys and meanings of SAELens' cfg.json; where the SAE hooks in stands in `metadata`. */
+export interface SaeConfig extends Omit<z.output<typeof schema>, "architecture"> {
+  readonly architecture: SaeArchitecture;
+}
+/** A configuration as files hold it, before training forms have become inference forms. */
+export type StoredSaeConfig = z.output<typeof schema>;
+export type SaeConfigInput = z.input<typeof schema>;
+
+/**
+ * Checks a configuration of any SAELens version and fills in its defaults.
+ * @param config the parsed cfg.json
+ * @param where the file it came from, for the error
+ * @throws SaeError naming the wrong keys; for an unknown architecture it lists those that are supported
+ * @example
+ * const cfg = parseSaeConfig({ hook_point: "blocks.9.attn.hook_z", d_in: 768, d_sae: 24576 });
+ * console.log(cfg.architecture, cfg.reshape_activations); // standard hook_z
+ */
+export function parseSaeConfig(config: unknown, where = "the SAE configuration"): StoredSaeConfig {
+  const upgraded = upgradeConfig(config, where);
+  const known: readonly string[] = [...saeArchitectures, ...trainingArchitectures];
+  if (typeof upgraded["architecture"] !== "string" || !known.includes(upgraded["architecture"]))
+    throw new SaeError("this SAE architecture is not supported", {
+      code: "sae/architecture",
+      where,
+      expected: `one of ${known.join(", ")}`,
+      received: JSON.stringify(upgraded["architecture"]),
+    });
+  const parsed = schema.safeParse(upgraded);
+  if (!parsed.success)
+    throw new SaeError("the SAE configuration is not valid", {
+      code: "sae/config",
+      where,
+      received: z.prettifyError(parsed.error),
+    });
+  const cfg = parsed.data;
+  if (cfg.architecture === "topk" && !(Number.isInteger(cfg.k) && cfg.k! <= cfg.d_sae))
+    throw new SaeError("a topk SAE needs k, the number of latents it keeps", {
+      code: "sae/config",
+      where,
+      expected: `an integer in 1 … d_sae = ${cfg.d_sae}`,
+      received: String(cfg.k),
+    });
+  return cfg;
+}

@@ -1,0 +1,24 @@
+/** @file Sparse autoencoders: architectures, files, splicing. */
+export { type SaeParamName, type SaeParams } from "./architectures.ts";
+export {
+  parseSaeConfig,
+  saeArchitectures,
+  type SaeArchitecture,
+  type SaeConfig,
+  type SaeConfigInput,
+  type StoredSaeConfig,
+} from "./config.ts";
+export { SaeError } from "./errors.ts";
+export { type SaeLoadOptions } from "./files.ts";
+export { type SaeArray, type SaeArrays } from "./prepare.ts";
+export {
+  Sae,
+  saeHookNames,
+  type SaeContext,
+  type SaeFire,
+  type SaeForwardOptions,
+  type SaeHookName,
+  type SaeRunOptions,
+} from "./sae.ts";
+export { type SparseDecode } from "./sparse.ts";
+export { spliceHooks, type SpliceOptions } from "./splice.ts";

@@ -1,0 +1,39 @@
+/** @file Normalisation of activations at run time: what is done on the way in, and what undoes it on the way out. */
+import { add, div, mean, mul, sqrt, sub, sum, type Tensor } from "../graph/index.ts";
+import type { SaeConfig } from "./config.ts";
+
+/** `out = x · scale + shift`, both [..., 1]; absent parts are 1 and 0. */
+export interface OutputMap {
+  readonly scale?: Tensor;
+  readonly shift?: Tensor;
+}
+
+interface Normalization {
+  /** From the flattened input [..., d_in] to the normalised one, and the way back. */
+  in(x: Tensor, cfg: SaeConfig): { readonly x: Tensor; readonly out: OutputMap };
+}
+
+const last = { keepDims: true } as const;
+const unchanged: Normalization = { in: (x) => ({ x, out: {} }) };
+
+/** `expected_average_only_in` is a constant that is folded into the weights, so nothing happens at run time. */
+export const normalizations: { readonly [Mode in SaeConfig["normalize_activations"]]: Normalization } = {
+  none: unchanged,
+  expected_average_only_in: unchanged,
+  constant_norm_rescale: {
+    in: (x, cfg) => {
+      const norm = sqrt(sum(mul(x, x), -1, last));
+      const rescale = div(Math.sqrt(cfg.d_in), norm);
+      return { x: mul(x, rescale), out: { scale: div(norm, Math.sqrt(cfg.d_in)) } };
+    },
+  },
+  // The unbiased standard deviation; eps on the way in only.
+  layer_norm: {
+    in: (x, cfg) => {
+      const mu = mean(x, -1, last);
+      const centred = sub(x, mu);
+      const std = sqrt(div(sum(mul(centred, centred), -1, last), cfg.d_in - 1));
+      return { x: div(centred, add(std, 1e-5)), out: { scale: std, shift: mu } };
+    },
+  },
+};

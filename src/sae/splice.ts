@@ -1,0 +1,36 @@
+/** @file Splicing: SAEs in the place of hook points. */
+import type { Splice } from "../model/hooks.ts";
+import { SaeError } from "./errors.ts";
+import type { Sae, SaeForwardOptions } from "./sae.ts";
+
+/** As for {@link Sae.forward}; they hold for all SAEs of a splice. */
+export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
+
+/**
+ * The replacements that put SAEs at their hook points, for a model's `splices`. Inside, the points `<hook
+ * point>.hook_sae_input`, `…hook_sae_acts_pre`, `…hook_sae_acts_post`, `…hook_sae_recons`, `…hook_sae_error` (with the
+ * error term) and `…hook_sae_output` fire, all with heads merged but the last two.
+ *
+ * With the error term the output is the reconstruction plus what a clean reconstruction of the same input misses:
+ * interventions on latents act, everything else stays as the model had it.
+ * @throws SaeError when two SAEs share a hook point; when run, when a hook point does not have an SAE's width
+ * @example
+ * const splices = spliceHooks([layer9, layer10], { useErrorTerm: true });
+ * const { logits } = await model.run(tokens, { splices });
+ */
+export function spliceHooks(saes: Iterable<Sae>, options: SpliceOptions = {}): ReadonlyMap<string, Splice> {
+  const splices = new Map<string, Splice>();
+  for (const sae of saes) {
+    const { hookName } = sae;
+    if (splices.has(hookName))
+      throw new SaeError("two SAEs share a hook point", {
+        code: "sae/duplicate-hook",
+        where: hookName,
+        hint: "splice one of them at a time",
+      });
+    splices.set(hookName, (value, point) =>
+      sae.forward(value, { ...options, fire: (name, inner) => point.fire(`${point.name}.${name}`, inner) }),
+    );
+  }
+  return splices;
+}
