@@ -50,7 +50,7 @@ type Widen = (buffer: ArrayBuffer) => DataArray;
 /**
  * Read a .npy file: any number type or boolean, either byte order, C or Fortran order. uint16 comes as int32, uint32 and
  * uint64 as int64. Pickled objects, strings, complex numbers and records are refused; so is whatever is corrupt: always a
- * `FormatError`.
+ * `FormatError`. The source is closed.
  *
  * @example
  * ```ts
@@ -58,10 +58,14 @@ type Widen = (buffer: ArrayBuffer) => DataArray;
  * ```
  */
 export async function readNpy(source: ByteSource): Promise<NpyArray> {
-  const start = new Uint8Array(await source.slice(0, Math.min(source.byteLength, NPY_HEADER_BYTES)));
-  const header = parseNpyHeader(start, source.byteLength, source.name);
-  const buffer = await source.slice(header.dataStart, header.dataStart + header.byteLength);
-  return { dtype: header.dtype, shape: header.shape, data: npyData(header, buffer, source.name) };
+  try {
+    const start = new Uint8Array(await source.slice(0, Math.min(source.byteLength, NPY_HEADER_BYTES)));
+    const header = parseNpyHeader(start, source.byteLength, source.name);
+    const buffer = await source.slice(header.dataStart, header.dataStart + header.byteLength);
+    return { dtype: header.dtype, shape: header.shape, data: npyData(header, buffer, source.name) };
+  } finally {
+    await source.close();
+  }
 }
 
 /** Parse the header of an array of `byteLength` bytes in all from its first bytes. */

@@ -1,0 +1,130 @@
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { memorySource } from "./byteSource.ts";
+import { openCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { encodeSafetensors, writeSafetensors, type TensorData } from "./safetensorsWriter.ts";
+
+const INDEX = "model.safetensors.index.json";
+let root: string;
+let folder: string;
+let count = 0;
+beforeAll(async () => void (root = await mkdtemp(join(tmpdir(), "checkpoint-"))));
+beforeEach(() => mkdir((folder = join(root, String(count++)))));
+afterAll(() => rm(root, { recursive: true }));
+
+const vector = (...values: number[]): TensorData => ({
+  dtype: "float32",
+  shape: [values.length],
+  data: new Float32Array(values),
+});
+const tensors = { "b.w": vector(1, 2, 3), "a.w": vector(4, 5), "c.w": vector(6), d: vector(7, 8, 9, 10) };
+const index = (weightMap: unknown) =>
+  writeFile(join(folder, INDEX), JSON.stringify({ metadata: {}, weight_map: weightMap }));
+
+describe("a checkpoint folder", () => {
+  it("is one file where it fits", async () => {
+    expect(await writeCheckpoint(folder, tensors)).toEqual(["model.safetensors"]);
+    const file = await openCheckpoint(folder);
+    expect(file.metadata.get("format")).toBe("pt");
+    expect(await file.read("d")).toEqual(new Float32Array([7, 8, 9, 10]));
+    await file.close();
+  });
+
+  it("is shards and an index as Hugging Face names them where it does not", async () => {
+    const names = await writeCheckpoint(folder, tensors, { maxShardBytes: 16 });
+    expect(names).toEqual([
+      "model-00001-of-00003.safetensors",
+      "model-00002-of-00003.safetensors",
+      "model-00003-of-00003.safetensors",
+      INDEX,
+    ]);
+    expect(JSON.parse(await readFile(join(folder, INDEX), "utf8"))).toEqual({
+      metadata: { total_size: 40 },
+      weight_map: {
+        "a.w": "model-00002-of-00003.safetensors",
+        "b.w": "model-00001-of-00003.safetensors",
+        "c.w": "model-00002-of-00003.safetensors",
+        d: "model-00003-of-00003.safetensors",
+      },
+    });
+    const file = await openCheckpoint(folder);
+    expect(file.names.toSorted()).toEqual(Object.keys(tensors).toSorted());
+    expect([...(await file.readMany(["d", "a.w", "c.w"]))]).toEqual([
+      ["d", new Float32Array([7, 8, 9, 10])],
+      ["a.w", new Float32Array([4, 5])],
+      ["c.w", new Float32Array([6])],
+    ]);
+    expect((await file.readManyFloat32()).get("b.w")).toEqual(new Float32Array([1, 2, 3]));
+    expect(file.info("c.w").shape).toEqual([1]);
+    expect(() => file.info("e")).toThrow(/no tensor "e"/);
+    await file.close();
+  });
+
+  it("leaves nothing of the checkpoint it replaces, and nothing else is touched", async () => {
+    await writeFile(join(folder, "config.json"), "{}");
+    await writeCheckpoint(folder, tensors, { maxShardBytes: 16 });
+    await writeCheckpoint(folder, tensors, { maxShardBytes: 30 });
+    expect((await readdir(folder)).filter((name) => name.includes("of-00003"))).toEqual([]);
+    await writeCheckpoint(folder, tensors);
+    expect(await readdir(folder)).toEqual(["config.json", "model.safetensors"]);
+    await writeCheckpoint(folder, tensors, { maxShardBytes: 30 });
+    expect(await readdir(folder)).not.toContain("model.safetensors");
+  });
+
+  it("reads only model.safetensors, or the shards of its index", async () => {
+    await writeSafetensors(join(folder, "consolidated.safetensors"), { x: vector(1) });
+    await writeFile(join(folder, "stray.safetensors"), "not one");
+    await expect(openCheckpoint(folder)).rejects.toThrow(/no safetensors weights.*model\.safetensors or/);
+    await writeSafetensors(join(folder, "part.safetensors"), { x: vector(2), unlisted: vector(3) });
+    await index({ x: "part.safetensors" });
+    const file = await openCheckpoint(folder);
+    expect(file.names).toEqual(["x"]);
+    expect(await file.read("x")).toEqual(new Float32Array([2]));
+    await expect(file.read("unlisted")).rejects.toThrow(/no tensor/);
+    await file.close();
+  });
+
+  it.each([
+    "../other/model.safetensors",
+    "/etc/model.safetensors",
+    "sub/model.safetensors",
+    "..\\x.safetensors",
+    "..safetensors",
+    "C:x.safetensors",
+    "model.bin",
+    "",
+    7,
+  ])("refuses the shard name %j", async (name) => {
+    await index({ x: name });
+    await expect(openCheckpoint(folder)).rejects.toThrow(/not a safetensors file beside the index/);
+  });
+
+  it("names a shard that is missing and a tensor that is not where the index says", async () => {
+    await index({ x: "a.safetensors" });
+    await expect(openCheckpoint(folder)).rejects.toThrow(/shard is missing.*a\.safetensors/);
+    await writeSafetensors(join(folder, "a.safetensors"), { y: vector(1) });
+    await expect(openCheckpoint(folder)).rejects.toThrow(/shard "a\.safetensors" does not have.*"x"/);
+  });
+
+  it.each([["[]"], ['{"weight_map":[]}'], ['{"weight_map":{"a":"x.safetensors","a":"y.safetensors"}}'], ["{"]])(
+    "refuses the index %s",
+    async (text) => {
+      await writeFile(join(folder, INDEX), text);
+      await expect(openCheckpoint(folder)).rejects.toMatchObject({ code: "formats/invalid" });
+    },
+  );
+
+  it("can live anywhere that opens files by name", async () => {
+    const bytes = await encodeSafetensors({ x: vector(1, 2) });
+    const files = new Map([
+      ["s.safetensors", bytes],
+      [INDEX, new TextEncoder().encode('{"weight_map":{"x":"s.safetensors"}}')],
+    ]);
+    const file = await openCheckpoint(async (name) =>
+      files.has(name) ? memorySource(files.get(name)!, name) : undefined,
+    );
+    expect(await file.readFloat32("x")).toEqual(new Float32Array([1, 2]));
+  });
+});
