@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -15,6 +15,8 @@ import {
   where,
   type Tensor,
 } from "../src/graph/index.ts";
+import { numberToBfloat16, numberToFloat16 } from "../src/graph/dtype.ts";
+import { writeSafetensors } from "../src/formats/index.ts";
 import { Trace } from "../src/model/hooks.ts";
 import { memory, reference, Runtime } from "../src/runtime/index.ts";
 import { Sae, SaeError, saeHookNames, spliceHooks, type SaeFire, type SaeForwardOptions } from "../src/sae/index.ts";
@@ -467,6 +469,26 @@ describe("memory and files", () => {
       await goldenTensors(saeGoldens(`native/${name}/golden.safetensors`)),
       plain,
     );
+    await rm(folder, { recursive: true });
+  });
+
+  it.each(["float16", "bfloat16"] as const)("reads %s weights as float32", async (dtype) => {
+    const folder = await mkdtemp(join(tmpdir(), "sae-"));
+    const source = saeGoldens("native/standard");
+    const exact = await goldenTensors(join(source, "sae_weights.safetensors"));
+    const narrow = [...exact].map(([name, { dims, data }]) => {
+      const half = dtype === "float16" ? numberToFloat16 : numberToBfloat16;
+      return [name, { dtype, shape: dims, data: Uint16Array.from(data, half) }] as const;
+    });
+    await writeSafetensors(join(folder, "sae_weights.safetensors"), Object.fromEntries(narrow));
+    const cfg = readJson<object>(join(source, "cfg.json"));
+    await writeFile(join(folder, "cfg.json"), JSON.stringify({ ...cfg, dtype }));
+    const sae = await Sae.load(folder);
+    for (const [name, { data }] of exact) {
+      const error = relativeError(sae.params[name as keyof typeof sae.params]!.toArray(), data);
+      expect(error, name).toBeLessThan(dtype === "float16" ? 2 ** -10 : 2 ** -7);
+      expect(error, name).toBeGreaterThan(0);
+    }
     await rm(folder, { recursive: true });
   });
 

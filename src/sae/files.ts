@@ -127,8 +127,8 @@ function gemmaScopeHook(path: string): string | undefined {
 }
 
 /**
- * Gemma Scope (Lieberum et al. 2024, arXiv 2408.05147): JumpReLU, b_dec not subtracted. Embedding SAEs were trained on
- * embeddings times √d_in.
+ * Gemma Scope (Lieberum et al. 2024, arXiv 2408.05147): JumpReLU, b_dec not subtracted. Embedding SAEs were trained
+ * before the model multiplies embeddings by √d_in; `hook_embed` comes after.
  */
 async function readGemmaScope(path: string, options: SaeLoadOptions): Promise<SaeFiles> {
   const hook = options.hookName ?? gemmaScopeHook(path);
