@@ -11,5 +11,6 @@ export const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "u
 export function describeWithShared(name: string, needs: readonly string[], body: () => void): void {
   const missing = needs.filter((path) => !existsSync(shared(path)));
   if (missing.length === 0) describe(name, body);
-  else describe.skip(`${name} (skipped: no ../shared/${missing.join(", ../shared/")})`, () => it("needs the files above"));
+  else
+    describe.skip(`${name} (skipped: no ../shared/${missing.join(", ../shared/")})`, () => it("needs the files above"));
 }
