@@ -56,10 +56,9 @@ async function readLayout(given: string, options: SaeLoadOptions): Promise<SaeFi
 
 async function readFolder(folder: string, configFile: string, weightsFile: string): Promise<SaeFiles> {
   const source = await fileSource(configFile);
-  const bytes = new Uint8Array(await source.slice(0));
-  await source.close();
-  const file = await openSafetensors(await fileSource(weightsFile));
-  return { config: asObject(parseJson(bytes, configFile), configFile), arrays: await readArrays(file), where: folder };
+  const bytes = new Uint8Array(await source.slice(0).finally(() => source.close()));
+  const config = asObject(parseJson(bytes, configFile), configFile);
+  return { config, arrays: await readArrays(await openSafetensors(await fileSource(weightsFile))), where: folder };
 }
 
 function asObject(value: unknown, where: string): object {
