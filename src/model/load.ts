@@ -67,20 +67,20 @@ function notAModel(message: string, where: string, received: string, hint?: stri
 }
 
 async function nameOf(path: string): Promise<string> {
-  const { basename, resolve } = await import("node:path");
-  return basename(resolve(path));
+  const { default: paths } = await import("node:path");
+  return paths.basename(paths.resolve(path));
 }
 
 async function loadFolder(folder: string, options: LoadOptions): Promise<LoadedModel> {
-  const { join } = await import("node:path");
-  const where = join(folder, CONFIG);
+  const { default: paths } = await import("node:path");
+  const where = paths.join(folder, CONFIG);
   const hfConfig = await readConfig(folder, where);
   const native = isNativeConfig(hfConfig);
   const family = native ? undefined : familyOf(hfConfig, where);
   const file = await openCheckpoint(folder);
   try {
     const input = family
-      ? { original_architecture: family.architecture, ...family.config(hfConfig, where) }
+      ? { original_architecture: family.architecture, ...family.config(hfConfig, where), ...prependBos(hfConfig) }
       : nativeConfig(hfConfig, where, (name) => (file.has(name) ? file.info(name).shape : undefined));
     const cfg = parseModelConfig({ model_name: await nameOf(folder), ...input }, where);
     const plan: WeightPlan = family
@@ -102,6 +102,11 @@ async function loadFolder(folder: string, options: LoadOptions): Promise<LoadedM
   } finally {
     await file.close();
   }
+}
+
+/** A key of ours that `saveModel` adds: Hugging Face leaves it to the tokenizer. */
+function prependBos({ default_prepend_bos }: HfConfig): { default_prepend_bos?: boolean } {
+  return typeof default_prepend_bos === "boolean" ? { default_prepend_bos } : {};
 }
 
 async function readConfig(folder: string, where: string): Promise<HfConfig> {

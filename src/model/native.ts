@@ -173,4 +173,4 @@ export function nativeOtherNames(name: string): readonly string[] {
 }
 
 /** Buffers of a state dict. */
-export const nativeIgnored = /\.(mask|IGNORE|rotary_sin|rotary_cos)$/;
+export const nativeIgnored: RegExp = /\.(mask|IGNORE|rotary_sin|rotary_cos)$/;

@@ -1,12 +1,12 @@
 /** @file What llama, mistral, qwen2 and gemma2 share: rotary, grouped queries, RMS norms, gated MLP. */
 import { z } from "zod";
 import { kvHeads, type ModelConfig, type ModelConfigInput } from "../config.ts";
-import { holds, type HfConfig, type TensorTable } from "./family.ts";
-import { readRope, size, writeRope } from "./hfConfig.ts";
+import { holds, parseHf, type HfConfig, type TensorTable } from "./family.ts";
+import { readActivation, readRope, size, writeRope } from "./hfConfig.ts";
 import { fromHeads, merged, same, toHeads, transposed } from "./layouts.ts";
 
 /** Sizes must be said; the rest has Hugging Face's defaults. */
-export const decoderKeys = z.object({
+const decoderKeys = z.object({
   vocab_size: size,
   hidden_size: size,
   intermediate_size: size,
@@ -20,15 +20,22 @@ export const decoderKeys = z.object({
   tie_word_embeddings: z.boolean().nullish(),
 });
 
-/** The configuration without activation, windows, caps and ties. */
+/** What the family's own class assumes where config.json is silent. */
+interface DecoderDefaults {
+  readonly headDim?: number;
+  readonly tied?: boolean;
+}
+
+/** The configuration of a llama without windows. */
 export function decoderConfig(
-  keys: z.output<typeof decoderKeys>,
   hf: HfConfig,
   where: string,
-): ModelConfigInput & { n_layers: number } {
+  { headDim, tied = false }: DecoderDefaults = {},
+): ModelConfigInput {
+  const keys = parseHf(decoderKeys, hf, where);
   const { base, fraction, scaling } = readRope(hf, where);
   const heads = keys.num_attention_heads;
-  const d_head = keys.head_dim ?? Math.floor(keys.hidden_size / heads);
+  const d_head = keys.head_dim ?? headDim ?? Math.floor(keys.hidden_size / heads);
   const grouped = keys.num_key_value_heads ?? heads;
   return {
     n_layers: keys.num_hidden_layers,
@@ -47,7 +54,9 @@ export function decoderConfig(
     rotary_dim: Math.floor(d_head * fraction),
     rotary_base: base,
     rope_scaling: scaling,
+    act_fn: readActivation(keys.hidden_act ?? "silu", where),
     gated_mlp: true,
+    tie_word_embeddings: keys.tie_word_embeddings ?? tied,
   };
 }
 
@@ -63,6 +72,8 @@ export function decoderToHf(cfg: ModelConfig): HfConfig {
     head_dim: cfg.d_head,
     max_position_embeddings: cfg.n_ctx,
     rms_norm_eps: cfg.eps,
+    hidden_act: cfg.act_fn,
+    tie_word_embeddings: cfg.tie_word_embeddings,
     ...writeRope(cfg),
   };
 }
@@ -71,7 +82,7 @@ const attentionBias = (hf: HfConfig): boolean => hf.attention_bias === true;
 const mlpBias = (hf: HfConfig): boolean => hf.mlp_bias === true;
 
 /** Tensors of a llama model: all of them Linear, [out, in]. */
-export const decoderTensors = {
+export const decoderTensors: TensorTable = {
   "model.embed_tokens.weight": holds(same, "embed.W_E"),
   "model.layers.*.input_layernorm.weight": holds(same, "blocks.*.ln1.w"),
   "model.layers.*.self_attn.q_proj.weight": holds(toHeads, "blocks.*.attn.W_Q"),
@@ -91,7 +102,7 @@ export const decoderTensors = {
   "model.layers.*.mlp.down_proj.bias": holds(same, "blocks.*.mlp.b_out", mlpBias),
   "model.norm.weight": holds(same, "ln_final.w"),
   "lm_head.weight": holds(transposed, "unembed.W_U"),
-} as const satisfies TensorTable;
+};
 
 /** Buffers of old llama checkpoints. */
-export const decoderBuffers = /rotary_emb\.inv_freq$/;
+export const decoderBuffers: RegExp = /rotary_emb\.inv_freq$/;

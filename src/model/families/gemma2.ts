@@ -1,18 +1,15 @@
 /** @file Gemma 2: norms on both sides of each layer stored as w − 1, soft caps, windows on even layers, scaled embedding. */
 import { z } from "zod";
-import { decoderBuffers, decoderConfig, decoderKeys, decoderTensors, decoderToHf } from "./decoder.ts";
+import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf } from "./decoder.ts";
 import { holds, parseHf, type Family } from "./family.ts";
-import { layerTypes, readActivation, readWindow, size, writeWindow } from "./hfConfig.ts";
+import { readActivation, readWindow, writeWindow } from "./hfConfig.ts";
 import { onePlus } from "./layouts.ts";
 
 const cap = z.number().positive().nullable();
-const gemmaKeys = decoderKeys.extend({
-  head_dim: size.default(256),
+const gemmaKeys = z.object({
   /** The activation; older files also have a `hidden_act` that says "gelu" and means this. */
   hidden_activation: z.string().nullish(),
   query_pre_attn_scalar: z.number().positive().default(256),
-  sliding_window: size.nullable().default(4096),
-  layer_types: layerTypes,
   attn_logit_softcapping: cap.default(50),
   final_logit_softcapping: cap.default(30),
 });
@@ -32,23 +29,22 @@ export const gemma2: Family = {
   },
   config(hf, where) {
     const keys = parseHf(gemmaKeys, hf, where);
+    const base = decoderConfig(hf, where, { headDim: 256, tied: true });
     return {
-      ...decoderConfig(keys, hf, where),
-      ...readWindow(keys.sliding_window, keys.layer_types, keys.num_hidden_layers, (layer) => layer % 2 === 0),
+      ...base,
+      ...readWindow(hf, where, base.n_layers, (layer) => layer % 2 === 0),
       act_fn: readActivation(keys.hidden_activation ?? "gelu_pytorch_tanh", where),
-      tie_word_embeddings: keys.tie_word_embeddings ?? true,
       use_normalization_before_and_after: true,
       attn_scale: Math.sqrt(keys.query_pre_attn_scalar),
       attn_scores_soft_cap: keys.attn_logit_softcapping ?? -1,
       output_logits_soft_cap: keys.final_logit_softcapping ?? -1,
-      embedding_scale: Math.fround(Math.sqrt(keys.hidden_size)),
+      embedding_scale: Math.fround(Math.sqrt(base.d_model)),
     };
   },
   toHf: (cfg, has) => ({
     ...decoderToHf(cfg),
     ...writeWindow(cfg),
     hidden_activation: cfg.act_fn,
-    tie_word_embeddings: cfg.tie_word_embeddings,
     query_pre_attn_scalar: nearSquare(cfg.attn_scale),
     attn_logit_softcapping: cfg.attn_scores_soft_cap > 0 ? cfg.attn_scores_soft_cap : null,
     final_logit_softcapping: cfg.output_logits_soft_cap > 0 ? cfg.output_logits_soft_cap : null,

@@ -113,20 +113,24 @@ export function writeRope(cfg: ModelConfig): HfConfig {
   return { rope_theta: cfg.rotary_base, rope_scaling: cfg.rope_scaling };
 }
 
-export const layerTypes: z.ZodOptional<
-  z.ZodNullable<z.ZodArray<z.ZodEnum<{ sliding_attention: "sliding_attention"; full_attention: "full_attention" }>>>
-> = z.array(z.enum(["sliding_attention", "full_attention"])).nullish();
+const windowKeys = z.object({
+  /** Absent: 4096, in every family that has windows. */
+  sliding_window: size.nullable().default(4096),
+  layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).nullish(),
+});
 
-export type LayerTypes = z.output<typeof layerTypes>;
-
-/** Which layers see a window only. Without a window, or where no layer is local, attention is global. */
+/**
+ * Which layers see a window only: `layer_types` says, else `isLocal`. Without a window, or where no layer is local, attention
+ * is global.
+ */
 export function readWindow(
-  window: number | null,
-  layers: LayerTypes,
-  count: number,
+  hf: HfConfig,
+  where: string,
+  layers: number,
   isLocal: (layer: number) => boolean,
 ): Pick<ModelConfig, "use_local_attn" | "attn_types" | "window_size"> {
-  const local = Array.from({ length: count }, (_, i) => (layers ? layers[i] === "sliding_attention" : isLocal(i)));
+  const { sliding_window: window, layer_types: types } = parseHf(windowKeys, hf, where);
+  const local = Array.from({ length: layers }, (_, i) => (types ? types[i] === "sliding_attention" : isLocal(i)));
   if (window === null || !local.includes(true)) return { use_local_attn: false, attn_types: null, window_size: null };
   return { use_local_attn: true, attn_types: local.map((yes) => (yes ? "local" : "global")), window_size: window };
 }

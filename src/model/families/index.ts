@@ -10,10 +10,18 @@ import { qwen2 } from "./qwen2.ts";
 
 export type { Family, HfConfig } from "./family.ts";
 
+/** A `model_type` that can be loaded. */
+export type ModelType = "gemma2" | "gpt2" | "gpt_neox" | "llama" | "mistral" | "qwen2";
+
 /** Every family, by the `model_type` of config.json. */
-export const families = { gemma2, gpt2, gpt_neox: gptNeox, llama, mistral, qwen2 } as const satisfies Readonly<
-  Record<string, Family>
->;
+export const families: { readonly [M in ModelType]: Family } = {
+  gemma2,
+  gpt2,
+  gpt_neox: gptNeox,
+  llama,
+  mistral,
+  qwen2,
+};
 
 /**
  * The family of a config.json, by `model_type`, else by `architectures`.

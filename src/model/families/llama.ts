@@ -1,7 +1,6 @@
 /** @file Llama 1, 2 and 3, and whatever has their layout (SmolLM, TinyLlama, …). */
-import { decoderBuffers, decoderConfig, decoderKeys, decoderTensors, decoderToHf } from "./decoder.ts";
-import { parseHf, type Family } from "./family.ts";
-import { readActivation } from "./hfConfig.ts";
+import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf } from "./decoder.ts";
+import type { Family } from "./family.ts";
 
 export const llama: Family = {
   modelType: "llama",
@@ -9,18 +8,9 @@ export const llama: Family = {
   prefix: "model.",
   ignored: decoderBuffers,
   tensors: decoderTensors,
-  config(hf, where) {
-    const keys = parseHf(decoderKeys, hf, where);
-    return {
-      ...decoderConfig(keys, hf, where),
-      act_fn: readActivation(keys.hidden_act ?? "silu", where),
-      tie_word_embeddings: keys.tie_word_embeddings ?? false,
-    };
-  },
+  config: (hf, where) => decoderConfig(hf, where),
   toHf: (cfg, has) => ({
     ...decoderToHf(cfg),
-    hidden_act: cfg.act_fn,
-    tie_word_embeddings: cfg.tie_word_embeddings,
     attention_bias: ["b_Q", "b_K", "b_V", "b_O"].some((bias) => has(`blocks.0.attn.${bias}`)),
     mlp_bias: ["b_gate", "b_up", "b_out"].some((bias) => has(`blocks.0.mlp.${bias}`)),
   }),

@@ -31,7 +31,7 @@ export const llamaGgufTensors: TensorTable = {
 };
 
 /** Read as configuration, not as weights. */
-export const llamaGgufIgnored = /^rope_freqs\.weight$/;
+export const llamaGgufIgnored: RegExp = /^rope_freqs\.weight$/;
 
 /**
  * The configuration of a llama model in a GGUF file.
