@@ -170,7 +170,13 @@ export function evaluateDim(dim: Dim, sizes: ReadonlyMap<number, number>): numbe
 export function dimKey(dim: Dim, rename: (id: number) => number): string {
   if (typeof dim === "number") return String(dim);
   return dim.terms
-    .map((t) => `${t.coefficient}*${t.atoms.map((a) => rename(a.id)).sort((x, y) => x - y).join(".")}`)
+    .map(
+      (t) =>
+        `${t.coefficient}*${t.atoms
+          .map((a) => rename(a.id))
+          .sort((x, y) => x - y)
+          .join(".")}`,
+    )
     .sort()
     .join("+");
 }

@@ -50,7 +50,11 @@ export function broadcastStrides(from: readonly number[], dims: readonly number[
 }
 
 /** Calls `visit(flat index, offset under each stride list)` for every element of `dims` in row-major order. */
-export function walk(dims: readonly number[], strides: readonly number[][], visit: (i: number, at: number[]) => void): void {
+export function walk(
+  dims: readonly number[],
+  strides: readonly number[][],
+  visit: (i: number, at: number[]) => void,
+): void {
   const total = sizeOfDims(dims);
   const index = new Array<number>(dims.length).fill(0);
   const at = strides.map(() => 0);
@@ -67,7 +71,11 @@ export function walk(dims: readonly number[], strides: readonly number[][], visi
 }
 
 /** Elementwise evaluation with broadcasting. */
-export function mapElements(inputs: readonly NDArray[], dims: readonly number[], f: (...x: number[]) => number): Float64Array {
+export function mapElements(
+  inputs: readonly NDArray[],
+  dims: readonly number[],
+  f: (...x: number[]) => number,
+): Float64Array {
   const out = new Float64Array(sizeOfDims(dims));
   const data = inputs.map((x) => x.data);
   const strides = inputs.map((x) => broadcastStrides(x.dims, dims));

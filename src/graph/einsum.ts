@@ -17,7 +17,11 @@ const namesOf = (term: string): string[] => {
   return text === "" ? [] : text.includes(" ") ? text.split(/\s+/) : [...text];
 };
 
-const order = (x: Labelled, names: readonly string[]): Tensor => transpose(x.x, names.map((n) => x.names.indexOf(n)));
+const order = (x: Labelled, names: readonly string[]): Tensor =>
+  transpose(
+    x.x,
+    names.map((n) => x.names.indexOf(n)),
+  );
 
 /** Sums out names nobody else mentions. */
 function reduceUnused(x: Labelled, used: ReadonlySet<string>): Labelled {
@@ -64,7 +68,8 @@ export function einsum(spec: string, ...operands: readonly Tensor[]): Tensor {
   const result = namesOf(right);
   const sizes = new Map<string, Dim>();
   terms.forEach((names, t) => {
-    if (names.length !== operands[t]!.rank) fail(`term "${names.join(" ")}" has ${names.length} names for rank ${operands[t]!.rank}`);
+    if (names.length !== operands[t]!.rank)
+      fail(`term "${names.join(" ")}" has ${names.length} names for rank ${operands[t]!.rank}`);
     if (new Set(names).size !== names.length) fail(`a name is repeated in "${names.join(" ")}"`);
     names.forEach((name, i) => {
       const dim = operands[t]!.shape[i]!;

@@ -62,11 +62,13 @@ function noGradient(scalar: Tensor, root: Tensor, x: Tensor, order: readonly Ten
       hint: "a hook may have replaced it, or it lies in another run",
     });
   const users = new Map<Tensor, Tensor>();
-  for (const node of order) for (const input of node.inputs) if (!users.has(input) && leads.has(input)) users.set(input, node);
+  for (const node of order)
+    for (const input of node.inputs) if (!users.has(input) && leads.has(input)) users.set(input, node);
   const path: Tensor[] = [x];
   while (users.has(path.at(-1)!)) path.push(users.get(path.at(-1)!)!);
   const stop = path.find((node) => isStop(node.op.gradient) && node !== x);
-  const reason = stop !== undefined && isStop(stop.op.gradient) ? `; ${stop.op.name}: ${stop.op.gradient.notDifferentiable}` : "";
+  const reason =
+    stop !== undefined && isStop(stop.op.gradient) ? `; ${stop.op.name}: ${stop.op.gradient.notDifferentiable}` : "";
   throw new GraphError(
     `gradients: no derivative reaches ${x.op.name}${shapeText(x.shape)}: ${path.map((n) => n.op.name).join(" → ")}${reason}`,
     { code: "graph/not-differentiable", where: stop?.toString() },

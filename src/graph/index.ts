@@ -1,5 +1,17 @@
 /** @file Lazy tensors: expressions, operations, gradients, rewrites. */
-export { addDims, axis, Axis, divideDims, evaluateDim, mulDims, productOf, sameDim, shapeText, subDims, type Dim } from "./axis.ts";
+export {
+  addDims,
+  axis,
+  Axis,
+  divideDims,
+  evaluateDim,
+  mulDims,
+  productOf,
+  sameDim,
+  shapeText,
+  subDims,
+  type Dim,
+} from "./axis.ts";
 export * from "./dtype.ts";
 export * from "./errors.ts";
 export { einsum } from "./einsum.ts";

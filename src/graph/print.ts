@@ -10,7 +10,8 @@ export function printGraph(...outputs: readonly Tensor[]): string {
     const name = node.storage?.name ?? `%${i}`;
     names.set(node, `%${i}`);
     const attributes = Object.entries(node.attributes).map(
-      ([key, value]) => `${key}: ${Array.isArray(value) ? `[${value.map(String).join(", ")}]` : String(value as string)}`,
+      ([key, value]) =>
+        `${key}: ${Array.isArray(value) ? `[${value.map(String).join(", ")}]` : String(value as string)}`,
     );
     const call = node.storage ? `Leaf(${name})` : `${node.op.name}(${node.inputs.map((x) => names.get(x)).join(", ")})`;
     return `%${i} = ${call}${attributes.length ? ` {${attributes.join(", ")}}` : ""} : ${shapeText(node.shape)} ${node.dtype}`;

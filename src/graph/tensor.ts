@@ -90,7 +90,9 @@ export class Tensor {
 
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     if (this.storage?.data === undefined) return `Tensor(${this.toString()})`;
-    const shown = this.toArray().slice(0, 8).map((x) => Number(x.toPrecision(6)));
+    const shown = this.toArray()
+      .slice(0, 8)
+      .map((x) => Number(x.toPrecision(6)));
     return `Tensor(${shapeText(this.dims)}:${this.dtype} ${shown.join(", ")}${this.data.length > 8 ? ", …" : ""})`;
   }
 }

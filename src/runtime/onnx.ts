@@ -29,7 +29,8 @@ const irVersion = 10n;
 export const wireType = (dtype: DType): DType => (dtype === "bfloat16" ? "float32" : dtype);
 
 function attribute(name: string, value: OnnxAttribute): AttributeProto {
-  if (typeof value === "number") return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
   if (typeof value === "string")
     return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
   if ("float" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
@@ -109,7 +110,13 @@ class GraphBuilder implements Emitter {
     return known;
   }
 
-  #emit(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute }, outputs: number, domain: string): Value[] {
+  #emit(
+    type: string,
+    inputs: readonly Value[],
+    attributes: { [name: string]: OnnxAttribute },
+    outputs: number,
+    domain: string,
+  ): Value[] {
     const names = Array.from({ length: outputs }, () => this.#name());
     this.nodesOut.push(
       create(NodeProtoSchema, {
@@ -165,15 +172,23 @@ class GraphBuilder implements Emitter {
   }
 
   int64(values: readonly Dim[]): Value {
-    if (values.every((v) => typeof v === "number")) return this.#vector(values as number[]);
+    if (values.every((v) => typeof v === "number")) return this.#vector(values);
     if (values.length === 1) return this.#dim(values[0]!);
     const key = `v${values.map((d) => dimKey(d, (id) => id)).join(",")}`;
-    return this.#once(key, () => this.node("Concat", values.map((d) => this.#dim(d)), { axis: 0 }));
+    return this.#once(key, () =>
+      this.node(
+        "Concat",
+        values.map((d) => this.#dim(d)),
+        { axis: 0 },
+      ),
+    );
   }
 
   int64Scalar(value: Dim): Value {
     if (typeof value === "number") return this.scalar(value, "int64");
-    return this.#once(`q${dimKey(value, (id) => id)}`, () => this.node("Squeeze", [this.#dim(value), this.#vector([0])]));
+    return this.#once(`q${dimKey(value, (id) => id)}`, () =>
+      this.node("Squeeze", [this.#dim(value), this.#vector([0])]),
+    );
   }
 
   reshapeTarget(from: readonly Dim[], target: readonly Dim[]): Value {
@@ -188,7 +203,18 @@ class GraphBuilder implements Emitter {
   }
 }
 
-function valueInfo(name: string, dtype: DType, dims: readonly Dim[] | undefined, rename: (id: number) => number): ValueInfoProto {
+/** A name for a symbolic size: the same for equal sizes only, or ONNX Runtime would share buffers of different sizes. */
+function dimParam(dim: Dim, rename: (id: number) => number): string {
+  const letters: { readonly [mark: string]: string } = { "*": "x", ".": "_", "+": "p", "-": "n" };
+  return `a${dimKey(dim, rename).replaceAll(/[*.+-]/g, (mark) => letters[mark]!)}`;
+}
+
+function valueInfo(
+  name: string,
+  dtype: DType,
+  dims: readonly Dim[] | undefined,
+  rename: (id: number) => number,
+): ValueInfoProto {
   return create(ValueInfoProtoSchema, {
     name,
     type: {
@@ -201,7 +227,7 @@ function valueInfo(name: string, dtype: DType, dims: readonly Dim[] | undefined,
               value:
                 typeof d === "number"
                   ? { case: "dimValue" as const, value: BigInt(d) }
-                  : { case: "dimParam" as const, value: `a${dimKey(d, rename).replaceAll(/[^0-9]/g, "_")}` },
+                  : { case: "dimParam" as const, value: dimParam(d, rename) },
             })),
           },
         },
@@ -236,10 +262,14 @@ export function lowerPlan(plan: Plan): OnnxModel {
     packedBytes += byteLength;
     values.set(weight, builder.initializer(weight.dims, weight.dtype, new Uint8Array(buffer, byteOffset, byteLength)));
   }
+  const rename = (id: number): number => plan.atoms.indexOf(id);
+  const shapes = new Map<Value, ValueInfoProto>();
   for (const node of topological(plan.outputs)) {
     if (values.has(node)) continue;
     const inputs = node.inputs.map((x) => values.get(x)!);
-    values.set(node, node.op.lower({ emit: builder, inputs, node, attributes: node.attributes }));
+    const value = node.op.lower({ emit: builder, inputs, node, attributes: node.attributes });
+    values.set(node, value);
+    shapes.set(value, valueInfo(value, node.dtype, node.shape, rename));
   }
   // Every output gets a node of its own, so that an input or a shared value can be one too.
   const outputs = plan.outputs.map((x) =>
@@ -247,7 +277,6 @@ export function lowerPlan(plan: Plan): OnnxModel {
       ? builder.node("Identity", [values.get(x)!])
       : builder.node("Cast", [values.get(x)!], { to: onnxDTypes[wireType(x.dtype)] }),
   );
-  const rename = (id: number): number => plan.atoms.indexOf(id);
   const model = create(ModelProtoSchema, {
     irVersion,
     producerName: "interpretune",
@@ -257,6 +286,7 @@ export function lowerPlan(plan: Plan): OnnxModel {
       node: builder.nodesOut,
       initializer: builder.initializers,
       input: builder.inputs,
+      valueInfo: [...shapes.values()],
       output: plan.outputs.map((x, i) => valueInfo(outputs[i]!, wireType(x.dtype), x.shape, rename)),
     }),
   });

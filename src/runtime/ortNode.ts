@@ -25,7 +25,11 @@ const fromWire = (data: DataArray, dtype: DType): DataArray =>
 const feedTensor = (data: DataArray, dtype: DType, dims: readonly number[]): OrtTensor =>
   new OrtTensor(wireType(dtype) as "float32", data as Float32Array, dims);
 
-async function createSession(bytes: Uint8Array, options: InferenceSession.SessionOptions, plan: Plan): Promise<InferenceSession> {
+async function createSession(
+  bytes: Uint8Array,
+  options: InferenceSession.SessionOptions,
+  plan: Plan,
+): Promise<InferenceSession> {
   try {
     return await InferenceSession.create(bytes, options);
   } catch (cause) {
@@ -43,7 +47,9 @@ async function createSession(bytes: Uint8Array, options: InferenceSession.Sessio
  * @example
  * const backend = ortNode({ threads: 1 });
  */
-export function ortNode(options: OrtOptions = {}): Backend & { readonly threads: number; readonly providers: readonly string[] } {
+export function ortNode(
+  options: OrtOptions = {},
+): Backend & { readonly threads: number; readonly providers: readonly string[] } {
   const { threads = availableParallelism(), providers = ["cpu"], arena = true } = options;
   env.logLevel = "error";
   const sessionOptions: InferenceSession.SessionOptions = {
@@ -74,7 +80,8 @@ export function ortNode(options: OrtOptions = {}): Backend & { readonly threads:
           const inputs: Record<string, OrtTensor> = {};
           for (let i = 0; i < model.feeds.length; i++)
             inputs[model.feeds[i]!] = feedTensor(toWire(feeds[i]!, dtypes[i]!), dtypes[i]!, feeds[i]!.dims);
-          for (const i of model.sizes) inputs[`axis${i}`] = new OrtTensor("int64", BigInt64Array.of(BigInt(sizes[i]!)), [1]);
+          for (const i of model.sizes)
+            inputs[`axis${i}`] = new OrtTensor("int64", BigInt64Array.of(BigInt(sizes[i]!)), [1]);
           let results: InferenceSession.OnnxValueMapType;
           try {
             results = await session.run(inputs, [...model.outputs]);

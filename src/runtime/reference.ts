@@ -1,6 +1,14 @@
 /** @file The reference backend: every operation evaluated in float64, in plain TypeScript. The oracle of the tests. */
 import { evaluateDim } from "../graph/axis.ts";
-import { bfloat16ToNumber, dtypes, float16ToNumber, numberToBfloat16, numberToFloat16, type DataArray, type DType } from "../graph/dtype.ts";
+import {
+  bfloat16ToNumber,
+  dtypes,
+  float16ToNumber,
+  numberToBfloat16,
+  numberToFloat16,
+  type DataArray,
+  type DType,
+} from "../graph/dtype.ts";
 import type { NDArray } from "../graph/operation.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";

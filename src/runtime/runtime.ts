@@ -107,7 +107,13 @@ export class Runtime {
 
   #result(x: Tensor, { dims, data }: Buffer, owner: string): Tensor {
     const made = leaf(data, dims, { shape: x.shape, dtype: x.dtype, name: owner === "results" ? "result" : "view" });
-    const entry = { owner, name: x.op.name, object: describe(dims), device: this.backend.device, bytes: data.byteLength };
+    const entry = {
+      owner,
+      name: x.op.name,
+      object: describe(dims),
+      device: this.backend.device,
+      bytes: data.byteLength,
+    };
     collected.register(data, memory.add(entry));
     return made;
   }
@@ -192,7 +198,8 @@ export class Runtime {
   }
 
   /**
-   * Builds a graph once, to be called many times without tracing: training steps, generation, small models.
+   * Builds a graph once, to be called many times without tracing: training steps, generation, small models. The
+   * compiled graph is kept with all others: the same structure over the same packed weights is compiled once.
    * @param inputs placeholders by name
    * @param build from the placeholders to a tree of tensors
    * @param options default: weights packed
@@ -214,15 +221,7 @@ export class Runtime {
       return views.map((view, i) => this.#result(view, values[i]!, "weight views"));
     });
     const plan = makePlan(outputs, () => weights === "packed");
-    this.compilations++;
-    const executable = await this.backend.compile(plan);
-    const ledger = memory.add({
-      owner: "compiled functions",
-      name: `function ${this.compilations}`,
-      object: executable.bytes > 0 ? "graph with packed weights" : "graph",
-      device: this.backend.device,
-      bytes: graphBytes + executable.bytes,
-    });
+    const first = await this.#executable(plan);
     const names = Object.keys(inputs) as Inputs[];
     const placeholders = new Map(names.map((name) => [inputs[name], name]));
     const needed = plan.feeds.filter((x) => x.storage?.data === undefined && x.storage !== undefined);
@@ -240,6 +239,8 @@ export class Runtime {
       };
       for (const x of needed) checkArgument(x, given[placeholders.get(x)!], placeholders.get(x)!);
       const sizes = axisSizes(plan, (x) => (x.storage === undefined ? undefined : source(x).dims));
+      // Asked for again at each call: it may have been dropped for others meanwhile.
+      const executable = this.backend.caches ? await this.#executable(plan) : first;
       const buffers = await this.#execute(plan, executable, source, sizes);
       const values = new Map(
         wanted.map((x, i) => [x, leaf(buffers[i]!.data, buffers[i]!.dims, { dtype: x.dtype, name: "result" })]),
@@ -248,8 +249,9 @@ export class Runtime {
     };
     return Object.assign(call, {
       dispose: async (): Promise<void> => {
-        ledger.release();
-        await executable.dispose();
+        const entry = this.#cache.get(plan.key);
+        if (entry !== undefined) await this.#drop(plan.key, entry);
+        if (!this.backend.caches) await first.dispose();
       },
     });
   }
@@ -262,7 +264,10 @@ export class Runtime {
 
 function checkArgument(x: Tensor, given: Tensor | Buffer | undefined, name: string): void {
   if (given === undefined)
-    throw new RuntimeError("a compiled function was called without an argument", { code: "runtime/argument", expected: name });
+    throw new RuntimeError("a compiled function was called without an argument", {
+      code: "runtime/argument",
+      expected: name,
+    });
   if (!(given.data instanceof dtypes[x.dtype].array) || given.dims.length !== x.rank)
     throw new RuntimeError(`argument ${name} does not fit`, {
       code: "runtime/argument",

@@ -49,7 +49,10 @@ export async function foldWeightViews(
     const values = await compute(fresh);
     fresh.forEach((view, i) => {
       const { data, dims, dtype } = values[i]!;
-      computed.set(view, leaf(data, dims, { dtype, shape: view.shape, role: "weight", name: `view of ${nameOf(view)}` }));
+      computed.set(
+        view,
+        leaf(data, dims, { dtype, shape: view.shape, role: "weight", name: `view of ${nameOf(view)}` }),
+      );
     });
   }
   const replaced = rebuild(outputs, (node, inputs) => {
@@ -61,6 +64,7 @@ export async function foldWeightViews(
 
 function nameOf(view: Tensor): string {
   let at = view;
-  while (at.storage === undefined && at.inputs.length > 0) at = at.inputs.find((x) => x.op !== ops.Constant) ?? at.inputs[0]!;
+  while (at.storage === undefined && at.inputs.length > 0)
+    at = at.inputs.find((x) => x.op !== ops.Constant) ?? at.inputs[0]!;
   return at.storage?.name ?? view.op.name;
 }

@@ -1,16 +1,15 @@
 /** @file Elementwise operations: arithmetic, comparisons, logic, where, casts, activations. */
 import { sameDim, shapeText } from "../axis.ts";
 import { broadcastShapes, mapElements } from "../broadcast.ts";
-import {
-  bfloat16ToNumber,
-  dtypes,
-  float16ToNumber,
-  numberToBfloat16,
-  numberToFloat16,
-  type DType,
-} from "../dtype.ts";
+import { bfloat16ToNumber, dtypes, float16ToNumber, numberToBfloat16, numberToFloat16, type DType } from "../dtype.ts";
 import { GraphError } from "../errors.ts";
-import { notDifferentiable, type Along, type NotDifferentiable, type OnnxAttribute, type Operation } from "../operation.ts";
+import {
+  notDifferentiable,
+  type Along,
+  type NotDifferentiable,
+  type OnnxAttribute,
+  type Operation,
+} from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
 
@@ -29,10 +28,13 @@ function sameDTypes(name: string, inputs: readonly Tensor[]): DType {
   const [first] = inputs;
   for (const x of inputs)
     if (x.dtype !== first!.dtype)
-      throw new GraphError(`${name}: dtypes differ: ${inputs.map((t) => `${t.dtype}${shapeText(t.shape)}`).join(" and ")}`, {
-        code: "graph/dtype",
-        hint: "cast one of them",
-      });
+      throw new GraphError(
+        `${name}: dtypes differ: ${inputs.map((t) => `${t.dtype}${shapeText(t.shape)}`).join(" and ")}`,
+        {
+          code: "graph/dtype",
+          hint: "cast one of them",
+        },
+      );
   return first!.dtype;
 }
 
@@ -84,7 +86,7 @@ function erf(x: number): number {
     return Math.sign(x) * (2 / Math.sqrt(Math.PI)) * sum;
   }
   let fraction = 0;
-  for (let k = 60; k > 0; k--) fraction = (k / 2) / (a + fraction);
+  for (let k = 60; k > 0; k--) fraction = k / 2 / (a + fraction);
   return Math.sign(x) * (1 - Math.exp(-a * a) / (Math.sqrt(Math.PI) * (a + fraction)));
 }
 
@@ -138,14 +140,15 @@ export const unaryOperations = {
   IsNaN: {
     ...unary("IsNaN", { f: (x) => Number(Number.isNaN(x)), d: steps }),
     infer: ([x]) => ({ shape: x!.shape, dtype: "bool" }),
-  } satisfies Operation<None> as Operation<None>,
+  } satisfies Operation<None>,
   Not: {
     ...unary("Not", { f: (x) => Number(!x), d: steps, anyNumber: true }),
     infer: ([x]) => {
-      if (x!.dtype !== "bool") throw new GraphError(`Not: needs a bool tensor, got ${x!.toString()}`, { code: "graph/dtype" });
+      if (x!.dtype !== "bool")
+        throw new GraphError(`Not: needs a bool tensor, got ${x!.toString()}`, { code: "graph/dtype" });
       return { shape: x!.shape, dtype: "bool" };
     },
-  } satisfies Operation<None> as Operation<None>,
+  } satisfies Operation<None>,
   Detach: unary("Detach", {
     onnx: "Identity",
     f: (x) => x,
@@ -156,7 +159,9 @@ export const unaryOperations = {
 
 interface BinaryRule {
   f: (a: number, b: number) => number;
-  d: ((a: Tensor, b: Tensor, y: Tensor, g: Tensor, needs: (i: number) => boolean) => readonly (Tensor | undefined)[]) | NotDifferentiable;
+  d:
+    | ((a: Tensor, b: Tensor, y: Tensor, g: Tensor, needs: (i: number) => boolean) => readonly (Tensor | undefined)[])
+    | NotDifferentiable;
   result?: DType;
   bool?: boolean;
 }
@@ -167,9 +172,16 @@ function binary(name: string, rule: BinaryRule): Operation<None> {
     name,
     infer: (inputs) => {
       const dtype = sameDTypes(name, inputs);
-      if (rule.bool && dtype !== "bool") throw new GraphError(`${name}: needs bool tensors, got ${dtype}`, { code: "graph/dtype" });
+      if (rule.bool && dtype !== "bool")
+        throw new GraphError(`${name}: needs bool tensors, got ${dtype}`, { code: "graph/dtype" });
       const [a, b] = inputs;
-      const shape = a!.shape.length === b!.shape.length && a!.shape.every((x, i) => sameDim(x, b!.shape[i]!)) ? a!.shape : broadcastShapes(name, inputs.map((x) => x.shape));
+      const shape =
+        a!.shape.length === b!.shape.length && a!.shape.every((x, i) => sameDim(x, b!.shape[i]!))
+          ? a!.shape
+          : broadcastShapes(
+              name,
+              inputs.map((x) => x.shape),
+            );
       return { shape, dtype: rule.result ?? dtype };
     },
     lower: ({ emit, inputs }) => emit.node(name, inputs),
@@ -219,14 +231,38 @@ export const binaryOperations = {
   }),
   Max: binary("Max", { f: (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.max(a, b)), d: pick(greater) }),
   Min: binary("Min", { f: (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.min(a, b)), d: pick(less) }),
-  Equal: binary("Equal", compares((a, b) => a === b)),
-  Less: binary("Less", compares((a, b) => a < b)),
-  LessOrEqual: binary("LessOrEqual", compares((a, b) => a <= b)),
-  Greater: binary("Greater", compares((a, b) => a > b)),
-  GreaterOrEqual: binary("GreaterOrEqual", compares((a, b) => a >= b)),
-  And: binary("And", logic((a, b) => Boolean(a) && Boolean(b))),
-  Or: binary("Or", logic((a, b) => Boolean(a) || Boolean(b))),
-  Xor: binary("Xor", logic((a, b) => Boolean(a) !== Boolean(b))),
+  Equal: binary(
+    "Equal",
+    compares((a, b) => a === b),
+  ),
+  Less: binary(
+    "Less",
+    compares((a, b) => a < b),
+  ),
+  LessOrEqual: binary(
+    "LessOrEqual",
+    compares((a, b) => a <= b),
+  ),
+  Greater: binary(
+    "Greater",
+    compares((a, b) => a > b),
+  ),
+  GreaterOrEqual: binary(
+    "GreaterOrEqual",
+    compares((a, b) => a >= b),
+  ),
+  And: binary(
+    "And",
+    logic((a, b) => Boolean(a) && Boolean(b)),
+  ),
+  Or: binary(
+    "Or",
+    logic((a, b) => Boolean(a) || Boolean(b)),
+  ),
+  Xor: binary(
+    "Xor",
+    logic((a, b) => Boolean(a) !== Boolean(b)),
+  ),
 } as const satisfies Record<string, Operation<None>>;
 
 const whereOperation: Operation<None> = {
@@ -235,7 +271,13 @@ const whereOperation: Operation<None> = {
     const [condition, a, b] = inputs;
     if (condition!.dtype !== "bool")
       throw new GraphError(`Where: the condition must be bool, got ${condition!.toString()}`, { code: "graph/dtype" });
-    return { shape: broadcastShapes("Where", inputs.map((x) => x.shape)), dtype: sameDTypes("Where", [a!, b!]) };
+    return {
+      shape: broadcastShapes(
+        "Where",
+        inputs.map((x) => x.shape),
+      ),
+      dtype: sameDTypes("Where", [a!, b!]),
+    };
   },
   lower: ({ emit, inputs }) => emit.node("Where", inputs),
   gradient: ({ inputs: [condition, a, b], gradient, needs }) => {
@@ -276,7 +318,8 @@ const castOperation: Operation<{ to: DType }> = {
   gradient: ({ inputs: [x], gradient }) => [dtypes[x!.dtype].kind === "float" ? cast(gradient, x!.dtype) : undefined],
   // Between floats the reference keeps float64: it is the exact value the lower precision approximates.
   evaluate: ({ inputs, attributes, node }) => {
-    const narrowing = attributes.to === "float16" || attributes.to === "bfloat16" || dtypes[attributes.to].kind !== "float";
+    const narrowing =
+      attributes.to === "float16" || attributes.to === "bfloat16" || dtypes[attributes.to].kind !== "float";
     void node;
     return narrowing ? inputs[0]!.data.map((x) => roundTo(attributes.to, x)) : inputs[0]!.data;
   },
@@ -321,7 +364,10 @@ export function constant(value: number, dtype: DType = "float32"): Tensor {
 function pair(op: Operation<None>, x: Operand, y: Operand): Tensor {
   if (typeof x === "number") {
     if (typeof y === "number")
-      throw new GraphError(`${op.name}: both operands are numbers`, { code: "graph/operands", hint: "use constant(x)" });
+      throw new GraphError(`${op.name}: both operands are numbers`, {
+        code: "graph/operands",
+        hint: "use constant(x)",
+      });
     return apply(op, [lift(x, y), y], none);
   }
   return apply(op, [x, typeof y === "number" ? lift(y, x) : y], none);

@@ -140,7 +140,10 @@ const scatterAddOperation: Operation<{ axis: number; size: Dim }> = {
   },
   lower: ({ emit, inputs, node, attributes: { axis } }) =>
     emit.node("ScatterElements", [zeros(emit, node.shape, node), inputs[1]!, inputs[0]!], { axis, reduction: "add" }),
-  gradient: ({ inputs: [, indices], gradient, attributes: { axis } }) => [takeAlong(gradient, indices!, axis), undefined],
+  gradient: ({ inputs: [, indices], gradient, attributes: { axis } }) => [
+    takeAlong(gradient, indices!, axis),
+    undefined,
+  ],
   evaluate: ({ inputs: [updates, indices], dims, attributes: { axis } }) => {
     const strides = stridesOf(dims);
     const beside = strides.map((s, i) => (i === axis ? 0 : s));
@@ -159,14 +162,16 @@ const gatherNDOperation: Operation<{ batchDims: number }> = {
     requireIndex("GatherND", indices!);
     const depth = indices!.shape.at(-1);
     if (typeof depth !== "number" || depth + batchDims > x!.rank || batchDims >= indices!.rank)
-      throw new GraphError(`GatherND: index tuples ${shapeText(indices!.shape)} do not address ${shapeText(x!.shape)}`, {
-        code: "graph/index",
-      });
+      throw new GraphError(
+        `GatherND: index tuples ${shapeText(indices!.shape)} do not address ${shapeText(x!.shape)}`,
+        {
+          code: "graph/index",
+        },
+      );
     return { shape: [...indices!.shape.slice(0, -1), ...x!.shape.slice(batchDims + depth)], dtype: x!.dtype };
   },
   lower: ({ emit, inputs, node, attributes }) => {
-    const indices =
-      node.inputs[1]!.dtype === "int64" ? inputs[1]! : emit.node("Cast", [inputs[1]!], { to: 7 });
+    const indices = node.inputs[1]!.dtype === "int64" ? inputs[1]! : emit.node("Cast", [inputs[1]!], { to: 7 });
     return emit.node("GatherND", [inputs[0]!, indices], { batch_dims: attributes.batchDims });
   },
   gradient: ({ inputs: [x, indices], gradient, attributes: { batchDims } }) => [
@@ -211,7 +216,10 @@ function withBatch(indices: Tensor, batchDims: number): Tensor {
   for (let d = batchDims - 1; d >= 0; d--) {
     const own = range(indices.shape[d]!);
     const shape = indices.shape.map((dim, i) => (i === indices.rank - 1 ? 1 : dim));
-    const column = reshape(own, shape.map((dim, i) => (i === d ? dim : 1)));
+    const column = reshape(
+      own,
+      shape.map((dim, i) => (i === d ? dim : 1)),
+    );
     full = concat([broadcastTo(column, shape), full], -1);
   }
   return full;
@@ -270,7 +278,11 @@ const takeRowsOperation: Operation<RowsAttributes> = {
   infer: ([x, index], attributes) => {
     requireIndex("TakeRows", index!);
     const { axis, batchAxis } = attributes;
-    if (index!.rank !== 2 || axis === batchAxis || (x!.shape[batchAxis] !== 1 && !sameDim(x!.shape[batchAxis]!, index!.shape[0]!)))
+    if (
+      index!.rank !== 2 ||
+      axis === batchAxis ||
+      (x!.shape[batchAxis] !== 1 && !sameDim(x!.shape[batchAxis]!, index!.shape[0]!))
+    )
       throw new GraphError(`TakeRows: index ${shapeText(index!.shape)} does not list rows of ${shapeText(x!.shape)}`, {
         code: "graph/index",
         expected: "[batch, count]",
@@ -293,7 +305,10 @@ const takeRowsOperation: Operation<RowsAttributes> = {
   gradient: ({ inputs: [x, index], gradient, attributes }) => {
     const { axis, batchAxis } = attributes;
     const put = apply(putRowsOperation, [gradient, index!], { axis, batchAxis, size: x!.shape[axis]! });
-    return [x!.shape[batchAxis] === 1 && index!.shape[0] !== 1 ? sum(put, batchAxis, { keepDims: true }) : put, undefined];
+    return [
+      x!.shape[batchAxis] === 1 && index!.shape[0] !== 1 ? sum(put, batchAxis, { keepDims: true }) : put,
+      undefined,
+    ];
   },
   evaluate: ({ inputs: [x, index], dims, attributes: { axis, batchAxis } }) => {
     const strides = stridesOf(x!.dims);
@@ -323,10 +338,7 @@ const putRowsOperation: Operation<RowsAttributes> = {
     const front = isFront(attributes) ? inputs[0]! : emit.node("Transpose", [inputs[0]!], { perm: to });
     const updates = to.map((i) => node.inputs[0]!.shape[i]!);
     const target = to.map((i) => node.shape[i]!);
-    const column = emit.node("Reshape", [
-      inputs[1]!,
-      emit.int64(updates.map((d, i) => (i < 2 ? d : 1))),
-    ]);
+    const column = emit.node("Reshape", [inputs[1]!, emit.int64(updates.map((d, i) => (i < 2 ? d : 1)))]);
     const index = emit.node("Expand", [column, emit.int64(updates)]);
     const put = emit.node("ScatterElements", [zeros(emit, target, node), index, front], { axis: 1, reduction: "add" });
     return isFront(attributes) ? put : emit.node("Transpose", [put], { perm: back });
@@ -375,7 +387,10 @@ export function takeAlong(x: Tensor, indices: Tensor, axis: number): Tensor {
 }
 /** Adds entries into zeros along an axis: the derivative of {@link takeAlong}. */
 export function scatterAdd(updates: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
-  return apply(scatterAddOperation, [updates, indices], { axis: normalizeAxis("ScatterElements", axis, updates.shape), size });
+  return apply(scatterAddOperation, [updates, indices], {
+    axis: normalizeAxis("ScatterElements", axis, updates.shape),
+    size,
+  });
 }
 /** Slices addressed by index tuples (ONNX GatherND): the last axis of `indices` holds coordinates after `batchDims` shared axes. */
 export function gatherND(x: Tensor, indices: Tensor, options: { batchDims?: number } = {}): Tensor {

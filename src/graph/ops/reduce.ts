@@ -1,9 +1,14 @@
 /** @file Reductions, softmax, cumulative sums, top-k. */
 import { productOf, sameDim, type Dim } from "../axis.ts";
 import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
-import type { DType } from "../dtype.ts";
 import { GraphError } from "../errors.ts";
-import { notDifferentiable, type Along, type GradientRule, type NotDifferentiable, type Operation } from "../operation.ts";
+import {
+  notDifferentiable,
+  type Along,
+  type GradientRule,
+  type NotDifferentiable,
+  type Operation,
+} from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { cast, div, equal, exp, mul, sub } from "./elementwise.ts";
 import { scatterAdd } from "./index.ts";
@@ -30,12 +35,16 @@ function foldRows(
   const rowDims = axes.map((i) => dims[i]!);
   const row = new Float64Array(sizeOfDims(rowDims));
   const out = new Float64Array(sizeOfDims(kept.map((i) => dims[i]!)));
-  walk(kept.map((i) => dims[i]!), [kept.map((i) => strides[i]!)], (o, [base]) => {
-    walk(rowDims, [axes.map((i) => strides[i]!)], (r, [at]) => {
-      row[r] = data[base! + at!]!;
-    });
-    out[o] = fold(row);
-  });
+  walk(
+    kept.map((i) => dims[i]!),
+    [kept.map((i) => strides[i]!)],
+    (o, [base]) => {
+      walk(rowDims, [axes.map((i) => strides[i]!)], (r, [at]) => {
+        row[r] = data[base! + at!]!;
+      });
+      out[o] = fold(row);
+    },
+  );
   return out;
 }
 
@@ -70,7 +79,8 @@ function reduction(
   };
 }
 
-const spread = (g: Tensor, x: Tensor, axes: readonly number[]): Tensor => broadcastTo(reshape(g, keptShape(x, axes)), x.shape);
+const spread = (g: Tensor, x: Tensor, axes: readonly number[]): Tensor =>
+  broadcastTo(reshape(g, keptShape(x, axes)), x.shape);
 
 /** Ties share the gradient equally. */
 const extremeGradient: GradientRule<ReduceAttributes> = ({ inputs: [x], output, gradient, attributes: { axes } }) => {
@@ -79,9 +89,11 @@ const extremeGradient: GradientRule<ReduceAttributes> = ({ inputs: [x], output, 
 };
 
 const reductions = {
-  ReduceSum: reduction("ReduceSum", (row) => row.reduce((a, b) => a + b, 0), ({ inputs: [x], gradient, attributes }) => [
-    spread(gradient, x!, attributes.axes),
-  ]),
+  ReduceSum: reduction(
+    "ReduceSum",
+    (row) => row.reduce((a, b) => a + b, 0),
+    ({ inputs: [x], gradient, attributes }) => [spread(gradient, x!, attributes.axes)],
+  ),
   ReduceMean: reduction(
     "ReduceMean",
     (row) => row.reduce((a, b) => a + b, 0) / row.length,
@@ -92,9 +104,13 @@ const reductions = {
   ),
   ReduceMax: reduction("ReduceMax", (row) => row.reduce((a, b) => Math.max(a, b), -Infinity), extremeGradient),
   ReduceMin: reduction("ReduceMin", (row) => row.reduce((a, b) => Math.min(a, b), Infinity), extremeGradient),
-  ReduceLogSumExp: reduction("ReduceLogSumExp", logSumExpOf, ({ inputs: [x], output, gradient, attributes: { axes } }) => [
-    mul(reshape(gradient, keptShape(x!, axes)), exp(sub(x!, reshape(output, keptShape(x!, axes))))),
-  ]),
+  ReduceLogSumExp: reduction(
+    "ReduceLogSumExp",
+    logSumExpOf,
+    ({ inputs: [x], output, gradient, attributes: { axes } }) => [
+      mul(reshape(gradient, keptShape(x!, axes)), exp(sub(x!, reshape(output, keptShape(x!, axes))))),
+    ],
+  ),
 } as const;
 
 interface AxisAttributes {
@@ -183,9 +199,7 @@ const cumSum: Operation<{ axis: number; reverse: boolean; exclusive: boolean }> 
       reverse: Number(attributes.reverse),
       exclusive: Number(attributes.exclusive),
     }),
-  gradient: ({ gradient, attributes }) => [
-    apply(cumSum, [gradient], { ...attributes, reverse: !attributes.reverse }),
-  ],
+  gradient: ({ gradient, attributes }) => [apply(cumSum, [gradient], { ...attributes, reverse: !attributes.reverse })],
   evaluate: ({ inputs: [x], attributes: { axis, reverse, exclusive } }) =>
     mapRows(x!.dims, axis, x!.data, x!.dims[axis]!, (row) => {
       const out = new Float64Array(row.length);
@@ -213,7 +227,7 @@ const topKOperation: Operation<{ k: number; axis: number; part: "values" | "indi
     const size = x!.shape[axis]!;
     if (!Number.isInteger(k) || k < 1 || (typeof size === "number" && k > size))
       throw new GraphError(`TopK: k = ${k} does not fit axis of size ${String(size)}`, { code: "graph/topk" });
-    return { shape: x!.shape.map((d, i) => (i === axis ? k : d)), dtype: part === "values" ? x!.dtype : ("int64" as DType) };
+    return { shape: x!.shape.map((d, i) => (i === axis ? k : d)), dtype: part === "values" ? x!.dtype : "int64" };
   },
   lower: ({ emit, inputs, attributes: { k, axis, part } }) =>
     emit.nodes("TopK", [inputs[0]!, emit.int64([k])], { axis, largest: 1, sorted: 1 }, 2)[part === "values" ? 0 : 1]!,
@@ -243,7 +257,12 @@ export interface ReduceOptions {
   keepDims?: boolean;
 }
 
-function reduce(op: Operation<ReduceAttributes>, x: Tensor, axes: number | readonly number[] | undefined, options: ReduceOptions): Tensor {
+function reduce(
+  op: Operation<ReduceAttributes>,
+  x: Tensor,
+  axes: number | readonly number[] | undefined,
+  options: ReduceOptions,
+): Tensor {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : axes;
   const sorted = list.map((a) => normalizeAxis(op.name, a, x.shape)).sort((a, b) => a - b);
   if (sorted.length === 0) return x;

@@ -54,7 +54,8 @@ const reshapeOperation: Operation<{ shape: readonly Dim[] }> = {
       });
     return { shape, dtype: x!.dtype };
   },
-  lower: ({ emit, inputs, node }) => emit.node("Reshape", [inputs[0]!, emit.reshapeTarget(node.inputs[0]!.shape, node.shape)]),
+  lower: ({ emit, inputs, node }) =>
+    emit.node("Reshape", [inputs[0]!, emit.reshapeTarget(node.inputs[0]!.shape, node.shape)]),
   gradient: ({ inputs: [x], gradient }) => [reshape(gradient, x!.shape)],
   evaluate: ({ inputs }) => inputs[0]!.data,
   along: (node, axis) => {
@@ -69,13 +70,21 @@ const transposeOperation: Operation<{ perm: readonly number[] }> = {
   infer: ([x], { perm }) => {
     const seen = new Set(perm);
     if (perm.length !== x!.rank || seen.size !== perm.length || perm.some((p) => !(p >= 0 && p < x!.rank)))
-      throw new GraphError(`Transpose: [${perm.join(", ")}] is not a permutation of the axes of ${shapeText(x!.shape)}`, {
-        code: "graph/transpose",
-      });
+      throw new GraphError(
+        `Transpose: [${perm.join(", ")}] is not a permutation of the axes of ${shapeText(x!.shape)}`,
+        {
+          code: "graph/transpose",
+        },
+      );
     return { shape: perm.map((p) => x!.shape[p]!), dtype: x!.dtype };
   },
   lower: ({ emit, inputs, attributes }) => emit.node("Transpose", inputs, { perm: attributes.perm }),
-  gradient: ({ gradient, attributes: { perm } }) => [transpose(gradient, perm.map((_, i) => perm.indexOf(i)))],
+  gradient: ({ gradient, attributes: { perm } }) => [
+    transpose(
+      gradient,
+      perm.map((_, i) => perm.indexOf(i)),
+    ),
+  ],
   evaluate: ({ inputs: [x], dims, attributes: { perm } }) => {
     const strides = stridesOf(x!.dims);
     const out = new Float64Array(x!.data.length);
@@ -92,7 +101,9 @@ const expandOperation: Operation<{ shape: readonly Dim[] }> = {
   infer: ([x], { shape }) => {
     const out = broadcastShapes("Expand", [x!.shape, shape]);
     if (out.length !== shape.length || !out.every((d, i) => sameDim(d, shape[i]!)))
-      throw new GraphError(`Expand: ${shapeText(x!.shape)} does not stretch to ${shapeText(shape)}`, { code: "graph/broadcast" });
+      throw new GraphError(`Expand: ${shapeText(x!.shape)} does not stretch to ${shapeText(shape)}`, {
+        code: "graph/broadcast",
+      });
     return { shape, dtype: x!.dtype };
   },
   lower: ({ emit, inputs, node }) => emit.node("Expand", [inputs[0]!, emit.int64(node.shape)]),
@@ -128,9 +139,12 @@ const sliceOperation: Operation<SliceAttributes> = {
     const length = subDims(end, start);
     const outside = (d: Dim): boolean => typeof d === "number" && (d < 0 || (typeof size === "number" && d > size));
     if (outside(start) || outside(end) || (typeof length === "number" && length < 0))
-      throw new GraphError(`Slice: [${String(start)}, ${String(end)}) is outside axis ${axis} of ${shapeText(x!.shape)}`, {
-        code: "graph/slice",
-      });
+      throw new GraphError(
+        `Slice: [${String(start)}, ${String(end)}) is outside axis ${axis} of ${shapeText(x!.shape)}`,
+        {
+          code: "graph/slice",
+        },
+      );
     return { shape: x!.shape.map((d, i) => (i === axis ? length : d)), dtype: x!.dtype };
   },
   lower: ({ emit, inputs, attributes: { axis, start, end } }) =>
@@ -157,11 +171,9 @@ const padOperation: Operation<{ axis: number; before: Dim; after: Dim }> = {
     dtype: x!.dtype,
   }),
   lower: ({ emit, inputs, node, attributes: { axis, before, after } }) =>
-    emit.node(
-      "Pad",
-      [inputs[0]!, emit.int64([before, after]), emit.scalar(0, node.dtype), emit.int64([axis])],
-      { mode: "constant" },
-    ),
+    emit.node("Pad", [inputs[0]!, emit.int64([before, after]), emit.scalar(0, node.dtype), emit.int64([axis])], {
+      mode: "constant",
+    }),
   gradient: ({ inputs: [x], gradient, attributes: { axis, before } }) => [
     slice(gradient, axis, before, addDims(before, x!.shape[axis]!)),
   ],
@@ -182,10 +194,17 @@ const concatOperation: Operation<{ axis: number }> = {
   infer: (inputs, { axis }) => {
     const [first] = inputs;
     for (const x of inputs)
-      if (x.dtype !== first!.dtype || x.rank !== first!.rank || !x.shape.every((d, i) => i === axis || sameDim(d, first!.shape[i]!)))
-        throw new GraphError(`Concat: parts differ beside axis ${axis}: ${inputs.map((t) => t.toString()).join(" and ")}`, {
-          code: "graph/concat",
-        });
+      if (
+        x.dtype !== first!.dtype ||
+        x.rank !== first!.rank ||
+        !x.shape.every((d, i) => i === axis || sameDim(d, first!.shape[i]!))
+      )
+        throw new GraphError(
+          `Concat: parts differ beside axis ${axis}: ${inputs.map((t) => t.toString()).join(" and ")}`,
+          {
+            code: "graph/concat",
+          },
+        );
     const total = inputs.map((x) => x.shape[axis]!).reduce(addDims);
     return { shape: first!.shape.map((d, i) => (i === axis ? total : d)), dtype: first!.dtype };
   },
@@ -259,7 +278,9 @@ export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
   if (hole >= 0) {
     const rest = divideDims(productOf(x.shape), productOf(shape.filter((_, i) => i !== hole)));
     if (rest === undefined)
-      throw new GraphError(`Reshape: ${shapeText(x.shape)} does not divide into ${shapeText(shape)}`, { code: "graph/reshape" });
+      throw new GraphError(`Reshape: ${shapeText(x.shape)} does not divide into ${shapeText(shape)}`, {
+        code: "graph/reshape",
+      });
     target = shape.map((d, i) => (i === hole ? rest : d));
   }
   return sameShape(x.shape, target) ? x : apply(reshapeOperation, [x], { shape: target });
@@ -268,7 +289,9 @@ export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
 /** Axes in another order; default: the last two swapped. */
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   const order = perm ?? [...x.shape.keys()].map((i) => (i === x.rank - 1 ? i - 1 : i === x.rank - 2 ? i + 1 : i));
-  return order.every((p, i) => p === i) && order.length === x.rank ? x : apply(transposeOperation, [x], { perm: order });
+  return order.every((p, i) => p === i) && order.length === x.rank
+    ? x
+    : apply(transposeOperation, [x], { perm: order });
 }
 
 /** Stretches axes of size 1 (and missing leading ones) to a shape. */
@@ -307,7 +330,10 @@ export function concat(parts: readonly Tensor[], axis: number): Tensor {
 
 /** Tensors of one shape along a new axis. */
 export function stack(parts: readonly Tensor[], axis = 0): Tensor {
-  return concat(parts.map((x) => unsqueeze(x, axis)), axis);
+  return concat(
+    parts.map((x) => unsqueeze(x, axis)),
+    axis,
+  );
 }
 
 /** A new axis of size 1. */
@@ -321,7 +347,10 @@ export function squeeze(x: Tensor, axis: number): Tensor {
   const at = normalizeAxis("Squeeze", axis, x.shape);
   if (x.shape[at] !== 1)
     throw new GraphError(`Squeeze: axis ${at} of ${shapeText(x.shape)} is not of size 1`, { code: "graph/squeeze" });
-  return reshape(x, x.shape.filter((_, i) => i !== at));
+  return reshape(
+    x,
+    x.shape.filter((_, i) => i !== at),
+  );
 }
 
 /** Adjacent axes `from … to` (both included) as one. */
@@ -335,9 +364,12 @@ export function mergeAxes(x: Tensor, from: number, to: number): Tensor {
 export function splitAxis(x: Tensor, axis: number, sizes: readonly Dim[]): Tensor {
   const at = normalizeAxis("Reshape", axis, x.shape);
   if (!sameDim(productOf(sizes), x.shape[at]!))
-    throw new GraphError(`Reshape: axis ${String(x.shape[at])} of ${shapeText(x.shape)} does not split into ${shapeText(sizes)}`, {
-      code: "graph/reshape",
-    });
+    throw new GraphError(
+      `Reshape: axis ${String(x.shape[at])} of ${shapeText(x.shape)} does not split into ${shapeText(sizes)}`,
+      {
+        code: "graph/reshape",
+      },
+    );
   return reshape(x, [...x.shape.slice(0, at), ...sizes, ...x.shape.slice(at + 1)]);
 }
 

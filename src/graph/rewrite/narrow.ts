@@ -27,7 +27,14 @@ function selectionOf(node: Tensor): Selection | undefined {
   if (node.op === operations.Slice)
     return { kind: "Slice", axis: axis as number, batchAxis: -1, index: undefined, start: start!, end: end! };
   if (node.op === operations.TakeRows && node.inputs[0]!.shape[batchAxis as number] !== 1)
-    return { kind: "TakeRows", axis: axis as number, batchAxis: batchAxis as number, index: node.inputs[1]!, start: 0, end: 0 };
+    return {
+      kind: "TakeRows",
+      axis: axis as number,
+      batchAxis: batchAxis as number,
+      index: node.inputs[1]!,
+      start: 0,
+      end: 0,
+    };
   return undefined;
 }
 
@@ -140,7 +147,10 @@ function rebuildNarrow(node: Tensor, inputs: readonly Tensor[], s: Selection): T
   const { shape } = node.attributes;
   if (!Array.isArray(shape)) return apply(node.op, inputs, node.attributes);
   const size = s.kind === "Slice" ? selectedSize(node, s) : s.index!.shape[1]!;
-  return apply(node.op, inputs, { ...node.attributes, shape: (shape as Dim[]).map((d, i) => (i === s.axis ? size : d)) });
+  return apply(node.op, inputs, {
+    ...node.attributes,
+    shape: (shape as Dim[]).map((d, i) => (i === s.axis ? size : d)),
+  });
 }
 
 function selectedSize(node: Tensor, s: Selection): Dim {

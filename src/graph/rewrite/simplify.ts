@@ -24,9 +24,17 @@ type Rule = (node: Tensor) => Tensor | undefined;
 
 /** For each operation, what a node of it may be replaced with. */
 const rules = new Map<unknown, Rule>([
-  [ops.Add, ({ inputs: [a, b], shape }) => (isConstant(b, 0) ? a : isConstant(a, 0) && sameShape(b!.shape, shape) ? b : undefined)],
+  [
+    ops.Add,
+    ({ inputs: [a, b], shape }) =>
+      isConstant(b, 0) ? a : isConstant(a, 0) && sameShape(b!.shape, shape) ? b : undefined,
+  ],
   [ops.Sub, ({ inputs: [a, b] }) => (isConstant(b, 0) ? a : undefined)],
-  [ops.Mul, ({ inputs: [a, b], shape }) => (isConstant(b, 1) ? a : isConstant(a, 1) && sameShape(b!.shape, shape) ? b : undefined)],
+  [
+    ops.Mul,
+    ({ inputs: [a, b], shape }) =>
+      isConstant(b, 1) ? a : isConstant(a, 1) && sameShape(b!.shape, shape) ? b : undefined,
+  ],
   [ops.Div, ({ inputs: [a, b] }) => (isConstant(b, 1) ? a : undefined)],
   [ops.Neg, ({ inputs: [x] }) => (x!.op === ops.Neg ? x!.inputs[0] : undefined)],
   [ops.Reshape, ({ inputs: [x], shape }) => (x!.op === ops.Reshape ? reshape(x!.inputs[0]!, shape) : undefined)],
@@ -69,7 +77,9 @@ const rules = new Map<unknown, Rule>([
     ({ inputs: [x], attributes: { axis, start, end } }) => {
       if (x!.op !== ops.Pad || x!.attributes["axis"] !== axis) return undefined;
       const { before } = x!.attributes as { before: Dim };
-      const undoes = sameDim(before, start as Dim) && sameDim(x!.inputs[0]!.shape[axis as number]!, lengthOf(start as Dim, end as Dim, x!, axis as number));
+      const undoes =
+        sameDim(before, start as Dim) &&
+        sameDim(x!.inputs[0]!.shape[axis as number]!, lengthOf(start as Dim, end as Dim, x!, axis as number));
       return undoes ? x!.inputs[0] : undefined;
     },
   ],
