@@ -1,5 +1,5 @@
 /** @file Attention: projections, rotary positions, masks, scores, pattern, heads; hooks beside the math. */
-import { addDims, type Dim } from "../graph/axis.ts";
+import { addDims, subDims, type Dim } from "../graph/axis.ts";
 import {
   add,
   and,
@@ -13,6 +13,7 @@ import {
   matmul,
   max,
   mul,
+  pad,
   range,
   reshape,
   sizeOf,
@@ -34,6 +35,8 @@ import { normalize, type BlockContext } from "./norm.ts";
 export interface KeyValues {
   readonly keys: Tensor; // [batch, pos, kv_head, d_head]
   readonly values: Tensor; // [batch, pos, kv_head, d_head]
+  /** The keys after rotation, where they are known: independent positions then need not rotate them again. */
+  readonly rotated?: Tensor; // [batch, pos, kv_head, d_head]
 }
 
 /** What every layer's attention shares in one pass. */
@@ -46,6 +49,8 @@ export interface AttentionContext {
   readonly emptyRows: boolean;
   /** New positions see the past and themselves, not each other. */
   readonly independent: boolean;
+  /** Earlier positions; with independent new ones, keys and values may hold unused slots after them. */
+  readonly past: Dim;
   /** Learned positions that a shortformer adds to queries and keys. */
   readonly shortformer: Tensor | undefined;
 }
@@ -170,8 +175,8 @@ export function attention(
     cfg.attn_scores_soft_cap > 0 ? mul(tanh(div(x, cfg.attn_scores_soft_cap)), cfg.attn_scores_soft_cap) : x;
   let raw: Tensor;
   if (shared.independent) {
-    const oldKeys = shared.rotary === undefined ? past!.keys : rotate(past!.keys, shared.rotary.keys, cfg);
-    const old = headProduct(scaled, heads(oldKeys), groups, true); // [batch, head, query, past]
+    const oldKeys = past!.rotated ?? (shared.rotary === undefined ? past!.keys : rotate(past!.keys, shared.rotary.keys, cfg));
+    const old = slice(headProduct(scaled, heads(oldKeys), groups, true), -1, 0, shared.past); // [batch, head, query, past]
     const repeated = repeatHeads(heads(rotatedK), groups); // [batch, head, query, d_head]
     raw = concat([old, sum(mul(scaled, repeated), -1, { keepDims: true })], -1);
   } else raw = headProduct(scaled, heads(rotatedK), groups, true);
@@ -183,12 +188,13 @@ export function attention(
 
   let z: Tensor;
   if (shared.independent) {
-    const size = past!.values.shape[1]!;
-    const fromPast = headProduct(slice(pattern, -1, 0, size), heads(past!.values), groups, false);
-    z = add(fromPast, mul(slice(pattern, -1, size), repeatHeads(heads(values), groups)));
+    const unused = subDims(past!.values.shape[1]!, shared.past);
+    const old = pad(slice(pattern, -1, 0, shared.past), -1, 0, unused);
+    const fromPast = headProduct(old, heads(past!.values), groups, false);
+    z = add(fromPast, mul(slice(pattern, -1, shared.past), repeatHeads(heads(values), groups)));
   } else z = headProduct(pattern, heads(values), groups, false);
   const hookedZ = trace.fire(`${point}.hook_z`, heads(z)); // [batch, query, head, d_head]
-  return { out: output(hookedZ, point, trace, weight("attn.W_O")!, weight("attn.b_O", false)), keyValues: { keys, values } };
+  return { out: output(hookedZ, point, trace, weight("attn.W_O")!, weight("attn.b_O", false)), keyValues: { keys, values, rotated: rotatedK } };
 }
 
 /** Softmax; a row without any visible key becomes 0, and no NaN reaches a gradient. */

@@ -1,6 +1,7 @@
 /** @file Token batches: ids, attention mask, positions, made into leaves once and reused. */
 import { axis, type Axis } from "../graph/axis.ts";
 import { leaf, type Tensor } from "../graph/tensor.ts";
+import type { KeyValues } from "./attention.ts";
 import { ModelError } from "./errors.ts";
 
 /**
@@ -39,13 +40,26 @@ export interface TokenBatch {
   readonly tokens: Tensor;
   /** int64 [batch, pos] */
   readonly positions: Tensor;
-  /** bool [batch, pos]; undefined when every token is real. */
+  /** bool [batch, pos], after a past [batch, past + pos]; undefined when every token is real. */
   readonly keyMask: Tensor | undefined;
   /** Some row starts with padding, so that some causal query sees no key. */
   readonly emptyRows: boolean;
+  /** What the tokens follow. */
+  readonly past?: PastLeaves;
 }
 
-const int64 = (rows: readonly (readonly number[])[], width: number): BigInt64Array => {
+/** Earlier tokens as leaves, with the batch's axes. */
+export interface PastLeaves {
+  /** Keys (before rotation) and values by layer, null where a layer was not run. */
+  readonly keyValues: readonly (KeyValues | null)[];
+  /** int64 [batch, past + pos]: positions of all keys. */
+  readonly positions: Tensor;
+  /** 0 or 1 for each earlier token. */
+  readonly mask: readonly (readonly number[])[];
+}
+
+/** Rows of equal width as int64. */
+export const int64Rows = (rows: readonly (readonly number[])[], width: number): BigInt64Array => {
   const out = new BigInt64Array(rows.length * width);
   rows.forEach((row, b) => row.forEach((x, p) => (out[b * width + p] = BigInt(x))));
   return out;
@@ -67,7 +81,7 @@ export function legacyMask(ids: readonly (readonly number[])[], legacy: NonNulla
 }
 
 /** Positions of the tokens of one row. */
-function positionsOf(mask: readonly number[], policy: PositionPolicy): number[] {
+export function positionsOf(mask: readonly number[], policy: PositionPolicy): number[] {
   if (policy === "padded") return mask.map((_, p) => p);
   let count = 0;
   return mask.map((m) => Math.max((count += m) - 1, 0));
@@ -126,8 +140,8 @@ export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBa
     largestPosition: positionRows.reduce((top, row) => row.reduce((a, b) => Math.max(a, b), top), 0),
     batch,
     pos,
-    tokens: make(int64(ids, length), "tokens", "int64"),
-    positions: make(int64(positionRows, length), "positions", "int64"),
+    tokens: make(int64Rows(ids, length), "tokens", "int64"),
+    positions: make(int64Rows(positionRows, length), "positions", "int64"),
     keyMask: padded ? make(Uint8Array.from(mask.flat()), "attention mask", "bool") : undefined,
     emptyRows: mask.some((row) => row[0] === 0),
   };

@@ -1,7 +1,8 @@
 /** @file The hooked transformer: load, run, hook, splice, differentiate. */
-import { gradients as differentiate } from "../graph/gradients.ts";
+import { gradientHook, gradients as differentiate } from "../graph/gradients.ts";
 import { GraphError } from "../graph/errors.ts";
-import { axis } from "../graph/axis.ts";
+import { axis, subDims } from "../graph/axis.ts";
+import { slice } from "../graph/index.ts";
 import { leaf, type Tensor } from "../graph/tensor.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
 import { ActivationCache } from "./activationCache.ts";
@@ -18,9 +19,11 @@ import {
   type NameFilter,
   type Splice,
 } from "./hooks.ts";
+import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
 import { initWeights } from "./init.ts";
 import { loadModelFiles, type LoadOptions } from "./load.ts";
 import { lossPerToken, meanLoss } from "./loss.ts";
+import { continueBatch, pastAfter, type Past } from "./past.ts";
 import { rotaryTables } from "./rope.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
 import { loadTokenizer, TokenizerError, tokenizerFromGguf } from "./tokenizer/index.ts";
@@ -51,6 +54,8 @@ export interface RunOptions extends BatchOptions {
   startAtLayer?: number;
   /** [batch, pos, d_model], entering block `startAtLayer`. */
   residual?: Tensor;
+  /** What earlier tokens left: the input's tokens follow them. From the `past` of an earlier run. */
+  past?: Past;
   /** Replacements of whole hook points, by name: what `splice` sets. */
   splices?: ReadonlyMap<string, Splice>;
   /** Whether weights are fed to the graph or packed into it; see the runtime. Default: the model's policy. */
@@ -70,6 +75,8 @@ export interface Traced {
   readonly loss: Tensor;
   /** Next-token cross entropy, [batch, pos − 1]. */
   readonly lossPerToken: Tensor;
+  /** Keys and values of all tokens up to here: realize it and give it to a run over what follows. */
+  readonly past: Past;
   readonly batch: TokenBatch;
   readonly output: ForwardOutput;
 }
@@ -187,13 +194,7 @@ export class HookedModel {
     const rows = this.#rows(input, options);
     const legacy = this.#legacy(options);
     const made = tokenBatch(rows.ids, { mask: options.attentionMask ?? rows.mask, positions: options.positions, legacy });
-    if (made.largestPosition >= this.cfg.n_ctx)
-      throw new ModelError("the input is longer than the model's context", {
-        code: "model/context",
-        expected: `at most ${this.cfg.n_ctx} tokens`,
-        received: String(made.largestPosition + 1),
-        hint: "truncate it",
-      });
+    this.#inContext(made);
     const top = rows.ids.reduce((a, row) => row.reduce((b, id) => Math.max(b, id), a), 0);
     if (top >= this.cfg.d_vocab)
       throw new ModelError("a token id is outside the vocabulary", {
@@ -202,6 +203,17 @@ export class HookedModel {
         received: String(top),
       });
     return made;
+  }
+
+  #inContext(batch: TokenBatch): TokenBatch {
+    if (batch.largestPosition >= this.cfg.n_ctx)
+      throw new ModelError("the input is longer than the model's context", {
+        code: "model/context",
+        expected: `at most ${this.cfg.n_ctx} tokens`,
+        received: String(batch.largestPosition + 1),
+        hint: "truncate it",
+      });
+    return batch;
   }
 
   #legacy(options: BatchOptions): { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean } | undefined {
@@ -316,16 +328,16 @@ export class HookedModel {
    * @param trace fires the hooks; its `capture` decides which points `hooks` offers
    */
   trace(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Traced {
-    return this.#trace(this.batch(input, options), options, new Map());
+    return this.#trace(this.#continued(this.batch(input, options), options), options, new Map());
   }
 
   #trace(
     batch: TokenBatch,
     options: RunOptions & { capture?: NameFilter },
     cuts: ReadonlyMap<string, Tensor>,
+    weights: ModelWeights = this.weights,
   ): Traced {
-    const hooks = [...this.#permanent, ...(options.hooks ?? []).map(toEntry)];
-    const trace = new Trace({ hooks, splices: options.splices, capture: options.capture ?? "*", cuts });
+    const trace = this.newTrace({ capture: "*", ...options }, cuts);
     const start = this.#layer(options.startAtLayer) ?? 0;
     const residual = options.residual && this.#residual(options.residual, batch);
     if (options.startAtLayer !== undefined && residual === undefined)
@@ -338,13 +350,29 @@ export class HookedModel {
       positions: batch.positions,
       keyMask: batch.keyMask,
       emptyRows: batch.emptyRows,
+      past: batch.past?.keyValues,
+      keyPositions: batch.past?.positions,
       residual,
       startAtLayer: start,
       stopAtLayer: this.#layer(options.stopAtLayer),
     };
-    const output = forward(this.parts(batch.largestPosition + 1), input, trace);
-    if (options.capture !== undefined || hooks.length > 0 || options.splices !== undefined) trace.finish();
+    const output = forward({ ...this.parts(batch.largestPosition + 1), weights }, input, trace);
+    if (options.capture !== undefined || trace.hooked) trace.finish();
     return tracedView(batch, output, trace);
+  }
+
+  /** A trace with the permanent hooks and those of one run. @internal */
+  newTrace(
+    options: Pick<RunOptions, "hooks" | "splices"> & { capture?: NameFilter },
+    cuts?: ReadonlyMap<string, Tensor>,
+  ): Trace {
+    const hooks = [...this.#permanent, ...(options.hooks ?? []).map(toEntry)];
+    return new Trace({ hooks, splices: options.splices, capture: options.capture, cuts });
+  }
+
+  /** The batch as what follows `options.past`. */
+  #continued(batch: TokenBatch, { past }: RunOptions): TokenBatch {
+    return past === undefined ? batch : this.#inContext(continueBatch(batch, past, this.cfg));
   }
 
   /** A residual given as data gets the batch's axes. */
@@ -362,11 +390,26 @@ export class HookedModel {
     input: ModelInput,
     options: RunOptions & { capture?: NameFilter } = {},
   ): Promise<Traced> {
-    const batch = this.batch(input, options);
+    const batch = this.#continued(this.batch(input, options), options);
+    return this.#awaitHooks((cuts) => this.#trace(batch, options, cuts), options);
+  }
+
+  /** Builds expressions, again after each async hook on the way, and realizes them. @internal */
+  async realizeAwaiting<T>(
+    build: (cuts: ReadonlyMap<string, Tensor>) => T,
+    options: Pick<RunOptions, "weights" | "signal">,
+  ): Promise<T> {
+    return this.runtime.realize(await this.#awaitHooks(build, options), this.#realizeOptions(options));
+  }
+
+  async #awaitHooks<T>(
+    build: (cuts: ReadonlyMap<string, Tensor>) => T,
+    options: Pick<RunOptions, "weights" | "signal">,
+  ): Promise<T> {
     const cuts = new Map<string, Tensor>();
     for (;;) {
       try {
-        return this.#trace(batch, options, cuts);
+        return build(cuts);
       } catch (cut) {
         if (!(cut instanceof TraceCut)) throw cut;
         const value = await this.runtime.realize(cut.value, this.#realizeOptions(options));
@@ -377,7 +420,7 @@ export class HookedModel {
     }
   }
 
-  #realizeOptions(options: RunOptions): { weights: WeightPolicy; signal: AbortSignal | undefined } {
+  #realizeOptions(options: Pick<RunOptions, "weights" | "signal">): { weights: WeightPolicy; signal: AbortSignal | undefined } {
     return { weights: options.weights ?? this.weightPolicy, signal: options.signal };
   }
 
@@ -422,7 +465,8 @@ export class HookedModel {
   /**
    * The derivatives of a scalar of the run with respect to hook points and weights.
    * @param metric from lazy values to a scalar
-   * @param wrt hook names (a filter) and weight names
+   * @param wrt hook names (a filter) and weight names; where two parameters are one array (tied embeddings), each gets
+   *   the part that its own use contributes
    * @returns gradients by name, in the shapes of their values
    */
   async gradients(
@@ -431,11 +475,16 @@ export class HookedModel {
     wrt: { names?: NameFilter; weights?: readonly string[] },
     options: RunOptions = {},
   ): Promise<{ value: Tensor; hooks: Record<string, Tensor>; weights: Record<string, Tensor> }> {
-    const traced = await this.traceAwaiting(input, { ...options, capture: wrt.names ?? "*" });
+    const weightNames = wrt.weights ?? [];
+    // The same values under identities of their own.
+    const own = new Map(weightNames.map((n) => [n, gradientHook(this.weight(n), () => undefined)]));
+    const weights = new Map([...this.weights, ...own]);
+    const batch = this.#continued(this.batch(input, options), options);
+    const capturing = { ...options, capture: wrt.names ?? "*" };
+    const traced = await this.#awaitHooks((cuts) => this.#trace(batch, capturing, cuts, weights), options);
     const scalar = metric(traced);
     const hookNames = wrt.names === undefined ? [] : Object.keys(traced.hooks);
-    const weightNames = wrt.weights ?? [];
-    const targets = [...hookNames.map((n) => traced.hooks[n]!), ...weightNames.map((n) => this.weight(n))];
+    const targets = [...hookNames.map((n) => traced.hooks[n]!), ...own.values()];
     if (targets.length === 0)
       throw new ModelError("gradients: nothing to differentiate with respect to", {
         code: "model/gradients",
@@ -462,6 +511,28 @@ export class HookedModel {
         cause: error,
       });
     }
+  }
+
+  /**
+   * Continues a prompt token by token. Keys and values are kept, and the graph of one token is compiled once for all
+   * lengths; hooks and splices act on the prompt and on each new token (a new token's values have one position, its
+   * scores and pattern all keys so far).
+   * @param input rows of a batch may be padded on either side
+   * @throws ModelError when prompt and new tokens do not fit the context, before anything is run
+   * @example
+   * const { text } = await model.generate("The Eiffel Tower is in", { maxNewTokens: 20, temperature: 0.7, topK: 40 });
+   */
+  generate(input: ModelInput, options: GenerateOptions = {}): Promise<Generation> {
+    return generate(this, input, options);
+  }
+
+  /**
+   * The same, one token of each row at a time. Leaving the loop frees the keys and values.
+   * @example
+   * for await (const { text } of model.generateStream("Once upon a time")) process.stdout.write(text[0]!);
+   */
+  generateStream(input: ModelInput, options: GenerateOptions = {}): AsyncGenerator<GenerationStep, void, void> {
+    return generateStream(this, input, options);
   }
 
   /** A parameter by its TransformerLens name. */
@@ -500,6 +571,11 @@ async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
   }
 }
 
+/** The key mask of the batch's own tokens. */
+function ownMask({ keyMask, pos, past }: TokenBatch): Tensor | undefined {
+  return keyMask === undefined || past === undefined ? keyMask : slice(keyMask, 1, subDims(keyMask.shape[1]!, pos));
+}
+
 function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Traced {
   const hooks = new Proxy(Object.fromEntries(trace.captured) as Record<string, Tensor>, {
     get: (target, name) => {
@@ -521,10 +597,13 @@ function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Tra
       return logits();
     },
     get loss() {
-      return meanLoss(logits(), batch.tokens, batch.keyMask);
+      return meanLoss(logits(), batch.tokens, ownMask(batch));
     },
     get lossPerToken() {
-      return lossPerToken(logits(), batch.tokens, batch.keyMask);
+      return lossPerToken(logits(), batch.tokens, ownMask(batch));
+    },
+    get past() {
+      return pastAfter(batch, output);
     },
   };
 }
@@ -555,6 +634,14 @@ export class SplicedModel {
     options: RunOptions & { names?: NameFilter } = {},
   ): Promise<{ logits: Tensor; cache: ActivationCache }> {
     return this.model.runWithCache(input, { ...options, splices: this.splices });
+  }
+
+  generate(input: ModelInput, options: GenerateOptions = {}): Promise<Generation> {
+    return this.model.generate(input, { ...options, splices: this.splices });
+  }
+
+  generateStream(input: ModelInput, options: GenerateOptions = {}): AsyncGenerator<GenerationStep, void, void> {
+    return this.model.generateStream(input, { ...options, splices: this.splices });
   }
 
   gradients(

@@ -166,6 +166,11 @@ export class Trace {
     this.#cuts = cuts;
   }
 
+  /** Whether hooks or splices take part. */
+  get hooked(): boolean {
+    return this.#hooks.length > 0 || this.#splices.size > 0;
+  }
+
   /** Whether anybody asks for a point; flagged points are built only then. */
   wants(name: string): boolean {
     this.names.add(name);

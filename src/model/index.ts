@@ -4,6 +4,13 @@ export { tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOption
 export { modelConfigSchema, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 export { ModelError } from "./errors.ts";
 export {
+  decodingPolicy,
+  type GenerateOptions,
+  type Generation,
+  type GenerationPolicy,
+  type GenerationStep,
+} from "./generate.ts";
+export {
   HookedModel,
   SplicedModel,
   type BatchOptions,
@@ -16,5 +23,7 @@ export {
 } from "./hookedModel.ts";
 export { actName, type AsyncHook, type Hook, type HookEntry, type HookPoint, type NameFilter, type Splice } from "./hooks.ts";
 export { lossPerToken, meanLoss } from "./loss.ts";
+export type { Past } from "./past.ts";
+export type { SamplingOptions } from "./sampling.ts";
 export * from "./tokenizer/index.ts";
 export type { ModelWeights } from "./weights.ts";

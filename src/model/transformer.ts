@@ -36,7 +36,8 @@ export interface ForwardInput {
   readonly keyPositions?: Tensor;
   /**
    * New positions see the past and themselves, not each other: many variants of one token at once. `index` int64
-   * [batch, pos or 1] is where each stands in the past's row, `pastMask` bool [batch, past] which keys are real.
+   * [batch, pos or 1] is where each stands in the past's row, `pastMask` bool [batch, past] which keys are real. The
+   * past's keys and values may have room for more positions than that.
    */
   readonly independent?: { readonly index: Tensor; readonly pastMask: Tensor };
 }
@@ -146,8 +147,8 @@ function newPositions(keyMask: Tensor, positions: Tensor): Tensor {
 function attentionContext(parts: TransformerParts, input: ForwardInput, positional: Tensor | undefined): AttentionContext {
   const { cfg } = parts;
   const query = input.positions.shape[1]!;
-  const past = pastLength(input.past);
   const { independent, keyMask } = input;
+  const past = independent?.pastMask.shape[1] ?? pastLength(input.past);
   const rotary = parts.rotary && {
     queries: rotationAt(parts.rotary, input.positions),
     keys: rotationAt(parts.rotary, input.keyPositions ?? input.positions),
@@ -156,11 +157,14 @@ function attentionContext(parts: TransformerParts, input: ForwardInput, position
     independent === undefined
       ? attentionBias(cfg, { query, past, keyMask, table: parts.maskTable })
       : independentBias(cfg, { ...independent, query, past });
+  // A padded query whose window holds nothing but padding sees no key either.
+  const emptyRows = input.emptyRows || parts.maskTable !== undefined || (cfg.use_local_attn && keyMask !== undefined);
   return {
     rotary,
     bias,
-    emptyRows: independent === undefined && (input.emptyRows || parts.maskTable !== undefined),
+    emptyRows: independent === undefined && emptyRows,
     independent: independent !== undefined,
+    past,
     shortformer: cfg.positional_embedding_type === "shortformer" ? positional : undefined,
   };
 }

@@ -1,13 +1,22 @@
 /** @file Weight views that move or change data (casts, slices, folds) are computed once and kept. */
 import { apply, leaf, type Tensor } from "../graph/tensor.ts";
 import { operations as ops } from "../graph/ops/table.ts";
-import { rebuild } from "../graph/traverse.ts";
+import { rebuild, topological } from "../graph/traverse.ts";
 
 /** Views that are free at run time: they only read their operand under another shape. */
 const isFree = (x: Tensor): boolean => x.op === ops.Reshape;
 
 /** What a maximal expression over weights alone was computed to. */
 const computed = new WeakMap<Tensor, Tensor>();
+/** The views of a weight live as long as it does, whether or not an expression holds them in between. */
+const viewsOf = new WeakMap<Tensor, Tensor[]>();
+
+function keepAlive(view: Tensor): void {
+  const weight = topological([view]).find((x) => x.storage?.role === "weight")!;
+  const known = viewsOf.get(weight);
+  if (known === undefined) viewsOf.set(weight, [view]);
+  else known.push(view);
+}
 
 /**
  * Replaces every maximal expression that depends on weights only, and does more than reshape them, by a leaf that
@@ -49,6 +58,7 @@ export async function foldWeightViews(
     const values = await compute(fresh);
     fresh.forEach((view, i) => {
       const { data, dims, dtype } = values[i]!;
+      keepAlive(view);
       computed.set(
         view,
         leaf(data, dims, { dtype, shape: view.shape, role: "weight", name: `view of ${nameOf(view)}` }),
