@@ -1,9 +1,10 @@
 /** @file The K types of GGUF: blocks of 256 values with scales (and minima) of their own for every 16 or 32. */
-import { halfTable, type Decoder } from "./encoding.ts";
+import { work, type Kernel } from "./encoding.ts";
 
-export const q2k: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 84, o += 256) {
+const { bytes, out, half } = work;
+
+export const q2k: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 84, o += 256) {
     const d = half[bytes[b + 80]! | (bytes[b + 81]! << 8)]!;
     const m = half[bytes[b + 82]! | (bytes[b + 83]! << 8)]!;
     for (let g = 0; g < 16; g++) {
@@ -16,9 +17,8 @@ export const q2k: Decoder = (bytes, out) => {
   }
 };
 
-export const q3k: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 110, o += 256) {
+export const q3k: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 110, o += 256) {
     const d = half[bytes[b + 108]! | (bytes[b + 109]! << 8)]!;
     for (let g = 0; g < 16; g++) {
       const low = (bytes[b + 96 + (g & 7)]! >> (4 * (g >> 3))) & 15;
@@ -35,14 +35,13 @@ export const q3k: Decoder = (bytes, out) => {
   }
 };
 
-export const q4k: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 144, o += 256) {
+export const q4k: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 144, o += 256) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     const m = half[bytes[b + 2]! | (bytes[b + 3]! << 8)]!;
     for (let g = 0; g < 8; g++) {
-      const scale = d * packedScale(bytes, b + 4, g);
-      const minimum = m * packedMinimum(bytes, b + 4, g);
+      const scale = d * packedScale(b + 4, g);
+      const minimum = m * packedMinimum(b + 4, g);
       const shift = 4 * (g & 1);
       const from = b + 16 + 32 * (g >> 1);
       for (let j = 0; j < 32; j++) out[o + 32 * g + j] = scale * ((bytes[from + j]! >> shift) & 15) - minimum;
@@ -50,14 +49,13 @@ export const q4k: Decoder = (bytes, out) => {
   }
 };
 
-export const q5k: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 176, o += 256) {
+export const q5k: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 176, o += 256) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     const m = half[bytes[b + 2]! | (bytes[b + 3]! << 8)]!;
     for (let g = 0; g < 8; g++) {
-      const scale = d * packedScale(bytes, b + 4, g);
-      const minimum = m * packedMinimum(bytes, b + 4, g);
+      const scale = d * packedScale(b + 4, g);
+      const minimum = m * packedMinimum(b + 4, g);
       const shift = 4 * (g & 1);
       const from = b + 48 + 32 * (g >> 1);
       for (let j = 0; j < 32; j++) {
@@ -68,9 +66,8 @@ export const q5k: Decoder = (bytes, out) => {
   }
 };
 
-export const q6k: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 210, o += 256) {
+export const q6k: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 210, o += 256) {
     const d = half[bytes[b + 208]! | (bytes[b + 209]! << 8)]!;
     for (let g = 0; g < 16; g++) {
       const scale = d * ((bytes[b + 192 + g]! << 24) >> 24);
@@ -86,10 +83,10 @@ export const q6k: Decoder = (bytes, out) => {
 };
 
 /** Eight 6-bit scales and eight 6-bit minima in 12 bytes; the upper four of each keep their top bits elsewhere. */
-function packedScale(bytes: Uint8Array, at: number, g: number): number {
+function packedScale(at: number, g: number): number {
   return g < 4 ? bytes[at + g]! & 63 : (bytes[at + 4 + g]! & 15) | ((bytes[at + g - 4]! >> 2) & 48);
 }
 
-function packedMinimum(bytes: Uint8Array, at: number, g: number): number {
+function packedMinimum(at: number, g: number): number {
   return g < 4 ? bytes[at + 4 + g]! & 63 : (bytes[at + 4 + g]! >> 4) | ((bytes[at + g]! >> 2) & 48);
 }

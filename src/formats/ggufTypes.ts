@@ -1,14 +1,16 @@
 /** @file The storage types of GGUF and how each decodes to float32, exactly as ggml does. */
-import { halfTable, plainEncoding, type Decoder, type Encoding } from "./encoding.ts";
+import { plainEncoding, work, type Encoding, type Kernel } from "./encoding.ts";
 import { iq1m, iq1s, iq2s, iq2xs, iq2xxs, iq3s, iq3xxs } from "./ggufCodebookTypes.ts";
 import { q2k, q3k, q4k, q5k, q6k } from "./ggufKTypes.ts";
+
+const { bytes, out, half } = work;
+const signed = new Int8Array(bytes.buffer);
 
 const e2m1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 const iq4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-const q4_0: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 18, o += 32) {
+const q4_0: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 18, o += 32) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     for (let j = 0; j < 16; j++) {
       const q = bytes[b + 2 + j]!;
@@ -18,33 +20,22 @@ const q4_0: Decoder = (bytes, out) => {
   }
 };
 
-/** Written out by words of eight values: this type is common, and it runs half as long again the short way. */
-const q4_1: Decoder = (bytes, out) => {
-  const half = halfTable();
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  for (let w = 0, o = 0; o < out.length; w += 5, o += 32) {
-    const d = half[words[w]! & 0xffff]!;
-    const m = half[words[w]! >>> 16]!;
-    for (let j = 0; j < 4; j++) {
-      const q = words[w + 1 + j]!;
-      const at = o + 4 * j;
-      out[at] = d * (q & 15) + m;
-      out[at + 16] = d * ((q >>> 4) & 15) + m;
-      out[at + 1] = d * ((q >>> 8) & 15) + m;
-      out[at + 17] = d * ((q >>> 12) & 15) + m;
-      out[at + 2] = d * ((q >>> 16) & 15) + m;
-      out[at + 18] = d * ((q >>> 20) & 15) + m;
-      out[at + 3] = d * ((q >>> 24) & 15) + m;
-      out[at + 19] = d * (q >>> 28) + m;
+const q4_1: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 20, o += 32) {
+    const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
+    const m = half[bytes[b + 2]! | (bytes[b + 3]! << 8)]!;
+    for (let j = 0; j < 16; j++) {
+      const q = bytes[b + 4 + j]!;
+      out[o + j] = d * (q & 15) + m;
+      out[o + 16 + j] = d * (q >> 4) + m;
     }
   }
 };
 
-const q5_0: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 22, o += 32) {
+const q5_0: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 22, o += 32) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
-    const high = word32(bytes, b + 2);
+    const high = word32(b + 2);
     for (let j = 0; j < 16; j++) {
       const q = bytes[b + 6 + j]!;
       out[o + j] = d * (((q & 15) | (((high >>> j) & 1) << 4)) - 16);
@@ -53,12 +44,11 @@ const q5_0: Decoder = (bytes, out) => {
   }
 };
 
-const q5_1: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 24, o += 32) {
+const q5_1: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 24, o += 32) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     const m = half[bytes[b + 2]! | (bytes[b + 3]! << 8)]!;
-    const high = word32(bytes, b + 4);
+    const high = word32(b + 4);
     for (let j = 0; j < 16; j++) {
       const q = bytes[b + 8 + j]!;
       out[o + j] = d * ((q & 15) | (((high >>> j) & 1) << 4)) + m;
@@ -67,18 +57,15 @@ const q5_1: Decoder = (bytes, out) => {
   }
 };
 
-const q8_0: Decoder = (bytes, out) => {
-  const half = halfTable();
-  const signed = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let b = 0, o = 0; o < out.length; b += 34, o += 32) {
+const q8_0: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 34, o += 32) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     for (let i = b + 2, to = o; i < b + 34; i++, to++) out[to] = d * signed[i]!;
   }
 };
 
-const iq4nl: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 18, o += 32) {
+const iq4nl: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 18, o += 32) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     for (let j = 0; j < 16; j++) {
       const q = bytes[b + 2 + j]!;
@@ -88,9 +75,8 @@ const iq4nl: Decoder = (bytes, out) => {
   }
 };
 
-const iq4xs: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 136, o += 256) {
+const iq4xs: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 136, o += 256) {
     const d = half[bytes[b]! | (bytes[b + 1]! << 8)]!;
     const high = bytes[b + 2]! | (bytes[b + 3]! << 8);
     for (let g = 0; g < 8; g++) {
@@ -106,9 +92,8 @@ const iq4xs: Decoder = (bytes, out) => {
 };
 
 /** Five base-3 digits to a byte (as a fixed-point fraction), 240 values in 48 bytes, the last 16 four to a byte. */
-const tq1_0: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 54, o += 256) {
+const tq1_0: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 54, o += 256) {
     const d = half[bytes[b + 52]! | (bytes[b + 53]! << 8)]!;
     const run = (from: number, width: number, digits: number, to: number) => {
       for (let digit = 0, power = 1; digit < digits; digit++, power *= 3)
@@ -123,9 +108,8 @@ const tq1_0: Decoder = (bytes, out) => {
   }
 };
 
-const tq2_0: Decoder = (bytes, out) => {
-  const half = halfTable();
-  for (let b = 0, o = 0; o < out.length; b += 66, o += 256) {
+const tq2_0: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 66, o += 256) {
     const d = half[bytes[b + 64]! | (bytes[b + 65]! << 8)]!;
     for (let i = 0; i < 256; i++) {
       const q = bytes[b + 32 * (i >> 7) + (i & 31)]!;
@@ -134,8 +118,8 @@ const tq2_0: Decoder = (bytes, out) => {
   }
 };
 
-const mxfp4: Decoder = (bytes, out) => {
-  for (let b = 0, o = 0; o < out.length; b += 17, o += 32) {
+const mxfp4: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 17, o += 32) {
     const d = 2 ** (bytes[b]! - 128);
     for (let j = 0; j < 16; j++) {
       const q = bytes[b + 1 + j]!;
@@ -145,8 +129,8 @@ const mxfp4: Decoder = (bytes, out) => {
   }
 };
 
-const nvfp4: Decoder = (bytes, out) => {
-  for (let b = 0, o = 0; o < out.length; b += 36, o += 64) {
+const nvfp4: Kernel = (count) => {
+  for (let b = 0, o = 0; o < count; b += 36, o += 64) {
     for (let g = 0; g < 4; g++) {
       const d = ue4m3(bytes[b + g]!) / 2;
       for (let j = 0; j < 8; j++) {
@@ -166,12 +150,12 @@ function ue4m3(bits: number): number {
   return exponent === 0 ? fraction * 2 ** -9 : (1 + fraction / 8) * 2 ** (exponent - 7);
 }
 
-function word32(bytes: Uint8Array, at: number): number {
+function word32(at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }
 
-function quantised(name: string, block: number, bytes: number, decode: Decoder): Encoding {
-  return { name, dtype: "float32", block, bytes, decode };
+function quantised(name: string, block: number, bytes: number, kernel: Kernel): Encoding {
+  return { name, dtype: "float32", block, bytes, kernel };
 }
 
 /** Every type we read, by its number in the file (`ggml_type`). */

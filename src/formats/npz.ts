@@ -1,7 +1,7 @@
 /** @file Reading NumPy archives (.npz) as files of tensors. */
 import { type DataArray } from "../graph/dtype.ts";
 import { type ByteSource } from "./byteSource.ts";
-import { plainEncoding } from "./encoding.ts";
+import { decode, plainEncoding } from "./encoding.ts";
 import { FormatError } from "./errors.ts";
 import { NPY_HEADER_BYTES, npyData, parseNpyHeader, type NpyHeader } from "./npy.ts";
 import { place, unknownTensor, type TensorFile } from "./tensorFile.ts";
@@ -61,7 +61,7 @@ function npzFile(
     const data = await read(name);
     if (data instanceof Float32Array) return data;
     const out = new Float32Array(data.length);
-    plainEncoding("", find(name).header.dtype).decode(new Uint8Array(data.buffer), out);
+    decode(plainEncoding("", find(name).header.dtype), new Uint8Array(data.buffer), out);
     return out;
   };
   const many = async <A>(wanted: Iterable<string>, load: (name: string) => Promise<A>) => {

@@ -1,7 +1,7 @@
 /** @file Named tensors in a file: one reader for safetensors, GGUF and NumPy archives. */
 import { type DataArray, type DType } from "../graph/dtype.ts";
 import { allocate, memorySource, type ByteSource } from "./byteSource.ts";
-import { arrayOver, type Encoding } from "./encoding.ts";
+import { arrayOver, decode, type Encoding } from "./encoding.ts";
 import { FormatError, quoted } from "./errors.ts";
 
 /** What a file says about a tensor. */
@@ -136,7 +136,7 @@ async function loadFloat32(source: ByteSource, tensor: Readable): Promise<Float3
     const count = Math.min(step, blocks - block);
     const bytes = scratch.subarray(0, count * encoding.bytes);
     await source.readInto(bytes, start + block * encoding.bytes);
-    encoding.decode(bytes, out.subarray(block * encoding.block, (block + count) * encoding.block));
+    decode(encoding, bytes, out.subarray(block * encoding.block, (block + count) * encoding.block));
   }
   return out;
 }
