@@ -51,8 +51,10 @@ export function byteSource({ byteLength, name, fill, close }: ByteReader): ByteS
     name,
     async slice(start, end = byteLength) {
       check(start, end);
-      const buffer = allocate(end - start, name);
-      if (end > start) await fill(new Uint8Array(buffer), start);
+      const length = end - start;
+      const buffer = allocate(length, name, () => new ArrayBuffer(length));
+      for (let at = 0; at < length; at += PIECE)
+        await fill(new Uint8Array(buffer, at, Math.min(PIECE, length - at)), start + at);
       return buffer;
     },
     async readInto(target, position) {
@@ -67,10 +69,13 @@ export function byteSource({ byteLength, name, fill, close }: ByteReader): ByteS
   };
 }
 
-/** A new buffer; a size this runtime cannot give is a `FormatError` that names what it was for. */
-export function allocate(byteLength: number, where: string): ArrayBuffer {
+/** Node 20 has buffers of more than 4 GiB, but no `Uint8Array` over all of one. */
+const PIECE = 2 ** 30;
+
+/** Make a buffer or array; a size this runtime cannot give is a `FormatError` that names what it was for. */
+export function allocate<T>(byteLength: number, where: string, make: () => T): T {
   try {
-    return new ArrayBuffer(byteLength);
+    return make();
   } catch (cause) {
     throw new FormatError("There is no memory for a buffer", {
       code: "formats/too-large",

@@ -113,23 +113,20 @@ export function elementCount(shape: readonly number[]): number {
 }
 
 async function loadStored(source: ByteSource, tensor: Readable): Promise<DataArray> {
-  if (tensor.encoding.block > 1) return loadFloat32(source, tensor);
-  const buffer = allocate(tensor.byteLength, place(source, tensor));
-  await source.readInto(new Uint8Array(buffer), tensor.start);
-  return arrayOver(tensor.encoding.dtype, buffer);
+  const { encoding, start, byteLength } = tensor;
+  if (encoding.block > 1) return loadFloat32(source, tensor);
+  const buffer = await source.slice(start, start + byteLength);
+  return allocate(byteLength, place(source, tensor), () => arrayOver(encoding.dtype, buffer));
 }
 
 const DECODE_BYTES = 2 ** 22;
 
 async function loadFloat32(source: ByteSource, tensor: Readable): Promise<Float32Array> {
   const { encoding, start, byteLength } = tensor;
+  if (encoding.dtype === "float32" && encoding.block === 1) return (await loadStored(source, tensor)) as Float32Array;
   const blocks = byteLength / encoding.bytes;
-  const buffer = allocate(blocks * encoding.block * 4, place(source, tensor));
-  const out = new Float32Array(buffer);
-  if (encoding.dtype === "float32" && encoding.block === 1) {
-    await source.readInto(new Uint8Array(buffer), start);
-    return out;
-  }
+  const elements = blocks * encoding.block;
+  const out = allocate(4 * elements, place(source, tensor), () => new Float32Array(elements));
   const step = Math.min(blocks, Math.floor(DECODE_BYTES / encoding.bytes));
   const scratch = new Uint8Array(step * encoding.bytes);
   for (let block = 0; block < blocks; block += step) {

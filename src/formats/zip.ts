@@ -137,7 +137,7 @@ export async function readZipMember(source: ByteSource, member: ZipMember): Prom
   const start = await memberStart(source, member);
   let buffer: ArrayBuffer;
   if (member.deflated) {
-    buffer = allocate(member.byteLength, where);
+    buffer = allocate(member.byteLength, where, () => new ArrayBuffer(member.byteLength));
     const { length } = await inflate(source, member, start, new Uint8Array(buffer));
     if (length !== member.byteLength) throw wrongLength(where, member.byteLength, `${length} bytes`);
   } else buffer = await source.slice(start, start + member.packedBytes);
