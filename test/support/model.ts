@@ -1,5 +1,5 @@
 /** @file Helpers for tests of models: batches from golden rectangles, values of captured hooks. */
-import type { Tensor } from "../../src/graph/index.ts";
+import { leaf, type Dim, type Tensor } from "../../src/graph/index.ts";
 import { tokenBatch, type TokenBatch, type TokenBatchOptions } from "../../src/model/index.ts";
 
 /** Row-major numbers as rows. */
@@ -26,4 +26,31 @@ export const numbersOf = (x: Tensor): number[] => Array.from(x.data as ArrayLike
 export function atReal(values: readonly number[], mask: readonly number[]): number[] {
   const width = values.length / mask.length;
   return mask.flatMap((m, i) => (m === 1 ? values.slice(i * width, (i + 1) * width) : []));
+}
+
+/** An int64 leaf of indices. */
+export function indexLeaf(values: readonly number[], dims: readonly number[], shape: readonly Dim[] = dims): Tensor {
+  return leaf(BigInt64Array.from(values, BigInt), dims, { shape });
+}
+
+/** Rows of different lengths as a rectangle with its mask. */
+export function padded(
+  rows: readonly (readonly number[])[],
+  side: "left" | "right",
+  padId: number,
+): { ids: number[][]; mask: number[][] } {
+  const length = Math.max(...rows.map((row) => row.length));
+  const fill = (row: readonly number[], value: number): number[] => {
+    const pads = new Array<number>(length - row.length).fill(value);
+    return side === "left" ? [...pads, ...row] : [...row, ...pads];
+  };
+  return {
+    ids: rows.map((row) => fill(row, padId)),
+    mask: rows.map((row) =>
+      fill(
+        row.map(() => 1),
+        0,
+      ),
+    ),
+  };
 }
