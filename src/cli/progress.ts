@@ -78,7 +78,7 @@ export class Progress {
   }
 
   /** One more, or `by` more, is done. */
-  advance(by = 1, note?: string): void {
+  advance(by: number = 1, note?: string): void {
     this.update(this.#done + by, note === undefined ? {} : { note });
   }
 

@@ -1,0 +1,42 @@
+/** @file Content hashes of what a run is made from: the same model or SAE in another folder is the same. */
+import { createHash, type Hash } from "node:crypto";
+import { printGraph, type DataArray, type Tensor } from "../graph/index.ts";
+import { topological } from "../graph/traverse.ts";
+import type { HookedModel } from "../model/index.ts";
+import type { Sae } from "../sae/index.ts";
+import { canonicalJson, type JsonObject } from "./store/index.ts";
+
+/** The most bytes a hash takes at a time. */
+const piece = 2 ** 30;
+
+function hashArray(hash: Hash, { buffer, byteOffset, byteLength }: DataArray): void {
+  for (let at = 0; at < byteLength; at += piece)
+    hash.update(new Uint8Array(buffer, byteOffset + at, Math.min(piece, byteLength - at)));
+}
+
+/** How each parameter is made of the tensors of its file, then every byte of those. */
+function hashWeights(hash: Hash, weights: readonly (readonly [string, Tensor])[]): void {
+  const sorted = [...weights].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [name, x] of sorted) hash.update(`${name}\n${printGraph(x)}\n`);
+  for (const x of topological(sorted.map(([, x]) => x))) if (x.storage !== undefined) hashArray(hash, x.data);
+}
+
+/**
+ * SHA-256 of a model: its configuration (but its name), its parameters as views of the file's tensors, and all of their
+ * bytes. Every byte, not a sample: a run that is resumed with one head of the model changed must not go on. It takes
+ * about as long as reading the file once.
+ */
+export function modelHash(model: HookedModel): string {
+  const { model_name: _, ...cfg } = model.cfg;
+  const hash = createHash("sha256").update(canonicalJson(cfg as JsonObject));
+  hashWeights(hash, [...model.weights]);
+  return hash.digest("hex");
+}
+
+/** SHA-256 of an SAE: its configuration without what only describes it, and its weights. */
+export function saeHash(sae: Sae): string {
+  const { metadata: _, device: _device, dtype: _dtype, ...cfg } = sae.cfg;
+  const hash = createHash("sha256").update(canonicalJson({ ...cfg, hook_name: sae.hookName }));
+  hashWeights(hash, Object.entries(sae.params));
+  return hash.digest("hex");
+}

@@ -1,0 +1,308 @@
+/** @file The commands and their flags. Nothing heavy is imported here: each command loads what it needs when it runs. */
+import { buildApplication, buildCommand, buildRouteMap, text_en, type Application } from "@stricli/core";
+import type { ActivationsFlags } from "./commands/activations.ts";
+import type { AnalyzeFlags } from "./commands/analyze.ts";
+import type { DemoFlags } from "./commands/demo.ts";
+import type { ExportFlags } from "./commands/export.ts";
+import type { GenerateFlags } from "./commands/generate.ts";
+import type { InfoFlags } from "./commands/info.ts";
+import type { SaeForwardFlags } from "./commands/saeForward.ts";
+import type { TokenizeFlags } from "./commands/tokenize.ts";
+import type { CliContext } from "./context.ts";
+import { describeFailure, exitCodeOf } from "./failure.ts";
+import { analysisList, booleanFlag, layerList, positiveInteger, shared, textFlag } from "./flags.ts";
+
+const { model, saes, errorTerm, threads, json } = shared;
+
+/** A command's text: what it does, then an example to copy. */
+const docs = (brief: string, more: string, example: string): { brief: string; fullDescription: string } => ({
+  brief,
+  fullDescription: `${brief}.${more === "" ? "" : ` ${more}`}\n\nEXAMPLE\n${example.replace(/^/gm, "  ")}`,
+});
+
+const analyze = buildCommand<AnalyzeFlags, [], CliContext>({
+  loader: async () => (await import("./commands/analyze.ts")).analyze,
+  parameters: {
+    flags: {
+      model,
+      saes,
+      data: textFlag("FILE", "JSONL or Parquet: RTE or BoolQ rows, {prompt, answers, label}, or {input_ids, label}"),
+      analyses: {
+        kind: "parsed",
+        parse: analysisList,
+        optional: true,
+        placeholder: "LIST",
+        brief: "Which of base,sae,grad,ablation [default = all four]",
+      },
+      layers: {
+        kind: "parsed",
+        parse: layerList,
+        optional: true,
+        placeholder: "LIST",
+        brief: "Report latents of the SAEs at these layers only; all SAEs stay spliced",
+      },
+      answers: {
+        ...textFlag("LIST", "One per class: ids (2,3) or vocabulary strings (Yes,No; text:2) [default = the task's]"),
+        optional: true,
+      },
+      prompt: {
+        kind: "enum",
+        values: ["package", "inline"],
+        default: "package",
+        brief: "How two texts become a question",
+      },
+      chat: booleanFlag("Put the model's chat template around prompts"),
+      diff: {
+        kind: "enum",
+        values: ["mean", "best-other"],
+        default: "mean",
+        brief: "Right answer's logit minus this of the others",
+      },
+      ablate: {
+        kind: "enum",
+        values: ["answer", "all"],
+        default: "answer",
+        brief: "Zero a latent at the answer position or at all",
+      },
+      batchSize: {
+        kind: "parsed",
+        parse: positiveInteger,
+        default: "8",
+        placeholder: "N",
+        brief: "Examples per batch",
+      },
+      paddingSide: { kind: "enum", values: ["left", "right"], default: "left", brief: "Where shorter rows are padded" },
+      limit: {
+        kind: "parsed",
+        parse: positiveInteger,
+        optional: true,
+        placeholder: "N",
+        brief: "Only the first N examples",
+      },
+      positions: {
+        kind: "enum",
+        values: ["explicit", "tlLegacy", "padded"],
+        default: "explicit",
+        brief: "Positions count real tokens, follow TransformerLens' guess, or count padding",
+      },
+      effects: {
+        kind: "enum",
+        values: ["masked", "all"],
+        default: "masked",
+        brief: "Tables of ablations: effects that leave the answer right, as published, or all (stored are all)",
+      },
+      errorTerm,
+      threads,
+      out: { ...textFlag("DIR", "Folder for the store [default = results are only printed]"), optional: true },
+      resume: booleanFlag("Continue the store in --out"),
+      json,
+    },
+  },
+  docs: docs(
+    "Run the four analyses over a data set: logit differences without and with SAEs, gradient and ablation attributions",
+    "Prints tables and leaves a store of Parquet shards in --out; a run that was stopped goes on with --resume.",
+    `interpretune analyze --model models/gpt2 --saes saes/blocks.9.hook_z --saes saes/blocks.10.hook_z \\
+    --data rte/validation.jsonl --limit 8 --out runs/rte`,
+  ),
+});
+
+const exportStore = buildCommand<ExportFlags, [string], CliContext>({
+  loader: async () => (await import("./commands/export.ts")).exportStore,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [{ parse: String, placeholder: "DIR", brief: "Store of `interpretune analyze --out`" }],
+    },
+    flags: {
+      json: booleanFlag("Everything as one JSON document, both tables of each analysis [default]"),
+      csv: booleanFlag("One table over all analyses as CSV"),
+      table: { kind: "enum", values: ["latents", "examples"], default: "latents", brief: "The table for --csv" },
+    },
+  },
+  docs: docs(
+    "Write the store of a run to stdout as JSON or CSV",
+    "Effects are unmasked; numbers that are not finite are null.",
+    "interpretune export runs/rte --json > rte.json\ninterpretune export runs/rte --csv --table latents > latents.csv",
+  ),
+});
+
+const activations = buildCommand<ActivationsFlags, [], CliContext>({
+  loader: async () => (await import("./commands/activations.ts")).activations,
+  parameters: {
+    flags: {
+      model,
+      text: { ...textFlag("T", "Text to run the model on"), optional: true },
+      tokens: { ...textFlag("FILE", 'JSON {"input_ids": [[…]], "attention_mask": [[…]]}'), optional: true },
+      saes,
+      errorTerm,
+      names: {
+        ...textFlag("GLOB", "Hook points, or logits; * matches any characters; repeat for more [default = *]"),
+        variadic: true,
+        optional: true,
+      },
+      gradOf: {
+        ...textFlag(
+          "EXPR|FILE",
+          'Also gradients of "logit:ID-logit:ID", or of JSON {"right": [id per row], "wrong": […]}',
+        ),
+        optional: true,
+      },
+      threads,
+      out: textFlag("FILE", "The .safetensors file to write"),
+      json,
+    },
+  },
+  docs: docs(
+    "Write activations, logits and gradients of a model to a safetensors file",
+    "Tensors are named by hook point, gradients grad.<name>; their scalar is the sum over rows at each row's last real position.",
+    `interpretune activations --model models/gpt2 --text "The Eiffel Tower is in" \\
+    --names "blocks.*.hook_resid_post" --names logits --out eiffel.safetensors`,
+  ),
+});
+
+const saeForward = buildCommand<SaeForwardFlags, [], CliContext>({
+  loader: async () => (await import("./commands/saeForward.ts")).saeForward,
+  parameters: {
+    flags: {
+      sae: textFlag("SAE", "SAE folder or file"),
+      input: textFlag(
+        "FILE",
+        "A .safetensors file with the tensor `input`, [..., d_in] (hook_z: [..., n_heads, d_head])",
+      ),
+      out: textFlag("FILE", "The .safetensors file to write"),
+      errorTerm: booleanFlag("Add the error term (and hook_sae_error)"),
+      threads,
+      json,
+    },
+  },
+  docs: docs(
+    "Run an SAE on activations and write every hook point of it",
+    "",
+    "interpretune sae-forward --sae saes/blocks.9.hook_z --input acts.safetensors --out latents.safetensors",
+  ),
+});
+
+const generate = buildCommand<GenerateFlags, [], CliContext>({
+  loader: async () => (await import("./commands/generate.ts")).generate,
+  parameters: {
+    flags: {
+      model,
+      prompt: { ...textFlag("P", "Text to continue"), optional: true },
+      tokens: { ...textFlag("FILE", 'JSON {"input_ids": [[…]], "attention_mask": [[…]]}'), optional: true },
+      maxNewTokens: {
+        kind: "parsed",
+        parse: positiveInteger,
+        default: "50",
+        placeholder: "N",
+        brief: "Tokens to add at most",
+      },
+      greedy: booleanFlag("Take the likeliest token each time instead of sampling"),
+      chat: booleanFlag("Put the model's chat template around the prompt"),
+      threads,
+      json,
+    },
+  },
+  docs: docs(
+    "Continue a prompt",
+    "",
+    'interpretune generate --model models/SmolLM2.gguf --prompt "What is the capital of France?" --chat --greedy',
+  ),
+});
+
+const tokenize = buildCommand<TokenizeFlags, [], CliContext>({
+  loader: async () => (await import("./commands/tokenize.ts")).tokenize,
+  parameters: {
+    flags: {
+      model: { ...model, brief: "Model folder (its tokenizer.json) or .gguf file" },
+      text: textFlag("T", "Text to tokenise"),
+      chat: booleanFlag("Put the model's chat template around the text"),
+      json,
+    },
+  },
+  docs: docs(
+    "Show the tokens of a text",
+    "",
+    'interpretune tokenize --model models/gpt2 --text "The Eiffel Tower is in"',
+  ),
+});
+
+const info = buildCommand<InfoFlags, [string], CliContext>({
+  loader: async () => (await import("./commands/info.ts")).info,
+  parameters: {
+    positional: { kind: "tuple", parameters: [{ parse: String, placeholder: "M", brief: model.brief }] },
+    flags: {
+      batchSize: {
+        kind: "parsed",
+        parse: positiveInteger,
+        default: "8",
+        placeholder: "N",
+        brief: "Rows of the memory forecast",
+      },
+      length: {
+        kind: "parsed",
+        parse: positiveInteger,
+        default: "128",
+        placeholder: "N",
+        brief: "Tokens per row of the memory forecast",
+      },
+      json,
+    },
+  },
+  docs: docs("Show a model's family, sizes, hook points and memory forecast", "", "interpretune info models/gpt2"),
+});
+
+const demo = buildCommand<DemoFlags, [], CliContext>({
+  loader: async () => (await import("./commands/demo.ts")).demo,
+  parameters: {
+    flags: { model: { ...model, optional: true }, saes, threads, json },
+  },
+  docs: docs(
+    "Find the latents that carry a model's answer, on eight sentences such as `Then, Anna and Tom … Tom gave a book to`",
+    "Without --model it says which models and SAEs to fetch.",
+    "interpretune demo --model models/gpt2 --saes saes/blocks.9.hook_z --saes saes/blocks.10.hook_z",
+  ),
+});
+
+async function currentVersion(): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** The application. With `debug`, failures show their stack. */
+export function buildCli(debug: boolean): Application<CliContext> {
+  const routes = {
+    analyze,
+    export: exportStore,
+    activations,
+    saeForward,
+    generate,
+    tokenize,
+    info,
+    demo,
+  };
+  return buildApplication(
+    buildRouteMap({
+      routes,
+      docs: { brief: "Open language models up: hooks, sparse autoencoders, exact attribution" },
+    }),
+    {
+      name: "interpretune",
+      versionInfo: { getCurrentVersion: currentVersion },
+      scanner: { caseStyle: "allow-kebab-for-camel" },
+      documentation: { onlyRequiredInUsageLine: true },
+      determineExitCode: exitCodeOf,
+      localization: {
+        text: {
+          ...text_en,
+          exceptionWhileParsingArguments: function (error, ansi) {
+            return `error: ${text_en.exceptionWhileParsingArguments.call(this, error, ansi)}`;
+          },
+          exceptionWhileLoadingCommandFunction: (error) => describeFailure(error, debug),
+          exceptionWhileRunningCommand: (error) => describeFailure(error, debug),
+          noCommandRegisteredForInput: (what) => `error: ${text_en.noCommandRegisteredForInput(what)}`,
+        },
+      },
+    },
+  );
+}

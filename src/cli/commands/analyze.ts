@@ -1,0 +1,208 @@
+/** @file `interpretune analyze`: the four analyses over a data file, their tables, their store. */
+import { stat } from "node:fs/promises";
+import {
+  analysisNames,
+  analyzeDataset,
+  attributionTables,
+  accuracyTable,
+  baseVsSaeLogitDiffs,
+  latentMetrics,
+  latentRows,
+  Table,
+  type AnalysisName,
+  type AnalysisResult,
+  type AnalysisRun,
+  type DiffKind,
+} from "../../analysis/index.ts";
+import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
+import type { PositionPolicy } from "../../model/index.ts";
+import type { CliContext } from "../context.ts";
+import { CliError, Interrupted } from "../failure.ts";
+import { load, type Loaded } from "../loading.ts";
+import { Output, toJson } from "../output.ts";
+import { Progress } from "../progress.ts";
+
+export interface AnalyzeFlags {
+  readonly model: string;
+  readonly saes?: readonly string[];
+  readonly data: string;
+  readonly analyses?: readonly AnalysisName[];
+  readonly layers?: readonly number[];
+  readonly answers?: string;
+  readonly prompt: "package" | "inline";
+  readonly chat?: boolean;
+  readonly diff: DiffKind;
+  readonly ablate: "answer" | "all";
+  readonly batchSize: number;
+  readonly paddingSide: "left" | "right";
+  readonly limit?: number;
+  readonly positions: PositionPolicy;
+  readonly effects: "masked" | "all";
+  readonly errorTerm?: boolean;
+  readonly threads?: number;
+  readonly out?: string;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+}
+
+const aliases: readonly string[] = ["rte", "boolq"];
+
+export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<void> {
+  if (flags.resume === true && flags.out === undefined)
+    throw new CliError("--resume continues a store", { code: "cli/flag", hint: "say which with --out" });
+  const answers = flags.answers === undefined ? undefined : parseAnswers(flags.answers);
+  const data = await openData(flags.data, flags.limit);
+  const loaded = await load(this, flags);
+  const output = new Output(this, flags.json);
+  const run = await runAnalysis(this, flags, loaded, data, {
+    answers,
+    layers: flags.layers?.map((layer) => (layer < 0 ? layer + loaded.model.cfg.n_layers : layer)),
+  });
+  await showRun(output, run, { ...flags, loaded });
+}
+
+async function openData(path: string, limit: number | undefined): Promise<Dataset> {
+  const exists = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  if (!exists && aliases.includes(path))
+    throw new CliError("data sets are not fetched by name yet", {
+      code: "cli/data",
+      received: path,
+      hint: "give the path of a JSONL or Parquet file",
+    });
+  return openDataset(path, { limit });
+}
+
+async function runAnalysis(
+  context: CliContext,
+  flags: AnalyzeFlags,
+  { model, saes }: Loaded,
+  data: Dataset,
+  parsed: { answers: ReturnType<typeof parseAnswers> | undefined; layers: readonly number[] | undefined },
+): Promise<AnalysisRun> {
+  const { signal } = context;
+  using progress = new Progress({ label: "analyze", unit: "ex", stream: context.process.stderr, signal });
+  try {
+    return await analyzeDataset({
+      model,
+      saes,
+      data,
+      ...parsed,
+      analyses: flags.analyses,
+      prompt: flags.prompt,
+      chat: flags.chat ? "template" : "plain",
+      diff: flags.diff,
+      ablate: flags.ablate,
+      batchSize: flags.batchSize,
+      paddingSide: flags.paddingSide,
+      positions: flags.positions,
+      useErrorTerm: flags.errorTerm,
+      out: flags.out,
+      resume: flags.resume,
+      signal,
+      provenance: { model: flags.model, saes: flags.saes ?? [], data: flags.data },
+      onProgress: ({ done, total, pairs }) =>
+        progress.update(done, { total, note: pairs === undefined ? "" : `ablating ${pairs.done}/${pairs.total}` }),
+    });
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    throw new Interrupted(error.message.replace("interrupted by ", ""), error.exitCode, {
+      hint:
+        flags.out === undefined
+          ? "nothing was stored"
+          : `what is done is in ${flags.out}: the same command with --resume goes on`,
+    });
+  }
+}
+
+interface Shown {
+  readonly effects: "masked" | "all";
+  readonly out?: string;
+  readonly loaded: Loaded;
+}
+
+/** Tables for people, and the same numbers as JSON. */
+export async function showRun(output: Output, { results, timings }: AnalysisRun, shown: Shown): Promise<void> {
+  const { loaded, effects, out } = shown;
+  const { logit_diffs_base: base, logit_diffs_sae: sae } = results;
+  const { model } = loaded;
+  const decode = model.hasTokenizer ? (ids: readonly number[]): string => model.tokenizer.decode(ids) : undefined;
+  const present = analysisNames.flatMap((name) => results[name] ?? []);
+  const spliced = sae ?? results.logit_diffs_attr_grad ?? results.logit_diffs_attr_ablation;
+  const diffs = base && spliced && baseVsSaeLogitDiffs(spliced, base, { decode });
+  const accuracy = accuracyTable(present, { pairs: true });
+  const latents = [results.logit_diffs_attr_ablation, results.logit_diffs_attr_grad].flatMap((result) => {
+    if (result === undefined) return [];
+    const metrics = latentMetrics(result, { effects, activations: sae ?? result });
+    return [{ result, count: metrics.num_examples, tables: attributionTables(metrics) }];
+  });
+  const seconds = timingTable(loaded, timings);
+
+  if (diffs !== undefined)
+    await output.say(
+      diffs.rows.length > 0
+        ? `Logit differences of the plain model and with SAEs, examples that the plain model has right\n${diffs}\n`
+        : "The plain model has no example right: there are no logit differences to compare.\n",
+    );
+  await output.say(`Accuracy per analysis\n${accuracy}\n`);
+  for (const { result, count, tables } of latents) {
+    const of = result.analysis === "logit_diffs_attr_grad" ? "gradient" : `ablation, ${effects} effects`;
+    await output.say(`Latents by ${of}, over the ${count} examples that are right`);
+    await output.say(tables.tables.length > 0 ? String(tables) : "no latent has an effect there\n");
+  }
+  await output.say(`Timings\n${seconds}`);
+  if (out !== undefined) await output.say(`\nStore: ${out}`);
+  if (!output.json) return;
+  const summary = {
+    out: out ?? null,
+    examples: present[0]?.examples.length ?? 0,
+    hooks: present[0]?.hooks ?? [],
+    effects,
+    base_vs_sae: diffs?.toJSON() ?? null,
+    accuracy: accuracy.toJSON(),
+    latents: Object.fromEntries(latents.map(({ result, tables }) => [result.analysis, tables.toJSON()])),
+    timings: { load_seconds: loaded.seconds, ...timings },
+  };
+  await output.stream(documentPieces(summary, present));
+}
+
+/** The summary with both tables of every analysis as `results`, in pieces: latents may be many. */
+function* documentPieces(summary: object, results: readonly AnalysisResult[]): Generator<string> {
+  yield `${toJson(summary).slice(0, -1)},"results":{`;
+  for (const [i, { analysis, hooks, examples, latents }] of results.entries()) {
+    yield `${i === 0 ? "" : ","}${JSON.stringify(analysis)}:{"examples":${toJson(examples)},"latents":[`;
+    const piece = 4096;
+    for (let start = 0; start < latents.length; start += piece) {
+      const rows = latentRows(latents, hooks, start, Math.min(start + piece, latents.length));
+      yield (start === 0 ? "" : ",") + rows.map((row) => toJson(row)).join(",");
+    }
+    yield "]}";
+  }
+  yield "}}\n";
+}
+
+function timingTable(loaded: Loaded, timings: AnalysisRun["timings"]): Table {
+  const { prepare_seconds, compute_seconds, write_seconds, examples, ablated_pairs } = timings;
+  const each = examples === 0 ? null : compute_seconds / examples;
+  const rows: (readonly [string, number, string])[] = [
+    ["load model and SAEs", loaded.seconds, ""],
+    ["read and check data", prepare_seconds, ""],
+    [
+      "analyses",
+      compute_seconds,
+      `${examples} examples${each === null ? "" : `, ${each.toPrecision(3)} s each`}; ${ablated_pairs} latents ablated`,
+    ],
+    ["write store", write_seconds, ""],
+  ];
+  const columns = [
+    { key: "step", label: "Step" },
+    { key: "seconds", label: "Seconds" },
+    { key: "note", label: "" },
+  ];
+  return new Table(
+    columns,
+    rows.map(([step, seconds, note]) => [step, Number(seconds.toFixed(3)), note]),
+  );
+}

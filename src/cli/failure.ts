@@ -1,0 +1,31 @@
+/** @file Failures on the command line: one sentence on stderr, an exit code, never a stack. */
+import { InterpretuneError, type ErrorFacts } from "../graph/errors.ts";
+
+/** A fault in what a command was given. */
+export class CliError extends InterpretuneError {}
+
+/** The reason of a signal that a person or the system aborted. */
+export class Interrupted extends InterpretuneError {
+  readonly exitCode: number;
+
+  constructor(signal: string, exitCode: number, facts: Partial<ErrorFacts> = {}) {
+    super(`interrupted by ${signal}`, { code: "cli/interrupted", ...facts });
+    this.exitCode = exitCode;
+  }
+}
+
+/** Exit codes: 1 a failed command, 2 a wrong command line, 128 + n a signal. */
+export const exitCodes = { failure: 1, usage: 2 } as const;
+
+/** The exit code of a command that threw. */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof Interrupted ? error.exitCode : exitCodes.failure;
+}
+
+/** What a person reads when a command threw. Bugs say how to see more. */
+export function describeFailure(error: unknown, debug: boolean): string {
+  if (debug && error instanceof Error && error.stack !== undefined) return `error: ${error.stack}`;
+  if (error instanceof InterpretuneError) return `error: ${error.message}`;
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return `error: ${text.split("\n")[0]} (unexpected; INTERPRETUNE_DEBUG=1 shows where)`;
+}

@@ -1,0 +1,44 @@
+/** @file Loading what a command works on: the model on a runtime of its own, and SAEs. */
+import { HookedModel } from "../model/index.ts";
+import { Runtime } from "../runtime/index.ts";
+import { Sae } from "../sae/index.ts";
+import type { CliContext } from "./context.ts";
+import { Progress } from "./progress.ts";
+
+export interface Loaded {
+  readonly model: HookedModel;
+  readonly saes: readonly Sae[];
+  readonly seconds: number;
+}
+
+/** Loads a model and SAEs, with a bar where that takes long enough to be seen. */
+export async function load(
+  context: CliContext,
+  what: { model: string; saes?: readonly string[]; threads?: number },
+): Promise<Loaded> {
+  const start = performance.now();
+  const { signal } = context;
+  const runtime = new Runtime(what.threads === undefined ? {} : { threads: what.threads });
+  let progress: Progress | undefined;
+  const onProgress = ({ bytes, totalBytes }: { bytes: number; totalBytes: number }): void => {
+    progress ??= new Progress({
+      label: "load",
+      total: Math.round(totalBytes / 1e6),
+      unit: "MB",
+      stream: context.process.stderr,
+      signal,
+    });
+    progress.update(Math.round(bytes / 1e6));
+  };
+  try {
+    const model = await HookedModel.load(what.model, { runtime, signal, onProgress });
+    const saes: Sae[] = [];
+    for (const path of what.saes ?? []) {
+      signal.throwIfAborted();
+      saes.push(await Sae.load(path));
+    }
+    return { model, saes, seconds: (performance.now() - start) / 1000 };
+  } finally {
+    progress?.finish();
+  }
+}

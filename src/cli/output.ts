@@ -1,0 +1,42 @@
+/** @file Where output goes: with `--json` stdout is one JSON document, and everything for people is on stderr. */
+import type { CliContext, OutputStream } from "./context.ts";
+
+/** Writes text and waits where the reader is slower than we are. */
+export async function write(stream: OutputStream, text: string): Promise<void> {
+  if (stream.write(text) === false && stream.once !== undefined)
+    await new Promise<void>((resolve) => stream.once!("drain", resolve));
+}
+
+/** JSON in which numbers that are not finite are null and typed arrays are lists. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    ArrayBuffer.isView(item) && !(item instanceof DataView) ? Array.from(item as Float32Array) : item,
+  );
+}
+
+/** The output of one command. */
+export class Output {
+  readonly json: boolean;
+  readonly #context: CliContext;
+
+  constructor(context: CliContext, json: boolean | undefined) {
+    this.#context = context;
+    this.json = json ?? false;
+  }
+
+  /** Lines for people: on stdout, or on stderr beside a JSON document. */
+  async say(text: string): Promise<void> {
+    const { stdout, stderr } = this.#context.process;
+    await write(this.json ? stderr : stdout, `${text}\n`);
+  }
+
+  /** The document, if it was asked for. */
+  async document(value: unknown): Promise<void> {
+    if (this.json) await write(this.#context.process.stdout, `${toJson(value)}\n`);
+  }
+
+  /** The document in pieces, for those that may be large. */
+  async stream(pieces: Iterable<string> | AsyncIterable<string>): Promise<void> {
+    for await (const piece of pieces) await write(this.#context.process.stdout, piece);
+  }
+}
