@@ -19,6 +19,7 @@ import {
   type NameFilter,
   type Splice,
 } from "./hooks.ts";
+import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
 import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
 import { initWeights } from "./init.ts";
 import { loadModelFiles, type LoadOptions } from "./load.ts";
@@ -455,6 +456,17 @@ export class HookedModel {
     const hooks = { ...traced.hooks };
     const realized = await this.runtime.realize({ logits, hooks }, this.#realizeOptions(options));
     return { logits: realized.logits, cache: new ActivationCache(new Map(Object.entries(realized.hooks)), this.cfg.n_layers) };
+  }
+
+  /**
+   * Compiles what `select` builds once, for loops where tracing would cost more than the model does.
+   * @returns a function from token ids [batch][pos] (any sizes, no padding) to the realized tree
+   * @example
+   * const logits = await model.compile((t) => t.logits);
+   * const a = await logits([[1, 2, 3]]);
+   */
+  compile<T>(select: (traced: Traced) => T, options: CompileOptions = {}): Promise<CompiledModel<T>> {
+    return compileModel(this, select, options);
   }
 
   /** Mean next-token cross entropy, or each token's with `perToken` ([batch, pos − 1], 0 where a token is padding). */

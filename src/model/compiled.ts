@@ -1,0 +1,67 @@
+/** @file A forward pass compiled once, for loops where tracing would cost more than the model. */
+import { axis } from "../graph/axis.ts";
+import { broadcastTo, range } from "../graph/index.ts";
+import { placeholder } from "../graph/tensor.ts";
+import type { WeightPolicy } from "../runtime/runtime.ts";
+import type { TokenBatch } from "./batch.ts";
+import { ModelError } from "./errors.ts";
+import type { HookedModel, HookSpec, Traced } from "./hookedModel.ts";
+import type { Splice } from "./hooks.ts";
+
+export interface CompileOptions {
+  /** Default `packed`: the graph holds its own copy of the weights, laid out for the processor. */
+  weights?: WeightPolicy;
+  /** Hooks over lazy values; they are traced once. */
+  hooks?: readonly HookSpec[];
+  splices?: ReadonlyMap<string, Splice>;
+  /** The longest input it will be called with. Default: the context, at most 2048. */
+  maxLength?: number;
+}
+
+/** A compiled forward pass over rows of equal length without padding. */
+export interface CompiledModel<T> {
+  /** @param ids token ids [batch][pos] */
+  (ids: readonly (readonly number[])[]): Promise<T>;
+  dispose(): Promise<void>;
+}
+
+/** See {@link HookedModel.compile}. */
+export async function compileModel<T>(
+  model: HookedModel,
+  select: (traced: Traced) => T,
+  options: CompileOptions = {},
+): Promise<CompiledModel<T>> {
+  const { maxLength = Math.min(model.cfg.n_ctx, 2048), weights = "packed", hooks, splices } = options;
+  const [batch, pos] = [axis("batch"), axis("pos")];
+  const tokens = placeholder([batch, pos], "int64", "tokens");
+  const view: TokenBatch = {
+    ids: [],
+    mask: [],
+    policy: "explicit",
+    batchSize: 0,
+    length: 0,
+    lastPositions: [],
+    largestPosition: maxLength - 1,
+    batch,
+    pos,
+    tokens,
+    positions: broadcastTo(range(pos), [batch, pos]),
+    keyMask: undefined,
+    emptyRows: false,
+  };
+  const run = await model.runtime.compile({ tokens }, () => select(model.trace(view, { hooks, splices })), { weights });
+  const call = (ids: readonly (readonly number[])[]): Promise<T> => {
+    const length = ids[0]?.length ?? 0;
+    if (length === 0 || length > maxLength || ids.some((row) => row.length !== length))
+      throw new ModelError("a compiled model takes rows of equal length", {
+        code: "model/compiled",
+        expected: `1 to ${maxLength} tokens in every row`,
+        received: ids.map((row) => row.length).join(", "),
+      });
+    const data = new BigInt64Array(ids.length * length);
+    let at = 0;
+    for (const row of ids) for (const id of row) data[at++] = BigInt(id);
+    return run({ tokens: { dims: [ids.length, length], data } });
+  };
+  return Object.assign(call, { dispose: () => run.dispose() });
+}
