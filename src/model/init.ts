@@ -73,14 +73,13 @@ export function initWeights(cfg: ModelConfig, seed: number): ModelWeights {
   return weights;
 }
 
-/** Two uniform numbers make two normal ones (Box and Muller); the sine comes from the cosine, which is faster. */
+/** Two uniform numbers make two normal ones (Box and Muller). */
 function fillNormal(data: Float32Array, deviation: number, seed: number, counter: number): void {
   for (let i = 0; i < data.length; i += 2) {
     const radius = deviation * Math.sqrt(-2 * Math.log(1 - uniformAt(seed, counter + i)));
-    const turn = uniformAt(seed, counter + i + 1);
-    const cosine = Math.cos(2 * Math.PI * turn);
-    data[i] = radius * cosine;
-    if (i + 1 < data.length) data[i + 1] = (turn < 0.5 ? radius : -radius) * Math.sqrt(1 - cosine * cosine);
+    const angle = 2 * Math.PI * uniformAt(seed, counter + i + 1);
+    data[i] = radius * Math.cos(angle);
+    if (i + 1 < data.length) data[i + 1] = radius * Math.sin(angle);
   }
 }
 

@@ -92,7 +92,7 @@ function withTie({ cfg, weights }: ModelParameters): ModelParameters {
 
 function familyConfig(family: Family, { cfg, weights }: ModelParameters, extra: HfConfig): HfConfig {
   const { rope_parameters: _, dtype: __, ...kept } = extra;
-  const said = family.toHf(cfg, (param) => weights.has(param));
+  const said = family.toHf(cfg, (param) => weights.has(param) && !isZeroBias(param, weights.get(param)!));
   const { default_prepend_bos } = cfg;
   const named = { architectures: [family.architecture], model_type: family.modelType, torch_dtype: "float32" };
   return { ...kept, ...said, ...named, default_prepend_bos };
@@ -104,8 +104,8 @@ function whyNot(family: Family, model: ModelParameters): string | undefined {
   const hf = familyConfig(family, model, {});
   const rows = rowsOf(family.tensors, cfg).filter((row) => typeof row.need !== "function" || row.need(hf));
   const held = new Set([...rows.flatMap((row) => row.params), ...(cfg.tie_word_embeddings ? ["unembed.W_U"] : [])]);
-  const homeless = [...weights.keys()].find((param) => !held.has(param));
-  if (homeless !== undefined) return `${homeless} has no place in its files`;
+  const homeless = [...weights].find(([param, x]) => !held.has(param) && !isZeroBias(param, x));
+  if (homeless !== undefined) return `${homeless[0]} has no place in its files`;
   try {
     const back = parseModelConfig(family.config(hf, family.modelType));
     const unsaid = ["model_name", "original_architecture", "initializer_range", "init_mode", "default_prepend_bos"];
@@ -118,6 +118,11 @@ function whyNot(family: Family, model: ModelParameters): string | undefined {
     if (error instanceof ModelError) return error.received ?? error.message;
     throw error;
   }
+}
+
+/** A bias that can be left out: new models have one everywhere, Hugging Face's families do not. */
+function isZeroBias(param: string, { storage }: Tensor): boolean {
+  return /\.b_\w+$/.test(param) && storage?.data?.every((value: number | bigint) => value === 0) === true;
 }
 
 /** The tensors of a file, each computed when its turn comes. A bias the file must have and the model lacks is 0. */
@@ -135,7 +140,7 @@ function joinTensors(
     const parts = params.map((param, i) => {
       const x = weights.get(param);
       if (x !== undefined) return x;
-      if (parameters.get(param)!.kind === "bias") return zeros(shapes[i]!);
+      if (["bias", "extra"].includes(parameters.get(param)!.kind)) return zeros(shapes[i]!);
       throw new ModelError("the model lacks a parameter", {
         code: "model/weight",
         where: cfg.model_name,
