@@ -82,6 +82,11 @@ export function sameDim(a: Dim, b: Dim): boolean {
   return a === b || (typeof a === "object" && typeof b === "object" && a.key === b.key);
 }
 
+/** Whether two shapes are the same. */
+export function sameShape(a: readonly Dim[], b: readonly Dim[]): boolean {
+  return a.length === b.length && a.every((d, i) => sameDim(d, b[i]!));
+}
+
 /** `a + b`. */
 export function addDims(a: Dim, b: Dim): Dim {
   return typeof a === "number" && typeof b === "number" ? a + b : fromTerms([...termsOf(a), ...termsOf(b)]);

@@ -1,5 +1,5 @@
 /** @file Reverse-mode differentiation: expressions in, expressions out. */
-import { shapeText } from "./axis.ts";
+import { dtypes } from "./dtype.ts";
 import { GraphError } from "./errors.ts";
 import type { NotDifferentiable, Operation } from "./operation.ts";
 import { add, constant } from "./ops/elementwise.ts";
@@ -14,7 +14,7 @@ const isStop = (rule: Operation["gradient"]): rule is NotDifferentiable => typeo
  * The derivatives of a scalar with respect to tensors it is made of.
  *
  * The scalar is narrowed first (only the positions that matter to it are differentiated), with `wrt` kept whole, so a
- * derivative always has the full shape of its tensor.
+ * derivative always has the full shape of its tensor and every path to it counts.
  * @param scalar a float tensor of one element
  * @param wrt tensors in the scalar's ancestry: leaves, hook values, anything
  * @returns one expression per entry of `wrt`, of its shape
@@ -30,8 +30,13 @@ export function gradients(scalar: Tensor, wrt: readonly Tensor[]): Tensor[] {
       code: "graph/not-scalar",
       hint: "sum it first",
     });
-  const wanted = new Set(wrt);
-  const [root] = narrow([scalar], wanted);
+  if (dtypes[scalar.dtype].kind !== "float")
+    throw new GraphError(`gradients: needs a floating-point scalar, got ${scalar.toString()}`, {
+      code: "graph/dtype",
+      hint: "cast it to float32",
+    });
+  const [root, ...kept] = narrow([scalar, ...wrt]);
+  const wanted = new Set(kept);
   const order = topological([root!]);
   const leads = new Set<Tensor>();
   for (const node of order) if (wanted.has(node) || node.inputs.some((x) => leads.has(x))) leads.add(node);
@@ -52,26 +57,32 @@ export function gradients(scalar: Tensor, wrt: readonly Tensor[]): Tensor[] {
       total.set(input, known === undefined ? part : add(known, part));
     });
   }
-  return wrt.map((x) => total.get(x) ?? noGradient(scalar, root!, x, order, leads));
+  return kept.map((x, i) => total.get(x) ?? noGradient(scalar, wrt[i]!, x, order, leads, total));
 }
 
-function noGradient(scalar: Tensor, root: Tensor, x: Tensor, order: readonly Tensor[], leads: Set<Tensor>): never {
-  if (!order.includes(x) || !leads.has(root))
-    throw new GraphError(`gradients: ${scalar.toString()} does not depend on ${x.toString()}`, {
+function noGradient(
+  scalar: Tensor,
+  asked: Tensor,
+  x: Tensor,
+  order: readonly Tensor[],
+  leads: ReadonlySet<Tensor>,
+  total: ReadonlyMap<Tensor, Tensor>,
+): never {
+  if (!order.includes(x))
+    throw new GraphError(`gradients: ${scalar.toString()} does not depend on ${asked.toString()}`, {
       code: "graph/no-path",
       hint: "a hook may have replaced it, or it lies in another run",
     });
   const users = new Map<Tensor, Tensor>();
   for (const node of order)
     for (const input of node.inputs) if (!users.has(input) && leads.has(input)) users.set(input, node);
-  const path: Tensor[] = [x];
-  while (users.has(path.at(-1)!)) path.push(users.get(path.at(-1)!)!);
-  const stop = path.find((node) => isStop(node.op.gradient) && node !== x);
-  const reason =
-    stop !== undefined && isStop(stop.op.gradient) ? `; ${stop.op.name}: ${stop.op.gradient.notDifferentiable}` : "";
+  const path = [x];
+  for (let user = users.get(x); user !== undefined; user = users.get(user)) path.push(user);
+  const stop = path.find((node) => total.has(node))!;
+  const reason = isStop(stop.op.gradient) ? stop.op.gradient.notDifferentiable : "it has no derivative in this input";
   throw new GraphError(
-    `gradients: no derivative reaches ${x.op.name}${shapeText(x.shape)}: ${path.map((n) => n.op.name).join(" → ")}${reason}`,
-    { code: "graph/not-differentiable", where: stop?.toString() },
+    `gradients: no derivative reaches ${asked.toString()} by ${path.map((n) => n.op.name).join(" → ")}: ${stop.op.name} stops it, ${reason}`,
+    { code: "graph/not-differentiable", where: stop.toString() },
   );
 }
 
@@ -88,8 +99,8 @@ export function gradientHook(x: Tensor, onGradient: (gradient: Tensor) => Tensor
     lower: ({ inputs }) => inputs[0]!,
     gradient: ({ gradient }) => [onGradient(gradient) ?? gradient],
     evaluate: ({ inputs }) => inputs[0]!.data,
-    along: (_node, axis) => [axis],
-    broadcasts: true,
+    // The hook is shown the gradient of the whole value.
+    along: () => undefined,
     transparent: true,
   };
   return apply(op, [x], {});

@@ -35,8 +35,8 @@ export interface Emitter {
   int64Scalar(value: Dim): Value;
   /** A scalar constant. */
   scalar(value: number, dtype: DType): Value;
-  /** The value of shape argument for a Reshape of `input` to `target`: copies and infers instead of computing where it can. */
-  reshapeTarget(from: readonly Dim[], target: readonly Dim[]): Value;
+  /** A value of shape `from` under the shape `to`. */
+  reshape(value: Value, from: readonly Dim[], to: readonly Dim[]): Value;
 }
 
 export interface Inferred {

@@ -85,7 +85,7 @@ export class Tensor {
   }
 
   toString(): string {
-    return `${this.op.name}${shapeText(this.shape)}:${this.dtype}`;
+    return `${this.storage?.name ?? this.op.name}${shapeText(this.shape)}:${this.dtype}`;
   }
 
   [Symbol.for("nodejs.util.inspect.custom")](): string {

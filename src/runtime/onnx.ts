@@ -191,15 +191,19 @@ class GraphBuilder implements Emitter {
     );
   }
 
-  reshapeTarget(from: readonly Dim[], target: readonly Dim[]): Value {
-    let holes = 0;
-    const simple = target.map((dim, i) => {
+  /**
+   * Sizes are copied from the input (0) or inferred (−1) where ONNX can do that whatever they are, else computed: with
+   * a size of 0 beside it, −1 has no answer, and a literal 0 must not copy.
+   */
+  reshape(value: Value, from: readonly Dim[], to: readonly Dim[]): Value {
+    const short = to.map((dim, i) => {
       if (typeof dim === "number") return dim;
-      if (i < from.length && sameDim(from[i]!, dim)) return 0;
-      holes++;
-      return -1;
+      return i < from.length && sameDim(from[i]!, dim) ? 0 : -1;
     });
-    return holes <= 1 && !target.includes(0) ? this.#vector(simple) : this.int64(target);
+    const holes = short.filter((d) => d === -1).length;
+    if (!to.includes(0) && (holes === 0 || (holes === 1 && !short.includes(0))))
+      return this.node("Reshape", [value, this.#vector(short)]);
+    return this.node("Reshape", [value, this.int64(to)], { allowzero: 1 });
   }
 }
 

@@ -38,12 +38,17 @@ function sameDTypes(name: string, inputs: readonly Tensor[]): DType {
   return first!.dtype;
 }
 
-function requireFloat(name: string, x: Tensor): void {
-  if (dtypes[x.dtype].kind !== "float")
-    throw new GraphError(`${name}: needs a floating-point tensor, got ${x.toString()}`, {
-      code: "graph/dtype",
-      hint: "cast it to float32",
-    });
+/** Throws unless a tensor holds floating-point numbers, or numbers of any kind. */
+export function requireKind(name: string, x: Tensor, kind: "float" | "number"): void {
+  const own = dtypes[x.dtype].kind;
+  if (own === "bool" || (kind === "float" && own === "int"))
+    throw new GraphError(
+      `${name}: needs a ${kind === "float" ? "floating-point" : "number"} tensor, got ${x.toString()}`,
+      {
+        code: "graph/dtype",
+        hint: "cast it to float32",
+      },
+    );
 }
 
 interface UnaryRule {
@@ -52,8 +57,9 @@ interface UnaryRule {
   d: ((x: Tensor, y: Tensor, g: Tensor) => Tensor) | NotDifferentiable;
   attributes?: { [name: string]: OnnxAttribute };
   onnx?: string;
-  /** Accepts integers too. */
-  anyNumber?: boolean;
+  /** What it takes; default: floating-point numbers. */
+  takes?: "number" | "any";
+  transparent?: boolean;
 }
 
 function unary(name: string, rule: UnaryRule): Operation<None> {
@@ -61,7 +67,7 @@ function unary(name: string, rule: UnaryRule): Operation<None> {
   return {
     name,
     infer: ([x]) => {
-      if (!rule.anyNumber) requireFloat(name, x!);
+      if (rule.takes !== "any") requireKind(name, x!, rule.takes ?? "float");
       return { shape: x!.shape, dtype: x!.dtype };
     },
     lower: ({ emit, inputs }) => emit.node(rule.onnx ?? name, inputs, rule.attributes),
@@ -69,21 +75,25 @@ function unary(name: string, rule: UnaryRule): Operation<None> {
     evaluate: ({ inputs }) => inputs[0]!.data.map(f),
     along: alongBroadcast,
     broadcasts: true,
+    transparent: rule.transparent,
   };
 }
 
-/** Abramowitz & Stegun 7.1.26 is too coarse; this is the series / continued fraction pair, exact to double rounding. */
+/**
+ * A series of positive terms (Abramowitz & Stegun 7.1.6) near 0, the continued fraction of erfc (7.1.14) far from it:
+ * exact to a few units in the last place.
+ */
 function erf(x: number): number {
   const a = Math.abs(x);
   if (a > 6) return Math.sign(x);
   if (a < 2.5) {
     let term = a;
     let sum = a;
-    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum) && n < 200; n++) {
-      term *= -(a * a) / n;
-      sum += term / (2 * n + 1);
+    for (let n = 1; term > 1e-17 * sum; n++) {
+      term *= (2 * a * a) / (2 * n + 1);
+      sum += term;
     }
-    return Math.sign(x) * (2 / Math.sqrt(Math.PI)) * sum;
+    return Math.sign(x) * (2 / Math.sqrt(Math.PI)) * Math.exp(-a * a) * sum;
   }
   let fraction = 0;
   for (let k = 60; k > 0; k--) fraction = k / 2 / (a + fraction);
@@ -98,9 +108,9 @@ const lift = (value: number, like: Tensor): Tensor => constant(value, like.dtype
 const times = (a: Tensor, b: Tensor | number): Tensor => mul(a, b);
 
 export const unaryOperations = {
-  Neg: unary("Neg", { f: (x) => -x, d: (_x, _y, g) => neg(g), anyNumber: true }),
-  Abs: unary("Abs", { f: Math.abs, d: (x, _y, g) => times(g, sign(x)), anyNumber: true }),
-  Sign: unary("Sign", { f: Math.sign, d: steps, anyNumber: true }),
+  Neg: unary("Neg", { f: (x) => -x, d: (_x, _y, g) => neg(g), takes: "number" }),
+  Abs: unary("Abs", { f: Math.abs, d: (x, _y, g) => times(g, sign(x)), takes: "number" }),
+  Sign: unary("Sign", { f: Math.sign, d: steps, takes: "number" }),
   Floor: unary("Floor", { f: Math.floor, d: steps }),
   Ceil: unary("Ceil", { f: Math.ceil, d: steps }),
   Exp: unary("Exp", { f: Math.exp, d: (_x, y, g) => times(g, y) }),
@@ -142,7 +152,7 @@ export const unaryOperations = {
     infer: ([x]) => ({ shape: x!.shape, dtype: "bool" }),
   } satisfies Operation<None>,
   Not: {
-    ...unary("Not", { f: (x) => Number(!x), d: steps, anyNumber: true }),
+    ...unary("Not", { f: (x) => Number(!x), d: steps, takes: "any" }),
     infer: ([x]) => {
       if (x!.dtype !== "bool")
         throw new GraphError(`Not: needs a bool tensor, got ${x!.toString()}`, { code: "graph/dtype" });
@@ -153,7 +163,8 @@ export const unaryOperations = {
     onnx: "Identity",
     f: (x) => x,
     d: notDifferentiable("detach stops gradients"),
-    anyNumber: true,
+    takes: "any",
+    transparent: true,
   }),
 } as const satisfies Record<string, Operation<None>>;
 
@@ -163,7 +174,10 @@ interface BinaryRule {
     | ((a: Tensor, b: Tensor, y: Tensor, g: Tensor, needs: (i: number) => boolean) => readonly (Tensor | undefined)[])
     | NotDifferentiable;
   result?: DType;
-  bool?: boolean;
+  /** What it takes; default: numbers. */
+  operands?: "bool" | "any";
+  /** Of integers, where it differs. */
+  integers?: (a: number, b: number) => number;
 }
 
 function binary(name: string, rule: BinaryRule): Operation<None> {
@@ -172,8 +186,11 @@ function binary(name: string, rule: BinaryRule): Operation<None> {
     name,
     infer: (inputs) => {
       const dtype = sameDTypes(name, inputs);
-      if (rule.bool && dtype !== "bool")
-        throw new GraphError(`${name}: needs bool tensors, got ${dtype}`, { code: "graph/dtype" });
+      if (rule.operands !== "any" && (dtype === "bool") !== (rule.operands === "bool"))
+        throw new GraphError(`${name}: needs ${rule.operands ?? "number"} tensors, got ${dtype}`, {
+          code: "graph/dtype",
+          hint: dtype === "bool" ? "cast it to float32" : "compare it with something",
+        });
       const [a, b] = inputs;
       const shape =
         a!.shape.length === b!.shape.length && a!.shape.every((x, i) => sameDim(x, b!.shape[i]!))
@@ -190,7 +207,8 @@ function binary(name: string, rule: BinaryRule): Operation<None> {
         ? ({ inputs: [a, b], output, gradient, needs }) =>
             d(a!, b!, output, gradient, needs).map((g, i) => g && sumTo(g, (i === 0 ? a! : b!).shape))
         : d,
-    evaluate: ({ inputs, dims }) => mapElements(inputs, dims, f),
+    evaluate: ({ inputs, dims, dtype }) =>
+      mapElements(inputs, dims, dtypes[dtype].kind === "int" ? (rule.integers ?? f) : f),
     along: alongBroadcast,
     broadcasts: true,
   };
@@ -201,7 +219,7 @@ const compares = (f: (a: number, b: number) => boolean): BinaryRule => ({
   d: notDifferentiable("a comparison has no derivative"),
   result: "bool",
 });
-const logic = (f: (a: number, b: number) => boolean): BinaryRule => ({ ...compares(f), bool: true });
+const logic = (f: (a: number, b: number) => boolean): BinaryRule => ({ ...compares(f), operands: "bool" });
 
 /** Ties share the gradient equally, as in PyTorch's maximum and minimum. */
 const pick =
@@ -210,6 +228,14 @@ const pick =
     const half = times(cast(equal(a, b), g.dtype), 0.5);
     return [times(g, add(cast(wins(a, b), g.dtype), half)), times(g, add(cast(wins(b, a), g.dtype), half))];
   };
+
+/** `g · b · aᵇ⁻¹`, and 0 where b is 0 (also at a = 0, where the power is infinite). */
+function powerRule(a: Tensor, b: Tensor, g: Tensor): Tensor {
+  const exponent = b.op === constantOperation ? b.attributes["value"] : undefined;
+  const slope = times(times(g, b), exponent === 2 ? a : pow(a, sub(b, 1)));
+  const neverZero = exponent !== undefined && exponent !== 0;
+  return neverZero ? slope : where(equal(b, 0), 0, slope);
+}
 
 export const binaryOperations = {
   Add: binary("Add", { f: (a, b) => a + b, d: (_a, _b, _y, g) => [g, g] }),
@@ -220,21 +246,19 @@ export const binaryOperations = {
   }),
   Div: binary("Div", {
     f: (a, b) => a / b,
+    integers: (a, b) => Math.trunc(a / b),
     d: (_a, b, y, g, needs) => [needs(0) ? div(g, b) : undefined, needs(1) ? neg(div(times(g, y), b)) : undefined],
   }),
   Pow: binary("Pow", {
     f: (a, b) => a ** b,
     d: (a, b, y, g, needs) => [
-      needs(0) ? times(times(g, b), pow(a, sub(b, 1))) : undefined,
-      needs(1) ? times(times(g, y), log(a)) : undefined,
+      needs(0) ? powerRule(a, b, g) : undefined,
+      needs(1) ? times(times(g, y), log(where(equal(a, 0), 1, a))) : undefined,
     ],
   }),
   Max: binary("Max", { f: (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.max(a, b)), d: pick(greater) }),
   Min: binary("Min", { f: (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.min(a, b)), d: pick(less) }),
-  Equal: binary(
-    "Equal",
-    compares((a, b) => a === b),
-  ),
+  Equal: binary("Equal", { ...compares((a, b) => a === b), operands: "any" }),
   Less: binary(
     "Less",
     compares((a, b) => a < b),
@@ -358,6 +382,11 @@ type Operand = Tensor | number;
 
 /** A scalar constant, part of the graph's structure. Numbers a user varies belong in leaves. */
 export function constant(value: number, dtype: DType = "float32"): Tensor {
+  if (dtypes[dtype].kind !== "float" && !Number.isSafeInteger(value))
+    throw new GraphError(`constant: ${value} is not a whole number, as ${dtype} needs`, {
+      code: "graph/constant",
+      hint: "cast the tensor it meets to float32",
+    });
   return apply(constantOperation, [], { value, dtype });
 }
 

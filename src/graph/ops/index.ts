@@ -1,9 +1,10 @@
 /** @file Gathers and scatters: rows, along an axis, n-dimensional, and one list of positions per batch row. */
-import { productOf, sameDim, shapeText, type Dim } from "../axis.ts";
+import { productOf, sameDim, sameShape, shapeText, type Dim } from "../axis.ts";
 import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import { GraphError } from "../errors.ts";
 import type { Along, Emitter, Operation, Value } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
+import { onnxDTypes } from "./elementwise.ts";
 import { broadcastTo, concat, range, reshape } from "./shape.ts";
 import { sum } from "./reduce.ts";
 
@@ -19,6 +20,10 @@ const wrap = (index: number, size: number, name: string): number => {
     throw new GraphError(`${name}: index ${index} is outside an axis of size ${size}`, { code: "graph/index" });
   return at;
 };
+
+/** GatherND and arithmetic on shapes take int64 only. */
+const asInt64 = (emit: Emitter, value: Value, x: Tensor): Value =>
+  x.dtype === "int64" ? value : emit.node("Cast", [value], { to: onnxDTypes.int64 });
 
 const zeros = (emit: Emitter, shape: readonly Dim[], node: Tensor): Value =>
   emit.node("Expand", [emit.scalar(0, node.dtype), emit.int64(shape)]);
@@ -62,6 +67,12 @@ const addRowsOperation: Operation<{ axis: number; size: Dim }> = {
   infer: ([updates, indices], { axis, size }) => {
     requireIndex("AddRows", indices!);
     const width = indices!.rank;
+    const listed = updates!.shape.slice(axis, axis + width);
+    if (listed.length !== width || !listed.every((d, i) => sameDim(d, indices!.shape[i]!)))
+      throw new GraphError(
+        `AddRows: axes ${axis} … of ${shapeText(updates!.shape)} are not those of the indices ${shapeText(indices!.shape)}`,
+        { code: "graph/index" },
+      );
     return {
       shape: [...updates!.shape.slice(0, axis), size, ...updates!.shape.slice(axis + width)],
       dtype: updates!.dtype,
@@ -75,8 +86,12 @@ const addRowsOperation: Operation<{ axis: number; size: Dim }> = {
       productOf(indices!.shape),
       ...updates!.shape.slice(axis + indices!.rank),
     ];
-    const flat = emit.node("Reshape", [inputs[0]!, emit.reshapeTarget(updates!.shape, merged)]);
-    const column = emit.node("Reshape", [inputs[1]!, emit.int64(merged.map((d, i) => (i === axis ? d : 1)))]);
+    const flat = emit.reshape(inputs[0]!, updates!.shape, merged);
+    const column = emit.reshape(
+      inputs[1]!,
+      indices!.shape,
+      merged.map((d, i) => (i === axis ? d : 1)),
+    );
     const index = emit.node("Expand", [column, emit.int64(merged)]);
     return emit.node("ScatterElements", [zeros(emit, node.shape, node), index, flat], { axis, reduction: "add" });
   },
@@ -124,18 +139,21 @@ const gatherElementsOperation: Operation<{ axis: number }> = {
   along: (_node, axis, attributes) => (axis === attributes.axis ? undefined : [axis, axis]),
 };
 
-function sameBeside(name: string, a: readonly Dim[], b: readonly Dim[], axis: number): void {
+function sameBeside(name: string, a: readonly Dim[], b: readonly Dim[], axis?: number): void {
   if (a.length !== b.length || !a.every((d, i) => i === axis || sameDim(d, b[i]!)))
-    throw new GraphError(`${name}: shapes differ beside axis ${axis}: ${shapeText(a)} and ${shapeText(b)}`, {
-      code: "graph/index",
-    });
+    throw new GraphError(
+      `${name}: shapes differ${axis === undefined ? "" : ` beside axis ${axis}`}: ${shapeText(a)} and ${shapeText(b)}`,
+      {
+        code: "graph/index",
+      },
+    );
 }
 
 const scatterAddOperation: Operation<{ axis: number; size: Dim }> = {
   name: "ScatterElements",
   infer: ([updates, indices], { axis, size }) => {
     requireIndex("ScatterElements", indices!);
-    sameBeside("ScatterElements", updates!.shape, indices!.shape, updates!.rank);
+    sameBeside("ScatterElements", updates!.shape, indices!.shape);
     return { shape: updates!.shape.map((d, i) => (i === axis ? size : d)), dtype: updates!.dtype };
   },
   lower: ({ emit, inputs, node, attributes: { axis } }) =>
@@ -171,7 +189,7 @@ const gatherNDOperation: Operation<{ batchDims: number }> = {
     return { shape: [...indices!.shape.slice(0, -1), ...x!.shape.slice(batchDims + depth)], dtype: x!.dtype };
   },
   lower: ({ emit, inputs, node, attributes }) => {
-    const indices = node.inputs[1]!.dtype === "int64" ? inputs[1]! : emit.node("Cast", [inputs[1]!], { to: 7 });
+    const indices = asInt64(emit, inputs[1]!, node.inputs[1]!);
     return emit.node("GatherND", [inputs[0]!, indices], { batch_dims: attributes.batchDims });
   },
   gradient: ({ inputs: [x, indices], gradient, attributes: { batchDims } }) => [
@@ -229,22 +247,32 @@ const scatterNDOperation: Operation<{ shape: readonly Dim[] }> = {
   name: "ScatterND",
   infer: ([updates, indices], { shape }) => {
     requireIndex("ScatterND", indices!);
+    const depth = indices!.shape.at(-1);
+    const expected = [...indices!.shape.slice(0, -1), ...shape.slice(depth as number)];
+    if (typeof depth !== "number" || depth > shape.length || !sameShape(updates!.shape, expected))
+      throw new GraphError(
+        `ScatterND: index tuples ${shapeText(indices!.shape)} do not place ${shapeText(updates!.shape)} in ${shapeText(shape)}`,
+        { code: "graph/index" },
+      );
     return { shape, dtype: updates!.dtype };
   },
   // ScatterND adds in parallel, so repeated tuples could add in any order: address the flattened array instead.
   lower: ({ emit, inputs, node, attributes: { shape } }) => {
     const depth = node.inputs[1]!.shape.at(-1) as number;
     const strides = shape.slice(0, depth).map((_, i) => productOf(shape.slice(i + 1, depth)));
-    const weights = emit.int64(strides);
-    const rows = emit.node("ReduceSum", [emit.node("Mul", [inputs[1]!, weights]), emit.int64([-1])], { keepdims: 0 });
+    const positive = emit.node("Mod", [asInt64(emit, inputs[1]!, node.inputs[1]!), emit.int64(shape.slice(0, depth))]);
+    const offsets = emit.node("Mul", [positive, emit.int64(strides)]);
+    const rows = emit.node("ReduceSum", [offsets, emit.int64([-1])], { keepdims: 0 });
     const width = productOf(shape.slice(depth));
     const count = productOf(node.inputs[1]!.shape.slice(0, -1));
-    const flatRows = emit.node("Reshape", [rows, emit.int64([count, 1])]);
-    const flatUpdates = emit.node("Reshape", [inputs[0]!, emit.int64([count, width])]);
-    const base = zeros(emit, [productOf(shape.slice(0, depth)), width], node);
+    const [updates, indices] = node.inputs;
+    const flatRows = emit.reshape(rows, indices!.shape.slice(0, -1), [count, 1]);
+    const flatUpdates = emit.reshape(inputs[0]!, updates!.shape, [count, width]);
+    const table = [productOf(shape.slice(0, depth)), width];
+    const base = zeros(emit, table, node);
     const index = emit.node("Expand", [flatRows, emit.int64([count, width])]);
     const flat = emit.node("ScatterElements", [base, index, flatUpdates], { axis: 0, reduction: "add" });
-    return emit.node("Reshape", [flat, emit.int64(shape)]);
+    return emit.reshape(flat, table, shape);
   },
   gradient: ({ inputs: [, indices], gradient }) => [gatherND(gradient, indices!), undefined],
   evaluate: ({ inputs: [updates, indices], dims }) => {
@@ -296,10 +324,11 @@ const takeRowsOperation: Operation<RowsAttributes> = {
     const [x] = node.inputs;
     const { to, back } = frontPermutation(x!.rank, attributes);
     const front = isFront(attributes) ? inputs[0]! : emit.node("Transpose", [inputs[0]!], { perm: to });
+    const index = asInt64(emit, inputs[1]!, node.inputs[1]!);
     const shared = x!.shape[attributes.batchAxis] === 1 && node.shape[attributes.batchAxis] !== 1;
     const rows = shared
-      ? emit.node("Gather", [emit.node("Squeeze", [front, emit.int64([0])]), inputs[1]!], { axis: 0 })
-      : emit.node("GatherND", [front, emit.node("Unsqueeze", [inputs[1]!, emit.int64([-1])])], { batch_dims: 1 });
+      ? emit.node("Gather", [emit.node("Squeeze", [front, emit.int64([0])]), index], { axis: 0 })
+      : emit.node("GatherND", [front, emit.node("Unsqueeze", [index, emit.int64([-1])])], { batch_dims: 1 });
     return isFront(attributes) ? rows : emit.node("Transpose", [rows], { perm: back });
   },
   gradient: ({ inputs: [x, index], gradient, attributes }) => {
@@ -328,8 +357,21 @@ const takeRowsOperation: Operation<RowsAttributes> = {
 /** The adjoint of TakeRows: entries added into zeros at the positions listed for each batch row. */
 const putRowsOperation: Operation<RowsAttributes> = {
   name: "PutRows",
-  infer: ([updates, index], { axis, size }) => {
+  infer: ([updates, index], { axis, batchAxis, size }) => {
     requireIndex("PutRows", index!);
+    if (
+      index!.rank !== 2 ||
+      axis === batchAxis ||
+      !sameDim(updates!.shape[batchAxis]!, index!.shape[0]!) ||
+      !sameDim(updates!.shape[axis]!, index!.shape[1]!)
+    )
+      throw new GraphError(
+        `PutRows: index ${shapeText(index!.shape)} does not place rows of ${shapeText(updates!.shape)}`,
+        {
+          code: "graph/index",
+          expected: "[batch, count]",
+        },
+      );
     return { shape: updates!.shape.map((d, i) => (i === axis ? size! : d)), dtype: updates!.dtype };
   },
   lower: ({ emit, inputs, node, attributes }) => {
@@ -338,7 +380,11 @@ const putRowsOperation: Operation<RowsAttributes> = {
     const front = isFront(attributes) ? inputs[0]! : emit.node("Transpose", [inputs[0]!], { perm: to });
     const updates = to.map((i) => node.inputs[0]!.shape[i]!);
     const target = to.map((i) => node.shape[i]!);
-    const column = emit.node("Reshape", [inputs[1]!, emit.int64(updates.map((d, i) => (i < 2 ? d : 1)))]);
+    const column = emit.reshape(
+      inputs[1]!,
+      node.inputs[1]!.shape,
+      updates.map((d, i) => (i < 2 ? d : 1)),
+    );
     const index = emit.node("Expand", [column, emit.int64(updates)]);
     const put = emit.node("ScatterElements", [zeros(emit, target, node), index, front], { axis: 1, reduction: "add" });
     return isFront(attributes) ? put : emit.node("Transpose", [put], { perm: back });
@@ -400,14 +446,22 @@ export function gatherND(x: Tensor, indices: Tensor, options: { batchDims?: numb
 export function scatterNDAdd(updates: Tensor, indices: Tensor, shape: readonly Dim[]): Tensor {
   return apply(scatterNDOperation, [updates, indices], { shape });
 }
+function rowAxes(
+  name: string,
+  x: Tensor,
+  options: { axis?: number; batchAxis?: number },
+): { axis: number; batchAxis: number } {
+  const { axis = 1, batchAxis = 0 } = options;
+  return { axis: normalizeAxis(name, axis, x.shape), batchAxis: normalizeAxis(name, batchAxis, x.shape) };
+}
+
 /**
  * The positions listed for each batch row: `out[b, j] = x[b, index[b, j]]`.
  * @param x [batch, pos, …] (or with the two axes elsewhere, see options)
  * @param index int64 [batch, count]
  */
 export function takeRows(x: Tensor, index: Tensor, options: { axis?: number; batchAxis?: number } = {}): Tensor {
-  const { axis = 1, batchAxis = 0 } = options;
-  return apply(takeRowsOperation, [x, index], { axis, batchAxis });
+  return apply(takeRowsOperation, [x, index], rowAxes("TakeRows", x, options));
 }
 /** Adds entries into zeros at the positions listed for each batch row: the derivative of {@link takeRows}. */
 export function putRows(
@@ -416,6 +470,5 @@ export function putRows(
   size: Dim,
   options: { axis?: number; batchAxis?: number } = {},
 ): Tensor {
-  const { axis = 1, batchAxis = 0 } = options;
-  return apply(putRowsOperation, [updates, index], { axis, batchAxis, size });
+  return apply(putRowsOperation, [updates, index], { ...rowAxes("PutRows", updates, options), size });
 }

@@ -1,5 +1,5 @@
 /** @file Reductions, softmax, cumulative sums, top-k. */
-import { productOf, sameDim, type Dim } from "../axis.ts";
+import { productOf, sameDim, shapeText, type Dim } from "../axis.ts";
 import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import { GraphError } from "../errors.ts";
 import {
@@ -10,7 +10,7 @@ import {
   type Operation,
 } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { cast, div, equal, exp, mul, sub } from "./elementwise.ts";
+import { cast, div, equal, exp, mul, requireKind, sub } from "./elementwise.ts";
 import { scatterAdd } from "./index.ts";
 import { broadcastTo, reshape, sizeOf } from "./shape.ts";
 
@@ -67,10 +67,14 @@ function reduction(
   name: string,
   fold: (row: Float64Array) => number,
   gradient: GradientRule<ReduceAttributes>,
+  kind: "number" | "float" = "number",
 ): Operation<ReduceAttributes> {
   return {
     name,
-    infer: ([x], attributes) => ({ shape: reducedShape(x!.shape, attributes), dtype: x!.dtype }),
+    infer: ([x], attributes) => {
+      requireKind(name, x!, kind);
+      return { shape: reducedShape(x!.shape, attributes), dtype: x!.dtype };
+    },
     lower: ({ emit, inputs, attributes }) =>
       emit.node(name, [inputs[0]!, emit.int64(attributes.axes)], { keepdims: Number(attributes.keepDims) }),
     gradient,
@@ -101,6 +105,7 @@ const reductions = {
       const count = sizeOf(productOf(axes.map((i) => x!.shape[i]!)), gradient.dtype);
       return [spread(div(gradient, count), x!, axes)];
     },
+    "float",
   ),
   ReduceMax: reduction("ReduceMax", (row) => row.reduce((a, b) => Math.max(a, b), -Infinity), extremeGradient),
   ReduceMin: reduction("ReduceMin", (row) => row.reduce((a, b) => Math.min(a, b), Infinity), extremeGradient),
@@ -110,6 +115,7 @@ const reductions = {
     ({ inputs: [x], output, gradient, attributes: { axes } }) => [
       mul(reshape(gradient, keptShape(x!, axes)), exp(sub(x!, reshape(output, keptShape(x!, axes))))),
     ],
+    "float",
   ),
 } as const;
 
@@ -122,7 +128,10 @@ const passOthers = (_node: Tensor, axis: number, attributes: AxisAttributes): Al
 
 const argMax: Operation<AxisAttributes> = {
   name: "ArgMax",
-  infer: ([x], { axis }) => ({ shape: x!.shape.filter((_, i) => i !== axis), dtype: "int64" }),
+  infer: ([x], { axis }) => {
+    requireKind("ArgMax", x!, "number");
+    return { shape: x!.shape.filter((_, i) => i !== axis), dtype: "int64" };
+  },
   lower: ({ emit, inputs, attributes }) => emit.node("ArgMax", inputs, { axis: attributes.axis, keepdims: 0 }),
   gradient: notDifferentiable("an index has no derivative"),
   evaluate: ({ inputs: [x], attributes }) =>
@@ -159,7 +168,10 @@ function rowwise(
 ): Operation<AxisAttributes> {
   return {
     name,
-    infer: ([x]) => ({ shape: x!.shape, dtype: x!.dtype }),
+    infer: ([x]) => {
+      requireKind(name, x!, "float");
+      return { shape: x!.shape, dtype: x!.dtype };
+    },
     lower: ({ emit, inputs, attributes }) => emit.node(name, inputs, { axis: attributes.axis }),
     gradient,
     evaluate: ({ inputs: [x], attributes: { axis } }) => mapRows(x!.dims, axis, x!.data, x!.dims[axis]!, f),
@@ -193,7 +205,10 @@ const softmaxOperations = {
 
 const cumSum: Operation<{ axis: number; reverse: boolean; exclusive: boolean }> = {
   name: "CumSum",
-  infer: ([x]) => ({ shape: x!.shape, dtype: x!.dtype }),
+  infer: ([x]) => {
+    requireKind("CumSum", x!, "number");
+    return { shape: x!.shape, dtype: x!.dtype };
+  },
   lower: ({ emit, inputs, attributes }) =>
     emit.node("CumSum", [inputs[0]!, emit.int64Scalar(attributes.axis)], {
       reverse: Number(attributes.reverse),
@@ -224,6 +239,7 @@ function topIndices(row: Float64Array, k: number): number[] {
 const topKOperation: Operation<{ k: number; axis: number; part: "values" | "indices" }> = {
   name: "TopK",
   infer: ([x], { k, axis, part }) => {
+    requireKind("TopK", x!, "number");
     const size = x!.shape[axis]!;
     if (!Number.isInteger(k) || k < 1 || (typeof size === "number" && k > size))
       throw new GraphError(`TopK: k = ${k} does not fit axis of size ${String(size)}`, { code: "graph/topk" });
@@ -265,6 +281,10 @@ function reduce(
 ): Tensor {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : axes;
   const sorted = list.map((a) => normalizeAxis(op.name, a, x.shape)).sort((a, b) => a - b);
+  if (new Set(sorted).size !== sorted.length)
+    throw new GraphError(`${op.name}: an axis is listed twice: [${list.join(", ")}] of ${shapeText(x.shape)}`, {
+      code: "graph/axis",
+    });
   if (sorted.length === 0) return x;
   return apply(op, [x], { axes: sorted, keepDims: options.keepDims ?? false });
 }

@@ -1,5 +1,5 @@
 /** @file Operations that move data or make shapes: reshape, transpose, broadcast, slice, pad, concat, iota, sizes. */
-import { divideDims, mulDims, productOf, sameDim, shapeText, subDims, addDims, type Dim } from "../axis.ts";
+import { addDims, divideDims, mulDims, productOf, sameDim, sameShape, shapeText, subDims, type Dim } from "../axis.ts";
 import { broadcastShapes, broadcastStrides, normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import type { DType } from "../dtype.ts";
 import { GraphError } from "../errors.ts";
@@ -54,8 +54,7 @@ const reshapeOperation: Operation<{ shape: readonly Dim[] }> = {
       });
     return { shape, dtype: x!.dtype };
   },
-  lower: ({ emit, inputs, node }) =>
-    emit.node("Reshape", [inputs[0]!, emit.reshapeTarget(node.inputs[0]!.shape, node.shape)]),
+  lower: ({ emit, inputs, node }) => emit.reshape(inputs[0]!, node.inputs[0]!.shape, node.shape),
   gradient: ({ inputs: [x], gradient }) => [reshape(gradient, x!.shape)],
   evaluate: ({ inputs }) => inputs[0]!.data,
   along: (node, axis) => {
@@ -267,9 +266,6 @@ export const shapeOperations = {
   Range: rangeOperation,
   Size: sizeOperation,
 } as const;
-
-const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean =>
-  a.length === b.length && a.every((d, i) => sameDim(d, b[i]!));
 
 /** The same elements in row-major order under another shape; one entry may be −1 (the rest). */
 export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {

@@ -22,16 +22,22 @@ interface Selection {
 
 type Demand = Selection | "all";
 
+/** Whether taking `count` of `size` entries is known to leave fewer. */
+const shrinks = (count: Dim, size: Dim): boolean =>
+  typeof count === "number" && (typeof size !== "number" || count < size);
+
 function selectionOf(node: Tensor): Selection | undefined {
   const { axis, batchAxis, start, end } = node.attributes as { [name: string]: Dim };
   if (node.op === operations.Slice)
     return { kind: "Slice", axis: axis as number, batchAxis: -1, index: undefined, start: start!, end: end! };
-  if (node.op === operations.TakeRows && node.inputs[0]!.shape[batchAxis as number] !== 1)
+  if (node.op !== operations.TakeRows) return undefined;
+  const [x, index] = node.inputs as [Tensor, Tensor];
+  if (x.shape[batchAxis as number] !== 1 && shrinks(index.shape[1]!, x.shape[axis as number]!))
     return {
       kind: "TakeRows",
       axis: axis as number,
       batchAxis: batchAxis as number,
-      index: node.inputs[1]!,
+      index,
       start: 0,
       end: 0,
     };
@@ -78,10 +84,10 @@ function takeDetached(x: Tensor, s: Selection, user: Tensor): Tensor {
 
 /**
  * The same values computed from fewer positions. From the outputs down, each value learns what its users need; where
- * all need the same selection, everything that works position by position is rebuilt for it.
- * @param keep tensors that must survive whole (those a gradient is taken with respect to)
+ * all need the same selection, everything that works position by position is rebuilt for it. Outputs are whole, also
+ * where another output needs only a part of them.
  */
-export function narrow(outputs: readonly Tensor[], keep: ReadonlySet<Tensor> = new Set()): Tensor[] {
+export function narrow(outputs: readonly Tensor[]): Tensor[] {
   const order = topological(outputs);
   if (!order.some((node) => selectionOf(node) !== undefined)) return [...outputs];
 
@@ -92,7 +98,6 @@ export function narrow(outputs: readonly Tensor[], keep: ReadonlySet<Tensor> = n
     else if (known !== "all" && (demand === "all" || !sameSelection(known, demand))) demands.set(x, "all");
   };
   for (const x of outputs) need(x, "all");
-  for (const x of keep) need(x, "all");
   const plans = new Map<Tensor, (Selection | null)[]>();
   for (const node of order.toReversed()) {
     const demand = demands.get(node) ?? "all";

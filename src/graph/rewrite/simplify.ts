@@ -1,5 +1,5 @@
 /** @file Algebraic identities that views and derivatives produce, undone bottom-up. */
-import { sameDim, type Dim } from "../axis.ts";
+import { sameDim, sameShape, type Dim } from "../axis.ts";
 import { operations as ops } from "../ops/table.ts";
 import { matmul } from "../ops/matmul.ts";
 import { reshape, transpose } from "../ops/shape.ts";
@@ -8,9 +8,6 @@ import { rebuild } from "../traverse.ts";
 
 const isConstant = (x: Tensor | undefined, value: number): boolean =>
   x !== undefined && x.op === ops.Constant && x.attributes["value"] === value;
-
-const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean =>
-  a.length === b.length && a.every((d, i) => sameDim(d, b[i]!));
 
 /** Whether a transpose only swaps the last two axes. */
 const swapsMatrix = (x: Tensor): boolean => {
