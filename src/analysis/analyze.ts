@@ -239,7 +239,7 @@ function configOf(options: AnalyzeOptions, plan: Survey, hooks: readonly HookInf
     reported: hooks.map(({ name }) => name),
     data: { kind: data.kind, examples: plan.examples, sha256: plan.sha256 },
     answers: answers === null ? null : answers.map((answer): Json => answer),
-    prompt: (options.prompt ?? "package") as Json,
+    prompt: (options.prompt ?? "package"),
     chat: options.chat ?? "plain",
     prepend_bos: options.prependBos ?? null,
     padding_side: options.paddingSide ?? "left",

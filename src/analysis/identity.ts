@@ -4,7 +4,7 @@ import { printGraph, type DataArray, type Tensor } from "../graph/index.ts";
 import { topological } from "../graph/traverse.ts";
 import type { HookedModel } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
-import { canonicalJson, type JsonObject } from "./store/index.ts";
+import { canonicalJson } from "./store/index.ts";
 
 /** The most bytes a hash takes at a time. */
 const piece = 2 ** 30;
@@ -28,7 +28,7 @@ function hashWeights(hash: Hash, weights: readonly (readonly [string, Tensor])[]
  */
 export function modelHash(model: HookedModel): string {
   const { model_name: _, ...cfg } = model.cfg;
-  const hash = createHash("sha256").update(canonicalJson(cfg as JsonObject));
+  const hash = createHash("sha256").update(canonicalJson(cfg));
   hashWeights(hash, [...model.weights]);
   return hash.digest("hex");
 }

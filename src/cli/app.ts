@@ -9,7 +9,7 @@ import type { InfoFlags } from "./commands/info.ts";
 import type { SaeForwardFlags } from "./commands/saeForward.ts";
 import type { TokenizeFlags } from "./commands/tokenize.ts";
 import type { CliContext } from "./context.ts";
-import { describeFailure, exitCodeOf } from "./failure.ts";
+import { describeFailure, describeUsageFault, exitCodeOf } from "./failure.ts";
 import { analysisList, booleanFlag, layerList, positiveInteger, shared, textFlag } from "./flags.ts";
 
 const { model, saes, errorTerm, threads, json } = shared;
@@ -295,9 +295,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
       localization: {
         text: {
           ...text_en,
-          exceptionWhileParsingArguments: function (error, ansi) {
-            return `error: ${text_en.exceptionWhileParsingArguments.call(this, error, ansi)}`;
-          },
+          exceptionWhileParsingArguments: describeUsageFault,
           exceptionWhileLoadingCommandFunction: (error) => describeFailure(error, debug),
           exceptionWhileRunningCommand: (error) => describeFailure(error, debug),
           noCommandRegisteredForInput: (what) => `error: ${text_en.noCommandRegisteredForInput(what)}`,

@@ -1,4 +1,5 @@
 /** @file Failures on the command line: one sentence on stderr, an exit code, never a stack. */
+import { ArgumentScannerError, formatMessageForArgumentScannerError } from "@stricli/core";
 import { InterpretuneError, type ErrorFacts } from "../graph/errors.ts";
 
 /** A fault in what a command was given. */
@@ -28,4 +29,26 @@ export function describeFailure(error: unknown, debug: boolean): string {
   if (error instanceof InterpretuneError) return `error: ${error.message}`;
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return `error: ${text.split("\n")[0]} (unexpected; INTERPRETUNE_DEBUG=1 shows where)`;
+}
+
+const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** What a person reads when flags or arguments are wrong. */
+export function describeUsageFault(error: unknown): string {
+  if (!(error instanceof ArgumentScannerError)) return describeFailure(error, false);
+  const message = formatMessageForArgumentScannerError(error, {
+    FlagNotFoundError: ({ input, corrections }) => {
+      const near = corrections.map((name) => `--${kebab(name)}`);
+      return `no flag is called --${input}${near.length > 0 ? `, did you mean ${near.join(" or ")}?` : ""}`;
+    },
+    EnumValidationError: ({ externalFlagName, input, values }) =>
+      `--${kebab(externalFlagName)} is one of ${values.join(", ")}; got ${JSON.stringify(input)}`,
+    ArgumentParseError: ({ externalFlagNameOrPlaceholder: name, exception }) =>
+      `--${kebab(name)}: ${exception instanceof Error ? exception.message : String(exception)}`,
+    UnsatisfiedFlagError: ({ externalFlagName, nextFlagName }) =>
+      nextFlagName === undefined
+        ? `--${kebab(externalFlagName)} is needed`
+        : `--${kebab(externalFlagName)} needs a value before --${kebab(nextFlagName)}`,
+  });
+  return `error: ${message}`;
 }

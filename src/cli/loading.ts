@@ -11,6 +11,9 @@ export interface Loaded {
   readonly seconds: number;
 }
 
+/** Milliseconds after which somebody asks whether anything happens. */
+const noticeable = 300;
+
 /** Loads a model and SAEs, with a bar where that takes long enough to be seen. */
 export async function load(
   context: CliContext,
@@ -21,6 +24,7 @@ export async function load(
   const runtime = new Runtime(what.threads === undefined ? {} : { threads: what.threads });
   let progress: Progress | undefined;
   const onProgress = ({ bytes, totalBytes }: { bytes: number; totalBytes: number }): void => {
+    if (progress === undefined && performance.now() - start < noticeable) return;
     progress ??= new Progress({
       label: "load",
       total: Math.round(totalBytes / 1e6),

@@ -37,7 +37,7 @@ export function start(args: readonly string[]): { process: ChildProcess; finishe
   const child = spawn(process.execPath, [jiti, main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   const out = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const)
-    child[name]!.setEncoding("utf8").on("data", (text: string) => (out[name] += text));
+    child[name].setEncoding("utf8").on("data", (text: string) => (out[name] += text));
   const finished = new Promise<Finished>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code: signal ?? code ?? -1, ...out }));

@@ -83,7 +83,7 @@ async function runAnalysis(
   parsed: { answers: ReturnType<typeof parseAnswers> | undefined; layers: readonly number[] | undefined },
 ): Promise<AnalysisRun> {
   const { signal } = context;
-  using progress = new Progress({ label: "analyze", unit: "ex", stream: context.process.stderr, signal });
+  let progress: Progress | undefined;
   try {
     return await analyzeDataset({
       model,
@@ -103,10 +103,13 @@ async function runAnalysis(
       resume: flags.resume,
       signal,
       provenance: { model: flags.model, saes: flags.saes ?? [], data: flags.data },
-      onProgress: ({ done, total, pairs }) =>
-        progress.update(done, { total, note: pairs === undefined ? "" : `ablating ${pairs.done}/${pairs.total}` }),
+      onProgress: ({ done, total, pairs }) => {
+        progress ??= new Progress({ label: "analyze", total, unit: "ex", stream: context.process.stderr, signal });
+        progress.update(done, { note: pairs === undefined ? "" : `ablating ${pairs.done}/${pairs.total}` });
+      },
     });
   } catch (error) {
+    progress?.finish("stopped");
     if (!(error instanceof Interrupted)) throw error;
     throw new Interrupted(error.message.replace("interrupted by ", ""), error.exitCode, {
       hint:
@@ -114,6 +117,8 @@ async function runAnalysis(
           ? "nothing was stored"
           : `what is done is in ${flags.out}: the same command with --resume goes on`,
     });
+  } finally {
+    progress?.finish();
   }
 }
 
@@ -143,16 +148,16 @@ export async function showRun(output: Output, { results, timings }: AnalysisRun,
   if (diffs !== undefined)
     await output.say(
       diffs.rows.length > 0
-        ? `Logit differences of the plain model and with SAEs, examples that the plain model has right\n${diffs}\n`
+        ? `Logit differences of the plain model and with SAEs, examples that the plain model has right\n${String(diffs)}\n`
         : "The plain model has no example right: there are no logit differences to compare.\n",
     );
-  await output.say(`Accuracy per analysis\n${accuracy}\n`);
+  await output.say(`Accuracy per analysis\n${String(accuracy)}\n`);
   for (const { result, count, tables } of latents) {
     const of = result.analysis === "logit_diffs_attr_grad" ? "gradient" : `ablation, ${effects} effects`;
     await output.say(`Latents by ${of}, over the ${count} examples that are right`);
     await output.say(tables.tables.length > 0 ? String(tables) : "no latent has an effect there\n");
   }
-  await output.say(`Timings\n${seconds}`);
+  await output.say(`Timings\n${String(seconds)}`);
   if (out !== undefined) await output.say(`\nStore: ${out}`);
   if (!output.json) return;
   const summary = {
