@@ -12,7 +12,7 @@ declare module "vitest" {
   }
 }
 
-/** The largest difference in units of `scale(expected)`; equal infinities and NaNs are equal. */
+/** The largest difference in units of `scale(expected)`; equal infinities are equal, NaN is no number's equal. */
 function furthest(
   received: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -23,7 +23,7 @@ function furthest(
   for (let i = 0; i < expected.length; i++) {
     const a = received[i]!;
     const b = expected[i]!;
-    if (Object.is(a, b) || a === b) continue;
+    if (a === b) continue;
     const error = Math.abs(a - b) / scale(b);
     if (!(error <= worst)) [worst, at] = [Number.isNaN(error) ? Infinity : error, i];
   }

@@ -178,7 +178,9 @@ export function attention(
     const oldKeys = past!.rotated ?? (shared.rotary === undefined ? past!.keys : rotate(past!.keys, shared.rotary.keys, cfg));
     const old = slice(headProduct(scaled, heads(oldKeys), groups, true), -1, 0, shared.past); // [batch, head, query, past]
     const repeated = repeatHeads(heads(rotatedK), groups); // [batch, head, query, d_head]
-    raw = concat([old, sum(mul(scaled, repeated), -1, { keepDims: true })], -1);
+    const self = sum(mul(scaled, repeated), -1, { keepDims: true }); // [batch, head, query, 1]
+    // A splice at the keys makes variants of them alone.
+    raw = concat([broadcastTo(old, [...self.shape.slice(0, 3), shared.past]), self], -1);
   } else raw = headProduct(scaled, heads(rotatedK), groups, true);
 
   const bias = shared.bias(layer);

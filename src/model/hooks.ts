@@ -174,7 +174,7 @@ export class Trace {
   /** Whether anybody asks for a point; flagged points are built only then. */
   wants(name: string): boolean {
     this.names.add(name);
-    return this.#capture?.(name) === true || this.#hooks.some((h) => h.matches(name));
+    return this.#capture?.(name) === true || this.#splices.has(name) || this.#hooks.some((h) => h.matches(name));
   }
 
   /** Passes a value through a point: splice, hooks in order of registration, capture. */

@@ -1,5 +1,5 @@
 /** @file Normalisation of activations at run time: what is done on the way in, and what undoes it on the way out. */
-import { add, div, mean, mul, sqrt, sub, sum, type Tensor } from "../graph/index.ts";
+import { add, div, greater, mean, mul, sqrt, sub, sum, where, type Tensor } from "../graph/index.ts";
 import type { SaeConfig } from "./config.ts";
 
 /** `out = x · scale + shift`, both [..., 1]; absent parts are 1 and 0. */
@@ -14,6 +14,13 @@ interface Normalization {
 }
 
 const last = { keepDims: true } as const;
+
+/** √x whose derivative at 0 is 0: activations at padding may be all zero, and no NaN may come of them. */
+function root(x: Tensor): Tensor {
+  const some = greater(x, 0);
+  return where(some, sqrt(where(some, x, 1)), 0);
+}
+
 const unchanged: Normalization = { in: (x) => ({ x, out: {} }) };
 
 /** `expected_average_only_in` is a constant that is folded into the weights, so nothing happens at run time. */
@@ -22,8 +29,8 @@ export const normalizations: { readonly [Mode in SaeConfig["normalize_activation
   expected_average_only_in: unchanged,
   constant_norm_rescale: {
     in: (x, cfg) => {
-      const norm = sqrt(sum(mul(x, x), -1, last));
-      const rescale = div(Math.sqrt(cfg.d_in), norm);
+      const norm = root(sum(mul(x, x), -1, last));
+      const rescale = div(Math.sqrt(cfg.d_in), where(greater(norm, 0), norm, 1));
       return { x: mul(x, rescale), out: { scale: div(norm, Math.sqrt(cfg.d_in)) } };
     },
   },
@@ -32,7 +39,7 @@ export const normalizations: { readonly [Mode in SaeConfig["normalize_activation
     in: (x, cfg) => {
       const mu = mean(x, -1, last);
       const centred = sub(x, mu);
-      const std = sqrt(div(sum(mul(centred, centred), -1, last), cfg.d_in - 1));
+      const std = root(div(sum(mul(centred, centred), -1, last), cfg.d_in - 1));
       return { x: div(centred, add(std, 1e-5)), out: { scale: std, shift: mu } };
     },
   },

@@ -1,0 +1,225 @@
+/** Exact ablation of single latents against one full forward pass per latent, with a hook that sets the latent to 0. */
+import { describe, expect, test } from "vitest";
+import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
+import { leaf, mul, takeRows, type Tensor } from "../src/graph/index.ts";
+import type { HookedModel, TokenBatch } from "../src/model/index.ts";
+import { spliceHooks, type Sae, type SpliceOptions } from "../src/sae/index.ts";
+import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
+import { randomModel, randomRows, randomSae, saeKinds, shapes, type SaeKind } from "./support/random.ts";
+
+const labels = [1, 0, 2];
+/** Answers of each row its own. */
+const answers = [
+  [3, 8, 12],
+  [5, 2, 20],
+  [9, 7, 1],
+];
+
+interface Setting {
+  model: HookedModel;
+  saes: Sae[];
+  side: "left" | "right";
+  options: AnalysisOptions;
+  dSae?: number;
+}
+
+interface Values {
+  diff: number;
+  loss: number;
+  pred: number;
+}
+
+/** What the logits of one position say, computed here. */
+function valuesOf(logits: readonly number[], row: number, kind: "mean" | "best-other"): Values {
+  const picked = answers[row]!.map((id) => logits[id]!);
+  const right = picked[labels[row]!]!;
+  const others = picked.filter((_, c) => c !== labels[row]);
+  const against = kind === "mean" ? others.reduce((a, b) => a + b) / others.length : Math.max(...others);
+  const top = Math.max(...logits);
+  const logSum = top + Math.log(logits.reduce((s, x) => s + Math.exp(x - top), 0));
+  return { diff: right - against, loss: logSum - right, pred: picked.indexOf(Math.max(...picked)) };
+}
+
+/** The full forward pass with SAEs spliced and one latent of one of them multiplied by a mask [b, p]. */
+async function fullForward(
+  { model, saes, options }: Setting,
+  batch: TokenBatch,
+  index: readonly number[],
+  zero?: { hook: string; latent: number; width: number; everywhere: boolean },
+): Promise<Values[]> {
+  const splice: SpliceOptions = { useErrorTerm: options.useErrorTerm };
+  const hooks = [];
+  if (zero !== undefined) {
+    const { latent, width, everywhere } = zero;
+    const keep = new Float32Array(batch.batchSize * batch.length * width).fill(1);
+    for (let b = 0; b < batch.batchSize; b++)
+      for (let p = 0; p < batch.length; p++)
+        if (everywhere || p === index[b]) keep[(b * batch.length + p) * width + latent] = 0;
+    const mask = leaf(keep, [batch.batchSize, batch.length, width], { shape: [batch.batch, batch.pos, width] });
+    hooks.push([zero.hook, (acts: Tensor): Tensor => mul(acts, mask)] as const);
+  }
+  const at = indexLeaf(index, [batch.batchSize, 1], [batch.batch, 1]);
+  const logits = await model.run(batch, (traced) => takeRows(traced.logits, at), {
+    splices: spliceHooks(saes, splice),
+    hooks,
+  });
+  return rowsOf(numbersOf(logits), model.cfg.d_vocab_out).map((row, b) => valuesOf(row, b, options.diff ?? "mean"));
+}
+
+/** Runs the analysis and checks every latent (or each `stride`th) against the full forward pass. */
+async function check(setting: Setting, stride = 1): Promise<void> {
+  const { model, saes, side, options } = setting;
+  const rows = randomRows([7, 4, 9], model.cfg.d_vocab, 5);
+  const { ids, mask } = padded(rows, side, 0);
+  const length = ids[0]!.length;
+  const index = mask.map((row) => row.lastIndexOf(1));
+  const batch: AnalysisBatch = {
+    index: 0,
+    dims: [rows.length, length],
+    tokens: ids.flat(),
+    mask: mask.flat(),
+    answerIndices: index,
+    labels,
+    classes: 3,
+    answerIds: answers.flat(),
+    examples: [10, 11, 12],
+  };
+  const result = (await analyzeBatch(model, saes, batch, { ...options, analyses: ["logit_diffs_attr_ablation"] }))
+    .logit_diffs_attr_ablation!;
+  const tokens = model.batch(ids, { attentionMask: mask });
+  const spliced = await fullForward(setting, tokens, index);
+  expect(result.examples.map((e) => e.logit_diffs)).toBeAllClose(spliced.map((v) => v.diff));
+
+  const { latents } = result;
+  const full = new Map<string, Values[]>();
+  const found = { diffs: [] as number[], losses: [] as number[], effects: [] as number[] };
+  const expected: typeof found = { diffs: [], losses: [], effects: [] };
+  const seenHooks = new Set<number>();
+  for (let i = 0; i < latents.length; i++) {
+    const latent = latents.latent[i]!;
+    if (latent % stride !== 0) continue;
+    const { name, width } = result.hooks[latents.hook[i]!]!;
+    const key = `${name} ${latent}`;
+    const zero = { hook: name, latent, width, everywhere: options.ablate === "all" };
+    if (!full.has(key)) full.set(key, await fullForward(setting, tokens, index, zero));
+    const b = latents.example[i]! - 10;
+    const wanted = full.get(key)![b]!;
+    found.diffs.push(latents.ablated_logit_diff![i]!);
+    found.losses.push(latents.ablated_loss![i]!);
+    found.effects.push(latents.attribution_values![i]!);
+    expected.diffs.push(wanted.diff);
+    expected.losses.push(wanted.loss);
+    expected.effects.push(spliced[b]!.diff - wanted.diff);
+    expect(latents.ablated_pred![i], key).toBe(wanted.pred);
+    seenHooks.add(latents.hook[i]!);
+  }
+  expect(found.diffs).toBeAllClose(expected.diffs);
+  expect(found.losses).toBeAllClose(expected.losses);
+  expect(found.effects).toBeAllClose(expected.effects);
+  // The latents of every SAE do something.
+  expect(seenHooks.size).toBe(saes.length);
+  expect(expected.effects.filter((x) => Math.abs(x) > 1e-3).length).toBeGreaterThan(saes.length);
+}
+
+/** Two (or more) hook points, and how far apart they act. */
+const places: { readonly [name: string]: readonly string[] } = {
+  "hook_z of two layers": ["blocks.1.attn.hook_z", "blocks.2.attn.hook_z"],
+  "residuals of two layers": ["blocks.0.hook_resid_post", "blocks.2.hook_resid_pre"],
+  "a residual and heads two layers on": ["blocks.0.hook_resid_pre", "blocks.2.attn.hook_z"],
+  "outputs of one block and a later one": ["blocks.0.hook_attn_out", "blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"],
+  "heads and residual of one block": ["blocks.1.attn.hook_z", "blocks.1.hook_resid_post"],
+};
+
+const families = ["gpt2", "llama", "gemma2"];
+const cases = families.flatMap((family, f) =>
+  Object.keys(places).flatMap((place, i) =>
+    (["left", "right"] as const).map((side, s) => {
+      const kind = (j: number): SaeKind => saeKinds[(2 * i + 3 * f + 4 * s + j) % saeKinds.length]!;
+      const useErrorTerm = (i + f + s) % 2 === 0;
+      return { family, place, side, useErrorTerm, kinds: places[place]!.map((_, j) => kind(j)).join(", ") };
+    }),
+  ),
+);
+
+describe("ablation through the causal cone equals the full forward pass per latent", () => {
+  test("the cases use every kind of SAE in every family", () => {
+    for (const family of families) {
+      const used = new Set(cases.filter((c) => c.family === family).flatMap((c) => c.kinds.split(", ")));
+      expect([...used].sort()).toEqual([...saeKinds].sort());
+    }
+  });
+
+  test.each(cases)("$family, $place, $side padding, error term $useErrorTerm: $kinds", async (c) => {
+    const model = randomModel(shapes[c.family]!, 1);
+    const saes = places[c.place]!.map((hook, j) =>
+      randomSae(model, hook, c.kinds.split(", ")[j]! as SaeKind, 12, j + 2),
+    );
+    await check({ model, saes, side: c.side, options: { useErrorTerm: c.useErrorTerm } });
+  });
+
+  test.each([
+    ["gpt2", ["hook_embed", "blocks.1.hook_resid_mid"]],
+    ["gpt2", ["hook_pos_embed", "blocks.0.hook_resid_pre"]],
+    ["llama", ["blocks.0.attn.hook_k", "blocks.1.attn.hook_v"]],
+    ["gemma2", ["blocks.1.attn.hook_q", "blocks.2.attn.hook_k"]],
+    ["gpt2", ["blocks.0.hook_mlp_in", "blocks.2.hook_mlp_in"]],
+    ["llama", ["blocks.1.hook_resid_mid", "ln_final.hook_normalized"]],
+    ["gemma2", ["hook_embed", "unembed.hook_in"]],
+  ])("other places: %s, %s", async (family, hooks) => {
+    const model = randomModel(shapes[family]!, 3);
+    const saes = hooks.map((hook, j) => randomSae(model, hook, "standard", 10, j + 4));
+    await check({ model, saes, side: "left", options: {} });
+  });
+
+  test("differences to the best other answer", async () => {
+    const model = randomModel(shapes["gpt2"]!, 7);
+    const saes = ["blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"].map((h, j) =>
+      randomSae(model, h, "standard", 10, j),
+    );
+    await check({ model, saes, side: "right", options: { diff: "best-other" } });
+  });
+
+  test("more latents than one chunk holds", async () => {
+    const model = randomModel(shapes["llama"]!, 8);
+    const saes = ["blocks.0.hook_resid_post", "blocks.1.hook_mlp_out"].map((h, j) =>
+      randomSae(model, h, "standard", 400, j),
+    );
+    await check({ model, saes, side: "left", options: {} }, 23);
+  });
+});
+
+describe("ablation through whole rows", () => {
+  const noCausality = { ...shapes["gpt2"]!, attention_dir: "bidirectional" as const };
+  const diagonal = Array.from({ length: 40 }, (_, q) =>
+    Array.from({ length: 40 }, (_, k) => (k <= q || k === q + 1 ? 0 : null)),
+  );
+  const ownMask = { ...shapes["gpt2"]!, n_layers: 3, attention_bias: [diagonal, diagonal, diagonal] };
+
+  const notCausal = { bidirectional: noCausality, "with masks of its own": ownMask };
+  test.each([
+    ["bidirectional", "left"],
+    ["bidirectional", "right"],
+    ["with masks of its own", "right"],
+  ] as const)("a model that is not causal: %s, padding on the %s", async (name, side) => {
+    const model = randomModel(notCausal[name], 4);
+    const saes = [
+      randomSae(model, "blocks.0.hook_resid_post", "jumprelu", 12, 1),
+      randomSae(model, "blocks.2.attn.hook_z", "topk", 12, 2),
+    ];
+    await check({ model, saes, side, options: {} });
+    await check({ model, saes, side, options: { ablate: "all", useErrorTerm: true } });
+  });
+
+  test.each(
+    families.flatMap((family) =>
+      (["left", "right"] as const).flatMap((side) => [false, true].map((e) => [family, side, e] as const)),
+    ),
+  )("at every position: %s, %s padding, error term %s", async (family, side, useErrorTerm) => {
+    const model = randomModel(shapes[family]!, 6);
+    const saes = [
+      randomSae(model, "blocks.0.attn.hook_z", useErrorTerm ? "topk-rescaled" : "gated", 10, 1),
+      randomSae(model, "blocks.1.hook_resid_pre", useErrorTerm ? "standard-layer-norm" : "batchtopk", 10, 2),
+    ];
+    await check({ model, saes, side, options: { ablate: "all", useErrorTerm } });
+  });
+});
