@@ -48,7 +48,7 @@ const types: ReadonlyMap<string, { dtype: DType; widen?: Widen }> = new Map<stri
 type Widen = (buffer: ArrayBuffer) => DataArray;
 
 /**
- * Read a .npy file: any number type or boolean, either byte order, C or Fortran order. uint16 comes as int32, uint32 and
+ * Read a .npy file: every number type or boolean, either byte order, C or Fortran order. uint16 comes as int32, uint32 and
  * uint64 as int64. Pickled objects, strings, complex numbers and records are refused; so is whatever is corrupt: always a
  * `FormatError`. The source is closed.
  *

@@ -1,0 +1,31 @@
+/** Imports point up the list of folders in design.md section 4, and index.ts only re-exports. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const src = fileURLToPath(new URL("../src", import.meta.url));
+const rooms = ["graph", "runtime", "formats", "model", "sae", "data", "train", "session", "analysis", "report", "cli"];
+
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts") && !f.endsWith(".test.ts") && !f.endsWith(".d.ts"));
+const roomOf = (file: string): string => file.split(/[/\\]/)[0]!;
+const importsOf = (file: string): string[] =>
+  [...readFileSync(join(src, file), "utf8").matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((m) =>
+    relative(src, resolve(dirname(join(src, file)), m[1]!)),
+  );
+
+test("every file is in a known room", () => {
+  expect([...new Set(files.map(roomOf))].filter((r) => r !== "index.ts" && !rooms.includes(r))).toEqual([]);
+});
+
+test("imports point one way", () => {
+  const wrong = files
+    .filter((f) => f !== "index.ts")
+    .flatMap((f) => importsOf(f).filter((to) => rooms.indexOf(roomOf(to)) > rooms.indexOf(roomOf(f))).map((to) => `${f} → ${to}`));
+  expect(wrong).toEqual([]);
+});
+
+test("no any, no double casts", () => {
+  const wrong = files.filter((f) => /(:\s*any\b(?! number)|\bas any\b|as unknown as)/.test(readFileSync(join(src, f), "utf8")));
+  expect(wrong).toEqual([]);
+});
