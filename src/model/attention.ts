@@ -1,5 +1,5 @@
 /** @file Attention: projections, rotary positions, masks, scores, pattern, heads; hooks beside the math. */
-import { addDims, subDims, type Dim } from "../graph/axis.ts";
+import { addDims, sameDim, subDims, type Dim } from "../graph/axis.ts";
 import {
   add,
   and,
@@ -176,7 +176,9 @@ export function attention(
   let raw: Tensor;
   if (shared.independent) {
     const oldKeys = past!.rotated ?? (shared.rotary === undefined ? past!.keys : rotate(past!.keys, shared.rotary.keys, cfg));
-    const old = slice(headProduct(scaled, heads(oldKeys), groups, true), -1, 0, shared.past); // [batch, head, query, past]
+    const all = headProduct(scaled, heads(oldKeys), groups, true);
+    // Not a slice: narrowing would push that into the keys and copy them.
+    const old = sameDim(all.shape[3]!, shared.past) ? all : gather(all, range(shared.past), 3); // [batch, head, query, past]
     const repeated = repeatHeads(heads(rotatedK), groups); // [batch, head, query, d_head]
     const self = sum(mul(scaled, repeated), -1, { keepDims: true }); // [batch, head, query, 1]
     // A splice at the keys makes variants of them alone.

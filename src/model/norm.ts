@@ -1,5 +1,5 @@
 /** @file LayerNorm and RMSNorm with their two hook points each. */
-import { add, div, mean, mul, sqrt, sub } from "../graph/index.ts";
+import { add, div, mean, mul, pow, sqrt, sub } from "../graph/index.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Trace } from "./hooks.ts";
@@ -29,7 +29,8 @@ export function normalize(
   const path = name === "" ? part : `${name}.${part}`;
   const fire = (point: string, value: Tensor): Tensor => (options.silent ? value : trace.fire(`${path}.${point}`, value));
   const centred = kind.startsWith("LN") ? sub(x, mean(x, -1, { keepDims: true })) : x;
-  const scale = fire("hook_scale", sqrt(add(mean(mul(centred, centred), -1, { keepDims: true }), cfg.eps))); // [batch, pos, 1]
+  // A power, not a product: what ONNX Runtime looks for when it fuses norms.
+  const scale = fire("hook_scale", sqrt(add(mean(pow(centred, 2), -1, { keepDims: true }), cfg.eps))); // [batch, pos, 1]
   const normalized = fire("hook_normalized", div(centred, scale)); // [batch, pos, d_model]
   const w = weight(`${part}.w`, false);
   const b = weight(`${part}.b`, false);
