@@ -1,5 +1,6 @@
 /** @file One table model: columns and rows, rendered for a terminal, as Markdown, CSV and JSON. */
 import stringWidth from "string-width";
+import { inspectAs } from "../graph/inspect.ts";
 
 export type Cell = string | number | boolean | null;
 
@@ -73,8 +74,8 @@ export class Table {
     return [this.columns.map(({ key }) => key), ...this.rows].map((cells) => csvLine(cells)).join("");
   }
 
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return this.toString();
+  static {
+    inspectAs(this, String);
   }
 
   #heading(): string[] {

@@ -90,7 +90,7 @@ export class Progress {
   }
 
   /** Draws the last state and ends the line. Later calls do nothing. */
-  finish(note = this.#note): void {
+  finish(note: string = this.#note): void {
     if (this.#finished) return;
     this.#note = note;
     this.#rate = undefined; // the last line shows the mean

@@ -1,4 +1,5 @@
 /** @file The latents with the largest effects, as tables. */
+import { inspectAs } from "../../graph/inspect.ts";
 import { AnalysisError } from "../errors.ts";
 import { Table, fixed, general, type Cell, type Column } from "../table.ts";
 import { metricFields, type LatentMetrics, type MetricField } from "./metrics.ts";
@@ -48,8 +49,8 @@ export class AttributionTables {
     return new Table([{ key: "table", label: "Table" }, ...first.columns], rows).toCSV();
   }
 
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return this.toString();
+  static {
+    inspectAs(this, String);
   }
 }
 

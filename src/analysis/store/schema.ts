@@ -2,25 +2,31 @@
 import { AnalysisError } from "../errors.ts";
 
 /** The typed arrays of the value columns a `latents` table may have beside example, hook, latent and activation. */
-export const latentValues = {
+export const latentValues: {
+  readonly attribution_values: typeof Float32Array;
+  readonly ablated_logit_diff: typeof Float32Array;
+  readonly ablated_loss: typeof Float32Array;
+  readonly ablated_pred: typeof Int32Array;
+} = {
   attribution_values: Float32Array,
   ablated_logit_diff: Float32Array,
   ablated_loss: Float32Array,
   ablated_pred: Int32Array,
-} as const;
+};
 
 export type LatentValue = keyof typeof latentValues;
 const latentValueNames = Object.keys(latentValues) as LatentValue[];
 
 /** The four analyses, in the order in which they are listed everywhere, with the latent value columns of each. */
-export const analyses = {
+export const analyses: { readonly [A in AnalysisName]: readonly LatentValue[] } = {
   logit_diffs_base: [],
   logit_diffs_sae: [],
   logit_diffs_attr_grad: ["attribution_values"],
   logit_diffs_attr_ablation: ["attribution_values", "ablated_logit_diff", "ablated_loss", "ablated_pred"],
-} as const satisfies Record<string, readonly LatentValue[]>;
+};
 
-export type AnalysisName = keyof typeof analyses;
+export type AnalysisName =
+  "logit_diffs_base" | "logit_diffs_sae" | "logit_diffs_attr_grad" | "logit_diffs_attr_ablation";
 export const analysisNames: readonly AnalysisName[] = Object.keys(analyses) as AnalysisName[];
 
 /** A hook point whose latents are analysed, and the number of latents of its SAE. Widths may differ between hooks. */

@@ -107,7 +107,30 @@ const steps = notDifferentiable("it is piecewise constant");
 const lift = (value: number, like: Tensor): Tensor => constant(value, like.dtype);
 const times = (a: Tensor, b: Tensor | number): Tensor => mul(a, b);
 
-export const unaryOperations = {
+type UnaryName =
+  | "Neg"
+  | "Abs"
+  | "Sign"
+  | "Floor"
+  | "Ceil"
+  | "Exp"
+  | "Log"
+  | "Sqrt"
+  | "Reciprocal"
+  | "Erf"
+  | "Sin"
+  | "Cos"
+  | "Tanh"
+  | "Sigmoid"
+  | "Relu"
+  | "Softplus"
+  | "Gelu"
+  | "GeluTanh"
+  | "IsNaN"
+  | "Not"
+  | "Detach";
+
+export const unaryOperations: { readonly [N in UnaryName]: Operation<None> } = {
   Neg: unary("Neg", { f: (x) => -x, d: (_x, _y, g) => neg(g), takes: "number" }),
   Abs: unary("Abs", { f: Math.abs, d: (x, _y, g) => times(g, sign(x)), takes: "number" }),
   Sign: unary("Sign", { f: Math.sign, d: steps, takes: "number" }),
@@ -150,7 +173,7 @@ export const unaryOperations = {
   IsNaN: {
     ...unary("IsNaN", { f: (x) => Number(Number.isNaN(x)), d: steps }),
     infer: ([x]) => ({ shape: x!.shape, dtype: "bool" }),
-  } satisfies Operation<None>,
+  },
   Not: {
     ...unary("Not", { f: (x) => Number(!x), d: steps, takes: "any" }),
     infer: ([x]) => {
@@ -158,7 +181,7 @@ export const unaryOperations = {
         throw new GraphError(`Not: needs a bool tensor, got ${x!.toString()}`, { code: "graph/dtype" });
       return { shape: x!.shape, dtype: "bool" };
     },
-  } satisfies Operation<None>,
+  },
   Detach: unary("Detach", {
     onnx: "Identity",
     f: (x) => x,
@@ -166,7 +189,7 @@ export const unaryOperations = {
     takes: "any",
     transparent: true,
   }),
-} as const satisfies Record<string, Operation<None>>;
+};
 
 interface BinaryRule {
   f: (a: number, b: number) => number;
@@ -237,7 +260,24 @@ function powerRule(a: Tensor, b: Tensor, g: Tensor): Tensor {
   return neverZero ? slope : where(equal(b, 0), 0, slope);
 }
 
-export const binaryOperations = {
+type BinaryName =
+  | "Add"
+  | "Sub"
+  | "Mul"
+  | "Div"
+  | "Pow"
+  | "Max"
+  | "Min"
+  | "Equal"
+  | "Less"
+  | "LessOrEqual"
+  | "Greater"
+  | "GreaterOrEqual"
+  | "And"
+  | "Or"
+  | "Xor";
+
+export const binaryOperations: { readonly [N in BinaryName]: Operation<None> } = {
   Add: binary("Add", { f: (a, b) => a + b, d: (_a, _b, _y, g) => [g, g] }),
   Sub: binary("Sub", { f: (a, b) => a - b, d: (_a, _b, _y, g, needs) => [g, needs(1) ? neg(g) : undefined] }),
   Mul: binary("Mul", {
@@ -287,7 +327,7 @@ export const binaryOperations = {
     "Xor",
     logic((a, b) => Boolean(a) !== Boolean(b)),
   ),
-} as const satisfies Record<string, Operation<None>>;
+};
 
 const whereOperation: Operation<None> = {
   name: "Where",
@@ -374,7 +414,11 @@ const constantOperation: Operation<{ value: number; dtype: DType }> = {
   along: () => [],
 };
 
-export const otherElementwise = { Where: whereOperation, Cast: castOperation, Constant: constantOperation } as const;
+export const otherElementwise: {
+  readonly Where: typeof whereOperation;
+  readonly Cast: typeof castOperation;
+  readonly Constant: typeof constantOperation;
+} = { Where: whereOperation, Cast: castOperation, Constant: constantOperation };
 
 const u = unaryOperations;
 const b = binaryOperations;

@@ -408,7 +408,16 @@ const putRowsOperation: Operation<RowsAttributes> = {
     axis === attributes.axis || axis === attributes.batchAxis ? undefined : [axis, null],
 };
 
-export const indexOperations = {
+export const indexOperations: {
+  readonly Gather: typeof gatherOperation;
+  readonly AddRows: typeof addRowsOperation;
+  readonly GatherElements: typeof gatherElementsOperation;
+  readonly ScatterElements: typeof scatterAddOperation;
+  readonly GatherND: typeof gatherNDOperation;
+  readonly ScatterND: typeof scatterNDOperation;
+  readonly TakeRows: typeof takeRowsOperation;
+  readonly PutRows: typeof putRowsOperation;
+} = {
   Gather: gatherOperation,
   AddRows: addRowsOperation,
   GatherElements: gatherElementsOperation,
@@ -417,7 +426,7 @@ export const indexOperations = {
   ScatterND: scatterNDOperation,
   TakeRows: takeRowsOperation,
   PutRows: putRowsOperation,
-} as const;
+};
 
 /** Entries of an axis by number: `out[…, i…, …] = x[…, indices[i…], …]`; for a table of rows, an embedding lookup. */
 export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {

@@ -101,7 +101,7 @@ const matMulOperation: Operation<MatMulAttributes> = {
   },
 };
 
-export const matMulOperations = { MatMul: matMulOperation } as const;
+export const matMulOperations: { readonly MatMul: typeof matMulOperation } = { MatMul: matMulOperation };
 
 /**
  * Matrix product over the last two axes; leading axes broadcast.

@@ -40,7 +40,9 @@ const randomOperation: Operation<{ shape: readonly Dim[] }> = {
   along: () => undefined,
 };
 
-export const randomOperations = { RandomUniform: randomOperation } as const;
+export const randomOperations: { readonly RandomUniform: typeof randomOperation } = {
+  RandomUniform: randomOperation,
+};
 
 /**
  * Uniform float32 numbers in [0, 1), a function of the seed and the position only.

@@ -92,7 +92,9 @@ const extremeGradient: GradientRule<ReduceAttributes> = ({ inputs: [x], output, 
   return [mul(hits, div(reshape(gradient, keptShape(x!, axes)), sum(hits, axes, { keepDims: true })))];
 };
 
-const reductions = {
+type ReductionName = "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceLogSumExp";
+
+const reductions: { readonly [N in ReductionName]: Operation<ReduceAttributes> } = {
   ReduceSum: reduction(
     "ReduceSum",
     (row) => row.reduce((a, b) => a + b, 0),
@@ -117,7 +119,7 @@ const reductions = {
     ],
     "float",
   ),
-} as const;
+};
 
 interface AxisAttributes {
   readonly axis: number;
@@ -179,7 +181,7 @@ function rowwise(
   };
 }
 
-const softmaxOperations = {
+const softmaxOperations: { readonly [N in "Softmax" | "LogSoftmax"]: Operation<AxisAttributes> } = {
   Softmax: rowwise(
     "Softmax",
     (row) => {
@@ -201,7 +203,7 @@ const softmaxOperations = {
       sub(gradient, mul(exp(output), sum(gradient, [axis], { keepDims: true }))),
     ],
   ),
-} as const;
+};
 
 const cumSum: Operation<{ axis: number; reverse: boolean; exclusive: boolean }> = {
   name: "CumSum",
@@ -260,13 +262,18 @@ const topKOperation: Operation<{ k: number; axis: number; part: "values" | "indi
   along: passOthers,
 };
 
-export const reduceOperations = {
+export const reduceOperations: typeof reductions &
+  typeof softmaxOperations & {
+    readonly ArgMax: typeof argMax;
+    readonly CumSum: typeof cumSum;
+    readonly TopK: typeof topKOperation;
+  } = {
   ...reductions,
   ArgMax: argMax,
   ...softmaxOperations,
   CumSum: cumSum,
   TopK: topKOperation,
-} as const;
+};
 
 export interface ReduceOptions {
   /** Keep reduced axes with size 1. */

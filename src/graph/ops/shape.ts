@@ -256,7 +256,16 @@ const sizeOperation: Operation<{ dim: Dim; dtype: DType }> = {
   along: () => [],
 };
 
-export const shapeOperations = {
+export const shapeOperations: {
+  readonly Reshape: typeof reshapeOperation;
+  readonly Transpose: typeof transposeOperation;
+  readonly Expand: typeof expandOperation;
+  readonly Slice: typeof sliceOperation;
+  readonly Pad: typeof padOperation;
+  readonly Concat: typeof concatOperation;
+  readonly Range: typeof rangeOperation;
+  readonly Size: typeof sizeOperation;
+} = {
   Reshape: reshapeOperation,
   Transpose: transposeOperation,
   Expand: expandOperation,
@@ -265,7 +274,7 @@ export const shapeOperations = {
   Concat: concatOperation,
   Range: rangeOperation,
   Size: sizeOperation,
-} as const;
+};
 
 /** The same elements in row-major order under another shape; one entry may be −1 (the rest). */
 export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {

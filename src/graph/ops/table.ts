@@ -6,7 +6,14 @@ import { randomOperations } from "./random.ts";
 import { reduceOperations } from "./reduce.ts";
 import { shapeOperations } from "./shape.ts";
 
-export const operations = {
+export const operations: typeof unaryOperations &
+  typeof binaryOperations &
+  typeof otherElementwise &
+  typeof reduceOperations &
+  typeof shapeOperations &
+  typeof indexOperations &
+  typeof matMulOperations &
+  typeof randomOperations = {
   ...unaryOperations,
   ...binaryOperations,
   ...otherElementwise,
@@ -15,6 +22,6 @@ export const operations = {
   ...indexOperations,
   ...matMulOperations,
   ...randomOperations,
-} as const;
+};
 
 export type OperationName = keyof typeof operations;
