@@ -1,7 +1,19 @@
 /** @file Rows 9 and 10: the four analyses at the tutorial's size, against our own forward and against the peers. */
 import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
 import { spliceHooks } from "../src/sae/index.ts";
-import { against, gpt2Small, HookedModel, hookZSaes, ms, peers, peerValue, randomIds, report, rteLengths, timed } from "./lib.ts";
+import {
+  against,
+  gpt2Small,
+  HookedModel,
+  hookZSaes,
+  ms,
+  peers,
+  peerValue,
+  randomIds,
+  report,
+  rteLengths,
+  timed,
+} from "./lib.ts";
 
 const model = HookedModel.fromConfig(gpt2Small, { seed: 1 });
 const saes = await hookZSaes(model);
@@ -28,14 +40,16 @@ const run = (batch: AnalysisBatch, analyses: NonNullable<AnalysisOptions["analys
   analyzeBatch(model, saes, batch, { analyses, saveInputs: false });
 const tokensOf = (batch: AnalysisBatch): ReturnType<HookedModel["batch"]> => {
   const [b, p] = batch.dims;
-  const rows = (x: ArrayLike<number>): number[][] => Array.from({ length: b }, (_, r) => Array.from({ length: p }, (_, i) => x[r * p + i]!));
+  const rows = (x: ArrayLike<number>): number[][] =>
+    Array.from({ length: b }, (_, r) => Array.from({ length: p }, (_, i) => x[r * p + i]!));
   return model.batch(rows(batch.tokens), { attentionMask: rows(batch.mask) });
 };
 
 const spliced = model.withSplices(spliceHooks(saes));
 const forward262 = (await timed(() => spliced.run(tokensOf(padded)))).median;
 const three = (await timed(() => run(padded, ["logit_diffs_base", "logit_diffs_sae", "logit_diffs_attr_grad"]))).median;
-const threeDynamic = (await timed(() => run(dynamic, ["logit_diffs_base", "logit_diffs_sae", "logit_diffs_attr_grad"]))).median;
+const threeDynamic = (await timed(() => run(dynamic, ["logit_diffs_base", "logit_diffs_sae", "logit_diffs_attr_grad"])))
+  .median;
 const sae = (await timed(() => run(padded, ["logit_diffs_sae"]))).median;
 const all = (await timed(() => run(padded, ["logit_diffs_sae", "logit_diffs_attr_ablation"]), { repeat: 5 })).median;
 const result = await analyzeBatch(model, saes, padded, { analyses: ["logit_diffs_attr_ablation"] });
@@ -53,11 +67,27 @@ report({
   holds: forward262 / perPair >= 500,
 });
 const profile = peers("profile", "--cases", "hooked_saes", "--shapes", "2x262", "--repeat", "3");
-const peerForward = profile.find((r) => r.name.includes("hooked_saes") && r.unit === "ms" && r.metric.includes("time"))?.value;
+const peerForward = profile.find(
+  (r) => r.name.includes("hooked_saes") && r.unit === "ms" && r.metric.includes("time"),
+)?.value;
 // The peer runs one forward per latent that is alive in any row: latents, not pairs.
-const alive = new Set(Array.from(result.logit_diffs_attr_ablation!.latents.latent, (l, i) => `${result.logit_diffs_attr_ablation!.latents.hook[i]}.${l}`)).size;
+const alive = new Set(
+  Array.from(
+    result.logit_diffs_attr_ablation!.latents.latent,
+    (l, i) => `${result.logit_diffs_attr_ablation!.latents.hook[i]}.${l}`,
+  ),
+).size;
 const peerPerPair = peerForward === undefined ? undefined : (peerForward * alive) / pairs;
-report(against(9, "ablation per active pair, against one HookedSAETransformer forward per latent", perPair, peerPerPair, 2000, "peer forward × latents ÷ pairs"));
+report(
+  against(
+    9,
+    "ablation per active pair, against one HookedSAETransformer forward per latent",
+    perPair,
+    peerPerPair,
+    2000,
+    "peer forward × latents ÷ pairs",
+  ),
+);
 report({
   row: 10,
   what: "base + SAE + gradient together [2,262] / one SAE-spliced forward",
@@ -71,5 +101,23 @@ const forwards = peers("forward", "--models", "hooked", "--shapes", "2x262", "--
 const base = peerValue(forwards, "forward.hooked.logits", "time", { batch: 2, length: 262 });
 // Interpretune's own three, recorded: 7.2 s where one plain forward took 904 ms; scaled by this run's plain forward.
 const recorded = base === undefined ? undefined : (7200 / 903.85) * base;
-report(against(10, "base + SAE + gradient at 2 × 262 (peer: recorded, scaled by its plain forward of this run)", three, recorded, 10, "Interpretune, scaled"));
-report(against(10, `the same without padding to the split, 2 × ${dynamic.dims[1]}`, threeDynamic, recorded, 20, "Interpretune, scaled"));
+report(
+  against(
+    10,
+    "base + SAE + gradient at 2 × 262 (peer: recorded, scaled by its plain forward of this run)",
+    three,
+    recorded,
+    10,
+    "Interpretune, scaled",
+  ),
+);
+report(
+  against(
+    10,
+    `the same without padding to the split, 2 × ${dynamic.dims[1]}`,
+    threeDynamic,
+    recorded,
+    20,
+    "Interpretune, scaled",
+  ),
+);

@@ -55,9 +55,56 @@ for (const [b, p, bar] of [
   [8, 128, 2],
   [1, 1024, 2],
 ] as const)
-  report(against(8, `logits [${b},${p}]`, ours.get(`${b},${p}`)!, peer("forward.hooked.logits", b, p), bar, "HookedTransformer"));
-report(against(8, "all hook_z + last logits [2,128]", cached, peer("forward.hooked.run_with_cache", 2, 128), 3.5, "HookedTransformer"));
-report(against(8, "runWithCache, every hook point [2,128]", whole, peer("forward.hooked.run_with_cache", 2, 128), 1, "HookedTransformer"));
-report(against(8, "gradients at all hook_z [2,128]", gradient, peer("grad.hooked.autograd_grad_hook_z", 2, 128), 3, "HookedTransformer"));
-report(against(8, "logits [2,128]", ours.get("2,128")!, peer("forward.bridge.logits", 2, 128), 2.3, "TransformerBridge"));
-report(against(8, "all hook_z + last logits [2,128]", cached, peer("forward.bridge.run_with_cache", 2, 128), 2.3, "TransformerBridge"));
+  report(
+    against(
+      8,
+      `logits [${b},${p}]`,
+      ours.get(`${b},${p}`)!,
+      peer("forward.hooked.logits", b, p),
+      bar,
+      "HookedTransformer",
+    ),
+  );
+report(
+  against(
+    8,
+    "all hook_z + last logits [2,128]",
+    cached,
+    peer("forward.hooked.run_with_cache", 2, 128),
+    3.5,
+    "HookedTransformer",
+  ),
+);
+report(
+  against(
+    8,
+    "runWithCache, every hook point [2,128]",
+    whole,
+    peer("forward.hooked.run_with_cache", 2, 128),
+    1,
+    "HookedTransformer",
+  ),
+);
+report(
+  against(
+    8,
+    "gradients at all hook_z [2,128]",
+    gradient,
+    peer("grad.hooked.autograd_grad_hook_z", 2, 128),
+    3,
+    "HookedTransformer",
+  ),
+);
+report(
+  against(8, "logits [2,128]", ours.get("2,128")!, peer("forward.bridge.logits", 2, 128), 2.3, "TransformerBridge"),
+);
+report(
+  against(
+    8,
+    "all hook_z + last logits [2,128]",
+    cached,
+    peer("forward.bridge.run_with_cache", 2, 128),
+    2.3,
+    "TransformerBridge",
+  ),
+);

@@ -30,7 +30,10 @@ export interface Timing {
 }
 
 /** Milliseconds of an asynchronous function after warm-ups. */
-export async function timed(run: () => Promise<unknown>, options: { repeat?: number; warmup?: number } = {}): Promise<Timing> {
+export async function timed(
+  run: () => Promise<unknown>,
+  options: { repeat?: number; warmup?: number } = {},
+): Promise<Timing> {
   const { repeat = 7, warmup = 3 } = options;
   for (let i = 0; i < warmup; i++) await run();
   const times: number[] = [];
@@ -45,7 +48,8 @@ export async function timed(run: () => Promise<unknown>, options: { repeat?: num
 
 export const ms = (x: number): string => (x < 10 ? `${x.toFixed(2)} ms` : `${x.toFixed(0)} ms`);
 
-export const machine = (): string => `${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} threads, Node ${process.version}`;
+export const machine = (): string =>
+  `${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} threads, Node ${process.version}`;
 
 /** GPT-2 small's shape. */
 export const gpt2Small: ModelConfigInput = {
@@ -99,7 +103,14 @@ export async function hookZSaes(model: HookedModel, active = 75): Promise<Sae[]>
       const out = new Float32Array(size);
       // Sums of four uniforms are normal enough, and fast.
       for (let i = 0; i < size; i++)
-        out[i] = (uniformAt(seed, 4 * i) + uniformAt(seed, 4 * i + 1) + uniformAt(seed, 4 * i + 2) + uniformAt(seed, 4 * i + 3) - 2) * scale * Math.sqrt(3);
+        out[i] =
+          (uniformAt(seed, 4 * i) +
+            uniformAt(seed, 4 * i + 1) +
+            uniformAt(seed, 4 * i + 2) +
+            uniformAt(seed, 4 * i + 3) -
+            2) *
+          scale *
+          Math.sqrt(3);
       return out;
     };
     const encoder = random(layer, dIn * width, 1 / Math.sqrt(dIn));
@@ -160,14 +171,26 @@ export function peers(topic: string, ...args: string[]): PeerRow[] {
 }
 
 /** The value of a peer's row whose parameters include the given ones. */
-export function peerValue(rows: readonly PeerRow[], name: string, metric: string, params: { [name: string]: unknown } = {}): number | undefined {
+export function peerValue(
+  rows: readonly PeerRow[],
+  name: string,
+  metric: string,
+  params: { [name: string]: unknown } = {},
+): number | undefined {
   return rows.find(
     (r) => r.name === name && r.metric === metric && Object.entries(params).every(([k, v]) => r.params?.[k] === v),
   )?.value;
 }
 
 /** A row that compares with a peer; without the peer it only tells our number. */
-export function against(row: number, what: string, ours: number, peer: number | undefined, bar: number, name: string): BenchRow {
+export function against(
+  row: number,
+  what: string,
+  ours: number,
+  peer: number | undefined,
+  bar: number,
+  name: string,
+): BenchRow {
   const ratio = peer === undefined ? null : peer / ours;
   return {
     row,

@@ -35,10 +35,16 @@ function batchOf(tensors: GoldenTensors, i: number, golden: Golden): AnalysisBat
   };
 }
 
-const column = (result: AnalysisResult, name: "logit_diffs" | "loss" | "preds"): number[] => result.examples.map((e) => e[name]);
+const column = (result: AnalysisResult, name: "logit_diffs" | "loss" | "preds"): number[] =>
+  result.examples.map((e) => e[name]);
 
 /** Dense [b, width] of a latent column at one hook. */
-function dense(result: AnalysisResult, hook: number, name: "activation" | "attribution_values" | "ablated_logit_diff" | "ablated_loss" | "ablated_pred", fill: (row: number) => number): number[][] {
+function dense(
+  result: AnalysisResult,
+  hook: number,
+  name: "activation" | "attribution_values" | "ablated_logit_diff" | "ablated_loss" | "ablated_pred",
+  fill: (row: number) => number,
+): number[][] {
   const { width } = result.hooks[hook]!;
   const { latents } = result;
   const out = result.examples.map((_, row) => new Array<number>(width).fill(fill(row)));
@@ -65,7 +71,12 @@ describe.skipIf(cases.length === 0)("analysis goldens (../shared/goldens/analysi
       for (let i = 0; tensors.has(`batch${i}.input`); i++) {
         const at = (key: string): number[] => tensors.numbers(`batch${i}.${key}`);
         const result = await analyzeBatch(model, saes, batchOf(tensors, i, golden), { useErrorTerm });
-        const { logit_diffs_base: base, logit_diffs_sae: sae, logit_diffs_attr_grad: grad, logit_diffs_attr_ablation: ablation } = result as Required<typeof result>;
+        const {
+          logit_diffs_base: base,
+          logit_diffs_sae: sae,
+          logit_diffs_attr_grad: grad,
+          logit_diffs_attr_ablation: ablation,
+        } = result as Required<typeof result>;
         const mean = (x: number[]): number => x.reduce((a, b) => a + b, 0) / x.length;
         expect(column(base, "logit_diffs")).toBeAllClose(at("base.logit_diffs"));
         expect([mean(column(base, "loss"))]).toBeAllClose(at("base.loss"));
@@ -74,7 +85,11 @@ describe.skipIf(cases.length === 0)("analysis goldens (../shared/goldens/analysi
         expect([mean(column(sae, "loss"))]).toBeAllClose(at(`${kind}.loss`));
         expect(column(sae, "preds")).toEqual(at(`${kind}.preds`));
         expect(sae.examples.flatMap((e) => [...e.answer_logits])).toBeAllClose(at(`${kind}.answer_logits`));
-        const best = await analyzeBatch(model, saes, batchOf(tensors, i, golden), { useErrorTerm, diff: "best-other", analyses: ["logit_diffs_sae"] });
+        const best = await analyzeBatch(model, saes, batchOf(tensors, i, golden), {
+          useErrorTerm,
+          diff: "best-other",
+          analyses: ["logit_diffs_sae"],
+        });
         expect(column(best.logit_diffs_sae!, "logit_diffs")).toBeAllClose(at(`${kind}.logit_diffs_vs_best_other`));
         golden.hooks.forEach((hook) => {
           const h = sae.hooks.findIndex((x) => x.name === hook);
@@ -101,7 +116,10 @@ describe.skipIf(cases.length === 0)("analysis goldens (../shared/goldens/analysi
     test("ablation at all positions", async () => {
       const { model, saes, tensors } = await load();
       for (let i = 0; tensors.has(`batch${i}.input`); i++) {
-        const { logit_diffs_attr_ablation: ablation } = await analyzeBatch(model, saes, batchOf(tensors, i, golden), { ablate: "all", analyses: ["logit_diffs_attr_ablation"] });
+        const { logit_diffs_attr_ablation: ablation } = await analyzeBatch(model, saes, batchOf(tensors, i, golden), {
+          ablate: "all",
+          analyses: ["logit_diffs_attr_ablation"],
+        });
         golden.hooks.forEach((hook) => {
           const key = `batch${i}.ablation.diffs_all_positions.${hook}`;
           if (!tensors.has(key)) return;
@@ -121,4 +139,3 @@ describe.skipIf(cases.length === 0)("analysis goldens (../shared/goldens/analysi
     });
   });
 });
-

@@ -7,7 +7,9 @@ import { expect, test } from "vitest";
 const src = fileURLToPath(new URL("../src", import.meta.url));
 const rooms = ["graph", "runtime", "formats", "model", "sae", "data", "train", "session", "analysis", "report", "cli"];
 
-const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts") && !f.endsWith(".test.ts") && !f.endsWith(".d.ts"));
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter(
+  (f) => f.endsWith(".ts") && !f.endsWith(".test.ts") && !f.endsWith(".d.ts"),
+);
 const roomOf = (file: string): string => file.split(/[/\\]/)[0]!;
 const importsOf = (file: string): string[] =>
   [...readFileSync(join(src, file), "utf8").matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((m) =>
@@ -21,11 +23,17 @@ test("every file is in a known room", () => {
 test("imports point one way", () => {
   const wrong = files
     .filter((f) => f !== "index.ts")
-    .flatMap((f) => importsOf(f).filter((to) => rooms.indexOf(roomOf(to)) > rooms.indexOf(roomOf(f))).map((to) => `${f} → ${to}`));
+    .flatMap((f) =>
+      importsOf(f)
+        .filter((to) => rooms.indexOf(roomOf(to)) > rooms.indexOf(roomOf(f)))
+        .map((to) => `${f} → ${to}`),
+    );
   expect(wrong).toEqual([]);
 });
 
 test("no any, no double casts", () => {
-  const wrong = files.filter((f) => /(:\s*any\b(?! number)|\bas any\b|as unknown as)/.test(readFileSync(join(src, f), "utf8")));
+  const wrong = files.filter((f) =>
+    /(:\s*any\b(?! number)|\bas any\b|as unknown as)/.test(readFileSync(join(src, f), "utf8")),
+  );
   expect(wrong).toEqual([]);
 });

@@ -6,7 +6,7 @@ export {
   type AnalyzeProgress,
   type AnalyzeTimings,
 } from "./analyze.ts";
-export type { DiffKind } from "./engine/answers.ts";
+export { logitDiff, withAnswers, type AnsweredBatch, type AnswerLeaves, type DiffKind } from "./engine/answers.ts";
 export { analyzeBatch, hooksOf, type AnalysisBatch, type AnalysisOptions } from "./engine/batch.ts";
 export { AnalysisError } from "./errors.ts";
 export { modelHash, saeHash } from "./identity.ts";

@@ -1,14 +1,19 @@
 /** @file The lazy, immutable, interned tensor, and the one function that makes nodes of it. */
-import { atomOf, dimKey, shapeText, type Axis, type Dim } from "./axis.ts";
+import { atomOf, dimKey, shapeText, type Atom, type Axis, type Dim } from "./axis.ts";
 import { dtypes, type DataArray, type DType } from "./dtype.ts";
 import { GraphError } from "./errors.ts";
+import { inspectAs } from "./inspect.ts";
 import type { Attributes, AttributeValue, Operation } from "./operation.ts";
+import { add, cast, detach, div, mul, neg, sub } from "./ops/elementwise.ts";
+import { matmul } from "./ops/matmul.ts";
+import { argMax, max, mean, softmax, sum, type ReduceOptions } from "./ops/reduce.ts";
+import { reshape, select, slice, transpose } from "./ops/shape.ts";
 
-/** Data behind a leaf: a typed array with its concrete dimensions. Disposal drops the array. */
+/** Data behind a leaf: a typed array with its concrete dimensions. */
 export interface Storage {
   readonly dims: readonly number[];
-  /** Undefined once disposed. */
-  data: DataArray | undefined;
+  /** Undefined for a placeholder. */
+  readonly data: DataArray | undefined;
   /** What errors, the ledger and `memory.report()` call it. */
   readonly name: string;
   /** Weights are fed or packed by policy; data is always fed. */
@@ -30,6 +35,8 @@ export class Tensor {
   readonly dtype: DType;
   /** Leaves only. @internal */
   readonly storage: Storage | undefined;
+  /** Made of weights and constants only, of known size: its value never changes. @internal */
+  readonly fixed: boolean;
 
   /** @internal use {@link apply} or {@link leaf} */
   constructor(
@@ -46,6 +53,7 @@ export class Tensor {
     this.shape = shape;
     this.dtype = dtype;
     this.storage = storage;
+    this.fixed = storage !== undefined ? storage.role === "weight" : isFixed(op, inputs, shape);
   }
 
   get rank(): number {
@@ -60,7 +68,10 @@ export class Tensor {
         hint: "await realize(tensor), or return it from model.run",
       });
     if (this.storage.data === undefined)
-      throw new GraphError(`the data of ${this.storage.name} has been disposed`, { code: "graph/disposed" });
+      throw new GraphError(`${this.storage.name} is a placeholder and has no data`, {
+        code: "graph/placeholder",
+        hint: "it gets data when the function that was compiled over it is called",
+      });
     return this.storage.data;
   }
 
@@ -88,13 +99,23 @@ export class Tensor {
     return `${this.storage?.name ?? this.op.name}${shapeText(this.shape)}:${this.dtype}`;
   }
 
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
-    if (this.storage?.data === undefined) return `Tensor(${this.toString()})`;
-    const shown = this.toArray()
-      .slice(0, 8)
-      .map((x) => Number(x.toPrecision(6)));
-    return `Tensor(${shapeText(this.dims)}:${this.dtype} ${shown.join(", ")}${this.data.length > 8 ? ", …" : ""})`;
+  static {
+    inspectAs(this, described);
   }
+}
+
+function described(x: Tensor): string {
+  if (x.storage?.data === undefined) return `Tensor(${x.toString()})`;
+  const shown = x
+    .toArray()
+    .slice(0, 8)
+    .map((value) => Number(value.toPrecision(6)));
+  return `Tensor(${shapeText(x.dims)}:${x.dtype} ${shown.join(", ")}${x.data.length > 8 ? ", …" : ""})`;
+}
+
+function isFixed(op: Operation, inputs: readonly Tensor[], shape: readonly Dim[]): boolean {
+  if (op.host || inputs.length === 0 || !shape.every((d) => typeof d === "number")) return false;
+  return inputs.some((x) => x.fixed) && inputs.every((x) => x.fixed || x.op.name === "Constant");
 }
 
 /** Weak, keyed by the parents' identities: an expression nobody holds leaves the table. */
@@ -111,7 +132,7 @@ export function internedCount(): number {
 const isAxis = (value: AttributeValue): value is Axis => typeof value === "object" && "terms" in value;
 
 /** Attributes as text, axes renamed by the caller. */
-export function attributesKey(attributes: Attributes, rename: (id: number) => number): string {
+export function attributesKey(attributes: Attributes, rename: (atom: Atom) => number): string {
   let key = "";
   for (const name in attributes) {
     const value = attributes[name];
@@ -124,7 +145,7 @@ export function attributesKey(attributes: Attributes, rename: (id: number) => nu
   return key;
 }
 
-const identity = (id: number): number => id;
+const identity = (atom: Atom): number => atom.id;
 
 /**
  * The node of an operation over inputs: checks shapes, and returns the one object that stands for this expression.
@@ -224,8 +245,8 @@ export function checkDims(shape: readonly Dim[], dims: readonly number[], name: 
       if (typeof dim === "number") return dim === dims[i];
       const atom = atomOf(dim);
       if (atom === undefined) return true;
-      const known = sizes.get(atom) ?? dim.terms[0]!.atoms[0]!.size;
-      sizes.set(atom, dims[i]!);
+      const known = sizes.get(atom.id) ?? atom.size;
+      sizes.set(atom.id, dims[i]!);
       return known === undefined || known === dims[i];
     });
   if (!fits)

@@ -18,6 +18,7 @@ import {
   type HookEntry,
   type NameFilter,
   type Splice,
+  type Spliceable,
 } from "./hooks.ts";
 import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
 import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
@@ -86,6 +87,14 @@ export interface HookDescription {
   readonly name: string;
   /** Axes as the forward pass names them. */
   readonly shape: string;
+}
+
+/** One of the likeliest next tokens. */
+export interface TopToken {
+  readonly id: number;
+  readonly token: string;
+  readonly logit: number;
+  readonly probability: number;
 }
 
 interface ModelParts {
@@ -161,7 +170,10 @@ export class HookedModel {
   }
 
   /** A model with random weights, a function of the seed. */
-  static fromConfig(config: ModelConfigInput, options: { seed?: number; runtime?: Runtime; weights?: WeightPolicy; tokenizer?: Tokenizer } = {}): HookedModel {
+  static fromConfig(
+    config: ModelConfigInput,
+    options: { seed?: number; runtime?: Runtime; weights?: WeightPolicy; tokenizer?: Tokenizer } = {},
+  ): HookedModel {
     const { seed = 0, runtime, weights: weightPolicy, tokenizer } = options;
     const cfg = parseModelConfig(config);
     return new HookedModel({ cfg, weights: initWeights(cfg, seed), runtime, weightPolicy, tokenizer });
@@ -194,7 +206,11 @@ export class HookedModel {
     if (isBatch(input)) return input;
     const rows = this.#rows(input, options);
     const legacy = this.#legacy(options);
-    const made = tokenBatch(rows.ids, { mask: options.attentionMask ?? rows.mask, positions: options.positions, legacy });
+    const made = tokenBatch(rows.ids, {
+      mask: options.attentionMask ?? rows.mask,
+      positions: options.positions,
+      legacy,
+    });
     this.#inContext(made);
     const top = rows.ids.reduce((a, row) => row.reduce((b, id) => Math.max(b, id), a), 0);
     if (top >= this.cfg.d_vocab)
@@ -217,7 +233,9 @@ export class HookedModel {
     return batch;
   }
 
-  #legacy(options: BatchOptions): { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean } | undefined {
+  #legacy(
+    options: BatchOptions,
+  ): { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean } | undefined {
     if (this.#tokenizer === undefined) return undefined;
     const { pad, bos } = this.#tokenizer.special.ids;
     if (pad === undefined) return undefined;
@@ -225,18 +243,26 @@ export class HookedModel {
     return { padId: pad, bosId: bos, paddingSide, prependBos };
   }
 
-  #rows(input: Exclude<ModelInput, TokenBatch>, options: BatchOptions): { ids: readonly (readonly number[])[]; mask?: readonly (readonly number[])[] } {
+  #rows(
+    input: Exclude<ModelInput, TokenBatch>,
+    options: BatchOptions,
+  ): { ids: readonly (readonly number[])[]; mask?: readonly (readonly number[])[] } {
     if (typeof input === "string" || typeof input[0] === "string") {
       const texts = typeof input === "string" ? [input] : (input as readonly string[]);
       const { prependBos = this.cfg.default_prepend_bos, paddingSide } = options;
       const { ids, mask, dims } = this.tokenizer.toTokens(texts, { prependBos, paddingSide });
       return { ids: rowsOf(ids, dims), mask: rowsOf(mask, dims) };
     }
-    return { ids: typeof input[0] === "number" ? [input as readonly number[]] : (input as readonly (readonly number[])[]) };
+    return {
+      ids: typeof input[0] === "number" ? [input as readonly number[]] : (input as readonly (readonly number[])[]),
+    };
   }
 
   /** Token ids of a text, with BOS as the model's policy says. */
-  toTokens(text: string | readonly string[], options: { prependBos?: boolean; paddingSide?: "left" | "right" } = {}): number[][] {
+  toTokens(
+    text: string | readonly string[],
+    options: { prependBos?: boolean; paddingSide?: "left" | "right" } = {},
+  ): number[][] {
     const { prependBos = this.cfg.default_prepend_bos, paddingSide } = options;
     const { ids, dims } = this.tokenizer.toTokens(text, { prependBos, paddingSide });
     return rowsOf(ids, dims);
@@ -258,7 +284,11 @@ export class HookedModel {
   }
 
   /** Adds a hook to every later run. */
-  addHook(filter: NameFilter, hook: Hook | AsyncHook, options: { direction?: "fwd" | "bwd"; prepend?: boolean } = {}): () => void {
+  addHook(
+    filter: NameFilter,
+    hook: Hook | AsyncHook,
+    options: { direction?: "fwd" | "bwd"; prepend?: boolean } = {},
+  ): () => void {
     const entry: HookEntry = { filter, hook, direction: options.direction ?? "fwd", permanent: true };
     if (options.prepend) this.#permanent.unshift(entry);
     else this.#permanent.push(entry);
@@ -387,10 +417,7 @@ export class HookedModel {
   }
 
   /** Traces; an async hook cuts the trace: its value is realized, the hook awaited, the pass traced again. @internal */
-  async traceAwaiting(
-    input: ModelInput,
-    options: RunOptions & { capture?: NameFilter } = {},
-  ): Promise<Traced> {
+  async traceAwaiting(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Promise<Traced> {
     const batch = this.#continued(this.batch(input, options), options);
     return this.#awaitHooks((cuts) => this.#trace(batch, options, cuts), options);
   }
@@ -416,12 +443,18 @@ export class HookedModel {
         const value = await this.runtime.realize(cut.value, this.#realizeOptions(options));
         const returned = (await cut.hook(value, cut.point)) ?? value;
         const result = await this.runtime.realize(returned, this.#realizeOptions(options));
-        cuts.set(cut.key, leaf(result.data, result.dims, { shape: cut.value.shape, dtype: result.dtype, name: cut.name }));
+        cuts.set(
+          cut.key,
+          leaf(result.data, result.dims, { shape: cut.value.shape, dtype: result.dtype, name: cut.name }),
+        );
       }
     }
   }
 
-  #realizeOptions(options: Pick<RunOptions, "weights" | "signal">): { weights: WeightPolicy; signal: AbortSignal | undefined } {
+  #realizeOptions(options: Pick<RunOptions, "weights" | "signal">): {
+    weights: WeightPolicy;
+    signal: AbortSignal | undefined;
+  } {
     return { weights: options.weights ?? this.weightPolicy, signal: options.signal };
   }
 
@@ -433,11 +466,16 @@ export class HookedModel {
    */
   run(input: ModelInput, options?: RunOptions): Promise<Tensor>;
   run<T>(input: ModelInput, select: (traced: Traced) => T, options?: RunOptions): Promise<T>;
-  async run<T>(input: ModelInput, second?: ((traced: Traced) => T) | RunOptions, third?: RunOptions): Promise<T | Tensor> {
+  async run<T>(
+    input: ModelInput,
+    second?: ((traced: Traced) => T) | RunOptions,
+    third?: RunOptions,
+  ): Promise<T | Tensor> {
     const select = typeof second === "function" ? second : undefined;
     const options = (typeof second === "function" ? third : second) ?? {};
     const traced = await this.traceAwaiting(input, options);
-    const wanted = select === undefined ? (options.stopAtLayer === undefined ? traced.logits : traced.residual) : select(traced);
+    const wanted =
+      select === undefined ? (options.stopAtLayer === undefined ? traced.logits : traced.residual) : select(traced);
     return this.runtime.realize(wanted, this.#realizeOptions(options));
   }
 
@@ -455,7 +493,10 @@ export class HookedModel {
     const logits = options.stopAtLayer === undefined ? traced.logits : traced.residual;
     const hooks = { ...traced.hooks };
     const realized = await this.runtime.realize({ logits, hooks }, this.#realizeOptions(options));
-    return { logits: realized.logits, cache: new ActivationCache(new Map(Object.entries(realized.hooks)), this.cfg.n_layers) };
+    return {
+      logits: realized.logits,
+      cache: new ActivationCache(new Map(Object.entries(realized.hooks)), this.cfg.n_layers),
+    };
   }
 
   /**
@@ -562,7 +603,50 @@ export class HookedModel {
     return Object.entries(traced.hooks).map(([name, x]) => ({ name, shape: `[${x.shape.map(String).join(", ")}]` }));
   }
 
-  /** A view of this model with SAEs (or anything else) in place of hook points. */
+  /**
+   * A view of this model with SAEs in place of their hook points.
+   * @param options how each is spliced: `useErrorTerm`, `gradientThroughError`, `sparseDecode`
+   * @throws ModelError when two share a hook point
+   * @example
+   * const { logits } = await model.splice(saes).runWithCache(ids, { names: "*.hook_sae_acts_post" });
+   */
+  splice<Options>(spliced: Iterable<Spliceable<Options>>, options?: Options): SplicedModel {
+    const splices = new Map<string, Splice>();
+    for (const sae of spliced) {
+      if (splices.has(sae.hookName))
+        throw new ModelError("two SAEs share a hook point", { code: "model/splice", where: sae.hookName });
+      splices.set(sae.hookName, sae.splice(options));
+    }
+    return this.withSplices(splices);
+  }
+
+  /**
+   * The likeliest next tokens after one row, for a look at realized logits.
+   * @param logits realized, [batch, pos, d_vocab] or [batch, d_vocab]
+   * @param options.row default 0; `position` default the last one
+   * @example
+   * console.table(model.topTokens(logits, { k: 5 }));
+   */
+  topTokens(logits: Tensor, options: { k?: number; row?: number; position?: number } = {}): TopToken[] {
+    const { k = 10, row = 0, position = -1 } = options;
+    const width = logits.dims.at(-1)!;
+    const length = logits.dims.length === 3 ? logits.dims[1]! : 1;
+    const at = (row * length + (position < 0 ? length + position : position)) * width;
+    const values = (logits.data as Float32Array).subarray(at, at + width);
+    const top = values.reduce((a, b) => Math.max(a, b), -Infinity);
+    const total = values.reduce((sum, x) => sum + Math.exp(x - top), 0);
+    return Array.from(values.keys())
+      .sort((a, b) => values[b]! - values[a]! || a - b)
+      .slice(0, k)
+      .map((id) => ({
+        id,
+        token: this.#tokenizer === undefined ? String(id) : this.toStringTokens([id])[0]!,
+        logit: values[id]!,
+        probability: Math.exp(values[id]! - top) / total,
+      }));
+  }
+
+  /** A view of this model with anything in place of hook points. */
   withSplices(splices: ReadonlyMap<string, Splice>): SplicedModel {
     return new SplicedModel(this, splices);
   }

@@ -20,6 +20,12 @@ export type AsyncHook = (value: Tensor, point: HookPoint) => Promise<Tensor | vo
 /** Replaces the whole point: its own name no longer fires, the points it fires itself do. */
 export type Splice = (value: Tensor, point: HookPoint) => Tensor;
 
+/** Something that can stand in place of a hook point: an SAE. */
+export interface Spliceable<Options = object> {
+  readonly hookName: string;
+  splice(options?: Options): Splice;
+}
+
 /** Which hook points: an exact name or a glob (`*` matches any characters, dots included), a RegExp, a list, a predicate. */
 export type NameFilter = string | RegExp | readonly (string | RegExp)[] | ((name: string) => boolean);
 

@@ -20,9 +20,10 @@ export {
   type ModelInput,
   type ModelOptions,
   type RunOptions,
+  type TopToken,
   type Traced,
 } from "./hookedModel.ts";
-export { actName, type AsyncHook, type Hook, type HookEntry, type HookPoint, type NameFilter, type Splice } from "./hooks.ts";
+export { actName, type AsyncHook, type Hook, type HookEntry, type HookPoint, type NameFilter, type Splice, type Spliceable } from "./hooks.ts";
 export { lossPerToken, meanLoss } from "./loss.ts";
 export type { Past } from "./past.ts";
 export type { SamplingOptions } from "./sampling.ts";

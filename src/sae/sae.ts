@@ -16,6 +16,7 @@ import {
   type Dim,
   type Tensor,
 } from "../graph/index.ts";
+import type { Splice } from "../model/hooks.ts";
 import { memory, type LedgerHandle } from "../runtime/index.ts";
 import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./architectures.ts";
 import type { SaeConfig, SaeConfigInput } from "./config.ts";
@@ -224,6 +225,16 @@ export class Sae {
     const error = sub(x, this.decode(clean.acts, clean.context, quietly));
     const kept = fire("hook_sae_error", gradientThroughError ? error : detach(error));
     return fire("hook_sae_output", add(reconstruction, kept));
+  }
+
+  /**
+   * What stands at its hook point in a spliced model; its inner points fire under the hook point's name.
+   * @example
+   * const spliced = model.splice([sae], { useErrorTerm: true });
+   */
+  splice(options: Omit<SaeForwardOptions, "fire"> = {}): Splice {
+    return (value, point) =>
+      this.forward(value, { ...options, fire: (name, inner) => point.fire(`${point.name}.${name}`, inner) });
   }
 
   /**

@@ -28,9 +28,7 @@ export function spliceHooks(saes: Iterable<Sae>, options: SpliceOptions = {}): R
         where: hookName,
         hint: "splice one of them at a time",
       });
-    splices.set(hookName, (value, point) =>
-      sae.forward(value, { ...options, fire: (name, inner) => point.fire(`${point.name}.${name}`, inner) }),
-    );
+    splices.set(hookName, sae.splice(options));
   }
   return splices;
 }

@@ -184,7 +184,7 @@ export const operationCases: { readonly [O in OperationName]: Case } = {
     return s.flip() ? where(condition, x, y) : where(condition, y, x);
   },
   Cast: unary((x) => cast(x, x.dtype === "float64" ? "float32" : "float64")),
-  Constant: (s) => constant(s.pick([0, -1, 2.5, 7]), s.dtype),
+  Constant: (s) => constant(s.pick(s.dtype.startsWith("float") ? [0, -1, 2.5, 7] : [0, 1]), s.dtype),
 
   ReduceSum: reduction(sum),
   ReduceMean: reduction(mean),

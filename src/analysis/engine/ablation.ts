@@ -76,7 +76,12 @@ const int64 = (values: ArrayLike<number>): BigInt64Array => BigInt64Array.from(A
 /** SAEs from a block on; those before it have done their part in the spliced run. */
 function splicesFrom(setting: AblationSetting, layer: number, replacement: Splice): ReadonlyMap<string, Splice> {
   const { saes, target, splice, model } = setting;
-  const later = saes.filter((s) => s !== target && startLayer(s.hookName, model.cfg.n_layers) >= layer && !(startsAtTokens(s.hookName) && !startsAtTokens(target.hookName)));
+  const later = saes.filter(
+    (s) =>
+      s !== target &&
+      startLayer(s.hookName, model.cfg.n_layers) >= layer &&
+      !(startsAtTokens(s.hookName) && !startsAtTokens(target.hookName)),
+  );
   return new Map([...spliceHooks(later, splice), [target.hookName, replacement]]);
 }
 
@@ -85,7 +90,12 @@ function splicesFrom(setting: AblationSetting, layer: number, replacement: Splic
  * so only that position changes: for every (row, latent) pair one token runs through the remaining blocks against the
  * keys and values of the spliced run, laid out [batch, pairs] so that those are never copied per pair.
  */
-export async function ablateCone(setting: AblationSetting, run: SplicedRun, pairs: Pairs, onChunk: (done: number) => void): Promise<AblatedValues> {
+export async function ablateCone(
+  setting: AblationSetting,
+  run: SplicedRun,
+  pairs: Pairs,
+  onChunk: (done: number) => void,
+): Promise<AblatedValues> {
   const { batch } = run;
   const perRow: number[][] = Array.from({ length: batch.batchSize }, () => []);
   pairs.rows.forEach((row, i) => perRow[row]!.push(i));
@@ -112,11 +122,19 @@ export async function ablateCone(setting: AblationSetting, run: SplicedRun, pair
   return result;
 }
 
-async function coneChunk(setting: AblationSetting, run: SplicedRun, latentIds: Int32Array, n: number): Promise<AblatedValues> {
+async function coneChunk(
+  setting: AblationSetting,
+  run: SplicedRun,
+  latentIds: Int32Array,
+  n: number,
+): Promise<AblatedValues> {
   const { model, target } = setting;
   const { batch, answers, sae } = run;
   const pairsAxis = variants(n);
-  const latents = leaf(int64(latentIds), [batch.batchSize, n], { shape: [batch.batch, pairsAxis], name: "ablated latents" });
+  const latents = leaf(int64(latentIds), [batch.batchSize, n], {
+    shape: [batch.batch, pairsAxis],
+    name: "ablated latents",
+  });
   const activations = takeVariants(sae.acts, latents); // [batch, pairs]
   const replacement: Splice = () => target.ablate(sae.output, { latents, activations, input: sae.input });
   const layer = startLayer(target.hookName, model.cfg.n_layers);
@@ -145,7 +163,11 @@ async function coneChunk(setting: AblationSetting, run: SplicedRun, latentIds: I
 
 function allReal(batch: TokenBatch): Tensor {
   const ones = new Uint8Array(batch.batchSize * batch.length).fill(1);
-  return leaf(ones, [batch.batchSize, batch.length], { shape: [batch.batch, batch.pos], dtype: "bool", name: "attention mask" });
+  return leaf(ones, [batch.batchSize, batch.length], {
+    shape: [batch.batch, batch.pos],
+    dtype: "bool",
+    name: "attention mask",
+  });
 }
 
 /** Entries of [batch, 1, latent] named per variant: [batch, pairs]. */
@@ -154,7 +176,10 @@ function takeVariants(acts: Tensor, latents: Tensor): Tensor {
   return takeRows(flat, latents);
 }
 
-async function realizeValues(setting: AblationSetting, values: ReturnType<typeof answerValues>): Promise<AblatedValues> {
+async function realizeValues(
+  setting: AblationSetting,
+  values: ReturnType<typeof answerValues>,
+): Promise<AblatedValues> {
   const { diffs, losses, preds } = await setting.model.runtime.realize(
     { diffs: values.diffs, losses: values.losses, preds: values.preds },
     { weights: setting.model.weightPolicy, signal: setting.signal },
@@ -179,7 +204,13 @@ export async function ablateRows(
   for (let start = 0; start < pairs.rows.length; start += width) {
     setting.signal?.throwIfAborted();
     const end = Math.min(start + width, pairs.rows.length);
-    const values = await rowsChunk(setting, run, pairs.rows.subarray(start, end), pairs.latents.subarray(start, end), everywhere);
+    const values = await rowsChunk(
+      setting,
+      run,
+      pairs.rows.subarray(start, end),
+      pairs.latents.subarray(start, end),
+      everywhere,
+    );
     for (let i = start; i < end; i++) copyValue(values, i - start, result, i);
     onChunk(end);
   }
@@ -197,7 +228,8 @@ async function rowsChunk(
   const { sae, answers } = run;
   const pick = (rows: readonly (readonly number[])[]): number[][] => Array.from(rowIds, (b) => [...rows[b]!]);
   const batch = tokenBatch(pick(run.batch.ids), { mask: pick(run.batch.mask), pos: run.batch.pos });
-  const rowLeaf = (data: BigInt64Array, name: string): Tensor => leaf(data, [rowIds.length], { shape: [batch.batch], name });
+  const rowLeaf = (data: BigInt64Array, name: string): Tensor =>
+    leaf(data, [rowIds.length], { shape: [batch.batch], name });
   const rows = rowLeaf(int64(rowIds), "rows");
   const shared = (x: Tensor): Tensor => gather(x, rows, 0); // [pairs, pos, …]
   const own: AnswerLeaves = answerLeavesOf(answers, rowIds, batch.batch);
@@ -205,7 +237,8 @@ async function rowsChunk(
   const acts = latentColumn(shared(sae.acts), unsqueeze(rowLeaf(int64(latentIds), "ablated latents"), 1)); // [pairs, pos]
   const atAnswer = cast(equal(range(batch.pos), own.index), "float32");
   const activations = everywhere ? acts : mul(acts, atAnswer);
-  const replacement: Splice = () => target.ablate(shared(sae.output), { latents, activations, input: shared(sae.input) });
+  const replacement: Splice = () =>
+    target.ablate(shared(sae.output), { latents, activations, input: shared(sae.input) });
   const layer = startLayer(target.hookName, model.cfg.n_layers);
   const trace = new Trace({ splices: splicesFrom(setting, layer, replacement) });
   const output = forward(
@@ -235,7 +268,12 @@ function answerLeavesOf(answers: AnswerLeaves, rows: Int32Array, batch: Axis): A
   const { classes } = answers;
   const pick = (x: Tensor, width: number): number[] =>
     Array.from(rows).flatMap((b) => Array.from({ length: width }, (_, i) => Number(x.data[b * width + i])));
-  return answerLeaves(batch, { ids: pick(answers.ids, classes), classes, labels: pick(answers.labels, 1), index: pick(answers.index, 1) });
+  return answerLeaves(batch, {
+    ids: pick(answers.ids, classes),
+    classes,
+    labels: pick(answers.labels, 1),
+    index: pick(answers.index, 1),
+  });
 }
 
 function emptyValues(size: number): { diffs: Float32Array; losses: Float32Array; preds: Int32Array } {

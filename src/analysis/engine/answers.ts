@@ -11,14 +11,18 @@ import {
   logSumExp,
   max,
   range,
+  squeeze,
   sub,
   sum,
   takeAlong,
+  takeRows,
   unsqueeze,
   where,
   type Axis,
   type Tensor,
 } from "../../graph/index.ts";
+import type { TokenBatch } from "../../model/index.ts";
+import { AnalysisError } from "../errors.ts";
 
 /** `mean`: the right answer's logit minus the mean of the others; `best-other`: minus the largest of the others. */
 export type DiffKind = "mean" | "best-other";
@@ -84,3 +88,54 @@ export function answerValues(logits: Tensor, answers: AnswerLeaves, kind: DiffKi
 
 /** An axis for the variants of a chunk. */
 export const variants = (size: number): Axis => axis("pairs", size);
+
+/** A token batch that knows its answers. */
+export interface AnsweredBatch extends TokenBatch {
+  readonly answers: AnswerLeaves;
+}
+
+/**
+ * A token batch with the answers that are compared in each row.
+ * @param answers.ids token of every class, for all rows ([class]) or for each ([batch][class])
+ * @param answers.labels the right class of each row
+ * @param answers.index where each row's answer is read; default: its last real token
+ * @example
+ * const batch = withAnswers(model.batch(prompts), { ids: [5297, 2949], labels: [0, 1] });
+ */
+export function withAnswers(
+  batch: TokenBatch,
+  answers: {
+    ids: readonly number[] | readonly (readonly number[])[];
+    labels: readonly number[];
+    index?: readonly number[];
+  },
+): AnsweredBatch {
+  const { ids, labels, index = batch.lastPositions } = answers;
+  const rows = ids.map((x) => (typeof x === "number" ? undefined : x));
+  const perRow =
+    rows[0] === undefined ? batch.ids.map(() => ids as readonly number[]) : (ids as readonly (readonly number[])[]);
+  const classes = perRow[0]?.length ?? 0;
+  if (
+    classes < 2 ||
+    perRow.length !== batch.batchSize ||
+    labels.length !== batch.batchSize ||
+    perRow.some((r) => r.length !== classes)
+  )
+    throw new AnalysisError("answers do not fit the batch", {
+      code: "analysis/answers",
+      expected: `two or more answers and one label for each of ${batch.batchSize} rows`,
+      received: `${classes} answers, ${labels.length} labels`,
+    });
+  return { ...batch, answers: answerLeaves(batch.batch, { ids: perRow.flat(), classes, labels, index }) };
+}
+
+/**
+ * The right answer's logit minus the others', [batch].
+ * @param logits [batch, pos, d_vocab]
+ * @param kind `mean` of the others, or the `best-other`
+ * @example
+ * const diff = logitDiff(logits, batch.answers);
+ */
+export function logitDiff(logits: Tensor, answers: AnswerLeaves, kind: DiffKind = "mean"): Tensor {
+  return squeeze(answerValues(takeRows(logits, answers.index), answers, kind).diffs, 1);
+}

@@ -14,7 +14,16 @@ import {
   type HookInfo,
   type LatentColumns,
 } from "../store/index.ts";
-import { ablateCone, ablateRows, isCausal, startLayer, startsAtTokens, type AblatedValues, type AblationSetting, type SplicedRun } from "./ablation.ts";
+import {
+  ablateCone,
+  ablateRows,
+  isCausal,
+  startLayer,
+  startsAtTokens,
+  type AblatedValues,
+  type AblationSetting,
+  type SplicedRun,
+} from "./ablation.ts";
 import { answerLeaves, answerValues, type AnswerLeaves, type AnswerValues, type DiffKind } from "./answers.ts";
 
 /** A batch to analyse: rectangles row-major, as `batches` of the data layer gives them. */
@@ -60,7 +69,11 @@ const rows = (data: ArrayLike<number>, [b, p]: readonly [number, number]): numbe
   Array.from({ length: b }, (_, r) => Array.from({ length: p }, (_, i) => data[r * p + i]!));
 
 /** The latents' points of some SAEs, in the order in which a forward pass reaches them. */
-export function hooksOf(model: HookedModel, saes: readonly Sae[], layers?: readonly number[]): { sae: Sae; info: HookInfo }[] {
+export function hooksOf(
+  model: HookedModel,
+  saes: readonly Sae[],
+  layers?: readonly number[],
+): { sae: Sae; info: HookInfo }[] {
   const order = new Map(model.describeHooks().map(({ name }, i) => [name, i]));
   const at = (sae: Sae): number => order.get(sae.hookName) ?? Number.MAX_SAFE_INTEGER;
   return [...saes]
@@ -83,11 +96,20 @@ export async function analyzeBatch(
   batch: AnalysisBatch,
   options: AnalysisOptions = {},
 ): Promise<{ [A in AnalysisName]?: AnalysisResult }> {
-  const { analyses = analysisNames, diff = "mean", ablate = "answer", useErrorTerm = false, gradientThroughError = false } = options;
+  const {
+    analyses = analysisNames,
+    diff = "mean",
+    ablate = "answer",
+    useErrorTerm = false,
+    gradientThroughError = false,
+  } = options;
   const wants = (name: AnalysisName): boolean => analyses.includes(name);
   const spliced = analyses.some((name) => name !== "logit_diffs_base");
   if (spliced && saes.length === 0)
-    throw new AnalysisError("these analyses need at least one SAE", { code: "analysis/no-saes", received: analyses.join(", ") });
+    throw new AnalysisError("these analyses need at least one SAE", {
+      code: "analysis/no-saes",
+      received: analyses.join(", "),
+    });
   const tokens = model.batch(rows(batch.tokens, batch.dims), {
     attentionMask: rows(batch.mask, batch.dims),
     positions: options.positions,
@@ -95,14 +117,21 @@ export async function analyzeBatch(
     prependBos: options.prependBos,
   });
   const index = Array.from(batch.answerIndices, (i) => (i < 0 ? i + tokens.length : i));
-  const answers = answerLeaves(tokens.batch, { ids: batch.answerIds, classes: batch.classes, labels: batch.labels, index });
+  const answers = answerLeaves(tokens.batch, {
+    ids: batch.answerIds,
+    classes: batch.classes,
+    labels: batch.labels,
+    index,
+  });
   const targets = spliced ? hooksOf(model, saes, options.layers) : [];
   const splice: SpliceOptions = { useErrorTerm, gradientThroughError };
   const cone = ablate === "answer" && isCausal(model);
   const needsAblation = wants("logit_diffs_attr_ablation") && targets.length > 0;
 
   const tree = {
-    base: wants("logit_diffs_base") ? valuesAt(model.trace(tokens, { capture: () => true }).logits, answers, diff) : undefined,
+    base: wants("logit_diffs_base")
+      ? valuesAt(model.trace(tokens, { capture: () => true }).logits, answers, diff)
+      : undefined,
     spliced: spliced ? splicedTree() : undefined,
   };
   function splicedTree(): SplicedTree {
@@ -134,19 +163,32 @@ export async function analyzeBatch(
 
   const result: { [A in AnalysisName]?: AnalysisResult } = {};
   const infos = targets.map((t) => t.info);
-  const examples = (values: AnswerValues): ExampleRow[] => exampleRows(batch, index, answers, values, options.saveInputs ?? true);
+  const examples = (values: AnswerValues): ExampleRow[] =>
+    exampleRows(batch, index, answers, values, options.saveInputs ?? true);
   if (done.base !== undefined)
-    result.logit_diffs_base = analysisResult("logit_diffs_base", infos, examples(done.base), emptyLatents("logit_diffs_base"));
+    result.logit_diffs_base = analysisResult(
+      "logit_diffs_base",
+      infos,
+      examples(done.base),
+      emptyLatents("logit_diffs_base"),
+    );
   if (done.spliced === undefined) return result;
   const { values, acts, attributions, runs } = done.spliced;
   const active = activeLatents(batch, acts);
   const own = examples(values);
   if (wants("logit_diffs_sae"))
-    result.logit_diffs_sae = analysisResult("logit_diffs_sae", infos, own, { ...emptyLatents("logit_diffs_sae"), ...active });
+    result.logit_diffs_sae = analysisResult("logit_diffs_sae", infos, own, {
+      ...emptyLatents("logit_diffs_sae"),
+      ...active,
+    });
   if (attributions !== undefined)
     result.logit_diffs_attr_grad = analysisResult("logit_diffs_attr_grad", infos, own, {
       ...active,
-      attribution_values: Float32Array.from(active.row, (row, i) => attributions[active.hook[i]!]!.data[row * infos[active.hook[i]!]!.width + active.latent[i]!] as number),
+      attribution_values: Float32Array.from(
+        active.row,
+        (row, i) =>
+          attributions[active.hook[i]!]!.data[row * infos[active.hook[i]!]!.width + active.latent[i]!] as number,
+      ),
     });
   if (wants("logit_diffs_attr_ablation")) {
     const ablated = needsAblation ? await ablateAll(runs!) : noAblation(active.length);
@@ -166,11 +208,16 @@ export async function analyzeBatch(
     let before = 0;
     for (const [h, { sae }] of targets.entries()) {
       const where = Array.from(active.hook.keys()).filter((i) => active.hook[i] === h);
-      const pairs = { rows: Int32Array.from(where, (i) => active.row[i]!), latents: Int32Array.from(where, (i) => active.latent[i]!) };
+      const pairs = {
+        rows: Int32Array.from(where, (i) => active.row[i]!),
+        latents: Int32Array.from(where, (i) => active.latent[i]!),
+      };
       const setting: AblationSetting = { model, saes, target: sae, splice, kind: diff, signal: options.signal };
       const run: SplicedRun = { batch: tokens, answers, ...splicedRuns[h]! };
       const tell = (count: number): void => options.onAblation?.(before + count, active.length);
-      const part = cone ? await ablateCone(setting, run, pairs, tell) : await ablateRows(setting, run, pairs, ablate === "all", tell);
+      const part = cone
+        ? await ablateCone(setting, run, pairs, tell)
+        : await ablateRows(setting, run, pairs, ablate === "all", tell);
       where.forEach((i, j) => {
         all.diffs[i] = part.diffs[j]!;
         all.losses[i] = part.losses[j]!;
@@ -227,7 +274,13 @@ function activeLatents(batch: AnalysisBatch, acts: readonly Tensor[]): LatentCol
   };
 }
 
-function exampleRows(batch: AnalysisBatch, index: readonly number[], answers: AnswerLeaves, values: AnswerValues, inputs: boolean): ExampleRow[] {
+function exampleRows(
+  batch: AnalysisBatch,
+  index: readonly number[],
+  answers: AnswerLeaves,
+  values: AnswerValues,
+  inputs: boolean,
+): ExampleRow[] {
   const { classes } = answers;
   const [b, p] = batch.dims;
   return Array.from({ length: b }, (_, row) => ({
@@ -241,7 +294,9 @@ function exampleRows(batch: AnalysisBatch, index: readonly number[], answers: An
     preds: values.preds.data[row] as number,
     answer_logits: Array.from({ length: classes }, (_, c) => values.logits.data[row * classes + c] as number),
     ...(inputs && {
-      tokens: Array.from({ length: p }, (_, i) => batch.tokens[row * p + i]!).filter((_, i) => batch.mask[row * p + i] === 1),
+      tokens: Array.from({ length: p }, (_, i) => batch.tokens[row * p + i]!).filter(
+        (_, i) => batch.mask[row * p + i] === 1,
+      ),
       ...(batch.prompts && { prompts: batch.prompts[row]! }),
     }),
   }));
