@@ -95,6 +95,59 @@ export class Tensor {
     return Number(this.data[0]);
   }
 
+  // The everyday functions as methods, so that a formula reads from left to right.
+  add(y: Tensor | number): Tensor {
+    return add(this, y);
+  }
+  sub(y: Tensor | number): Tensor {
+    return sub(this, y);
+  }
+  mul(y: Tensor | number): Tensor {
+    return mul(this, y);
+  }
+  div(y: Tensor | number): Tensor {
+    return div(this, y);
+  }
+  neg(): Tensor {
+    return neg(this);
+  }
+  matmul(y: Tensor, options?: { transposeA?: boolean; transposeB?: boolean }): Tensor {
+    return matmul(this, y, options);
+  }
+  sum(axes?: number | readonly number[], options?: ReduceOptions): Tensor {
+    return sum(this, axes, options);
+  }
+  mean(axes?: number | readonly number[], options?: ReduceOptions): Tensor {
+    return mean(this, axes, options);
+  }
+  max(axes?: number | readonly number[], options?: ReduceOptions): Tensor {
+    return max(this, axes, options);
+  }
+  argMax(axis?: number): Tensor {
+    return argMax(this, axis);
+  }
+  softmax(axis?: number): Tensor {
+    return softmax(this, axis);
+  }
+  reshape(shape: readonly Dim[]): Tensor {
+    return reshape(this, shape);
+  }
+  transpose(perm?: readonly number[]): Tensor {
+    return transpose(this, perm);
+  }
+  slice(axis: number, start: Dim, end?: Dim): Tensor {
+    return slice(this, axis, start, end);
+  }
+  select(axis: number, index: number): Tensor {
+    return select(this, axis, index);
+  }
+  cast(to: DType): Tensor {
+    return cast(this, to);
+  }
+  detach(): Tensor {
+    return detach(this);
+  }
+
   toString(): string {
     return `${this.storage?.name ?? this.op.name}${shapeText(this.shape)}:${this.dtype}`;
   }
