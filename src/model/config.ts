@@ -2,8 +2,86 @@
 import { z } from "zod";
 import { ModelError } from "./errors.ts";
 
+export const activationNames = ["relu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "silu"] as const;
+export type ActivationName = (typeof activationNames)[number];
+
 /** How rotary frequencies are stretched for longer contexts. */
-export const ropeScalingSchema = z.discriminatedUnion("rope_type", [
+export type RopeScaling =
+  | { rope_type: "linear"; factor: number }
+  | {
+      rope_type: "llama3";
+      factor: number;
+      low_freq_factor: number;
+      high_freq_factor: number;
+      original_max_position_embeddings: number;
+    }
+  | {
+      rope_type: "yarn";
+      factor: number;
+      attention_factor?: number | undefined;
+      beta_fast: number;
+      beta_slow: number;
+      original_max_position_embeddings: number;
+    };
+
+/** A resolved configuration. Names and meanings are those of HookedTransformerConfig. */
+export type ModelConfig = {
+  model_name: string;
+  original_architecture?: string | undefined;
+  n_layers: number;
+  d_model: number;
+  n_ctx: number;
+  d_head: number;
+  n_heads: number;
+  n_key_value_heads: number | null;
+  d_mlp: number | null;
+  d_vocab: number;
+  d_vocab_out: number;
+  attn_only: boolean;
+  normalization_type: "LN" | "LNPre" | "RMS" | "RMSPre" | null;
+  eps: number;
+  final_rms: boolean;
+  use_normalization_before_and_after: boolean;
+  attention_dir: "causal" | "bidirectional";
+  use_attn_scale: boolean;
+  /** −1: √d_head. */
+  attn_scale: number;
+  scale_attn_by_inverse_layer_idx: boolean;
+  /** −1: off. */
+  attn_scores_soft_cap: number;
+  use_local_attn: boolean;
+  /** One entry per layer when `use_local_attn`. */
+  attn_types: ("global" | "local")[] | null;
+  /** A local layer's query sees itself and the `window_size − 1` positions before it. */
+  window_size: number | null;
+  parallel_attn_mlp: boolean;
+  positional_embedding_type: "standard" | "rotary" | "shortformer" | "none";
+  rotary_dim: number | null;
+  rotary_base: number;
+  rotary_adjacent_pairs: boolean;
+  rope_scaling: RopeScaling | null;
+  act_fn: ActivationName | null;
+  gated_mlp: boolean;
+  /** Embeddings are multiplied by this (Gemma: √d_model). */
+  embedding_scale: number;
+  /** −1: off. */
+  output_logits_soft_cap: number;
+  tie_word_embeddings: boolean;
+  default_prepend_bos: boolean;
+  /** Additive attention masks for each layer, `n_ctx × n_ctx`, null entries are −∞; instead of a causal mask. */
+  attention_bias: (number | null)[][][] | null;
+  initializer_range: number;
+  init_mode: "gpt2" | "xavier_uniform" | "xavier_normal" | "kaiming_uniform" | "kaiming_normal";
+};
+
+type RequiredSize = "n_layers" | "d_model" | "n_ctx" | "d_head" | "n_heads" | "d_vocab" | "d_vocab_out";
+
+/** A configuration as it is written: the sizes, and what differs from HookedTransformerConfig's defaults. */
+export type ModelConfigInput = Pick<ModelConfig, RequiredSize> & Partial<Omit<ModelConfig, RequiredSize>>;
+
+const count = z.number().int().positive();
+
+export const ropeScalingSchema: z.ZodType<RopeScaling> = z.discriminatedUnion("rope_type", [
   z.object({ rope_type: z.literal("linear"), factor: z.number().positive() }),
   z.object({
     rope_type: z.literal("llama3"),
@@ -21,15 +99,8 @@ export const ropeScalingSchema = z.discriminatedUnion("rope_type", [
     original_max_position_embeddings: z.number().positive(),
   }),
 ]);
-export type RopeScaling = z.infer<typeof ropeScalingSchema>;
 
-export const activationNames = ["relu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "silu"] as const;
-export type ActivationName = (typeof activationNames)[number];
-
-const count = z.number().int().positive();
-
-/** One schema for every model: a family fills it from a Hugging Face config, a small model states it itself. */
-export const modelConfigSchema = z.object({
+const configObject = z.object({
   model_name: z.string().default("custom"),
   original_architecture: z.string().optional(),
   n_layers: z.number().int().nonnegative(),
@@ -48,15 +119,14 @@ export const modelConfigSchema = z.object({
   use_normalization_before_and_after: z.boolean().default(false),
   attention_dir: z.enum(["causal", "bidirectional"]).default("causal"),
   use_attn_scale: z.boolean().default(true),
-  /** −1: √d_head. */
   attn_scale: z.number().default(-1),
   scale_attn_by_inverse_layer_idx: z.boolean().default(false),
-  /** −1: off. */
   attn_scores_soft_cap: z.number().default(-1),
   use_local_attn: z.boolean().default(false),
-  /** One entry per layer when `use_local_attn`. */
-  attn_types: z.array(z.enum(["global", "local"])).nullable().default(null),
-  /** A local layer's query sees itself and the `window_size − 1` positions before it. */
+  attn_types: z
+    .array(z.enum(["global", "local"]))
+    .nullable()
+    .default(null),
   window_size: count.nullable().default(null),
   parallel_attn_mlp: z.boolean().default(false),
   positional_embedding_type: z.enum(["standard", "rotary", "shortformer", "none"]).default("standard"),
@@ -66,21 +136,23 @@ export const modelConfigSchema = z.object({
   rope_scaling: ropeScalingSchema.nullable().default(null),
   act_fn: z.enum(activationNames).nullable().default(null),
   gated_mlp: z.boolean().default(false),
-  /** Embeddings are multiplied by this (Gemma: √d_model). */
   embedding_scale: z.number().default(1),
-  /** −1: off. */
   output_logits_soft_cap: z.number().default(-1),
   tie_word_embeddings: z.boolean().default(false),
   default_prepend_bos: z.boolean().default(true),
-  /** Additive attention masks for each layer, `n_ctx × n_ctx`, null entries are −∞; instead of a causal mask. */
-  attention_bias: z.array(z.array(z.array(z.number().nullable()))).nullable().default(null),
+  attention_bias: z
+    .array(z.array(z.array(z.number().nullable())))
+    .nullable()
+    .default(null),
   initializer_range: z.number().default(-1),
   init_mode: z.enum(["gpt2", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]).default("gpt2"),
 });
 
-/** A resolved configuration. Names and meanings are those of HookedTransformerConfig. */
-export type ModelConfig = z.output<typeof modelConfigSchema>;
-export type ModelConfigInput = z.input<typeof modelConfigSchema>;
+/** One schema for every model: a family fills it from a Hugging Face config, a small model states it itself. */
+export const modelConfigSchema: z.ZodType<ModelConfig> = configObject;
+
+/** Every key of a configuration. */
+export const modelConfigKeys: readonly string[] = Object.keys(configObject.shape);
 
 /**
  * Checks a configuration and fills in its defaults.
@@ -104,7 +176,8 @@ export function parseModelConfig(config: unknown, where = "the model configurati
 }
 
 function inconsistency(cfg: ModelConfig): string | undefined {
-  if (cfg.n_heads % kvHeads(cfg) !== 0) return `n_heads ${cfg.n_heads} is not a multiple of n_key_value_heads ${kvHeads(cfg)}`;
+  if (cfg.n_heads % kvHeads(cfg) !== 0)
+    return `n_heads ${cfg.n_heads} is not a multiple of n_key_value_heads ${kvHeads(cfg)}`;
   if (!cfg.attn_only && (cfg.d_mlp === null || cfg.act_fn === null)) return "a model with MLPs needs d_mlp and act_fn";
   if (cfg.use_local_attn && (cfg.window_size === null || cfg.attn_types?.length !== cfg.n_layers))
     return "local attention needs window_size and one entry of attn_types per layer";

@@ -1,6 +1,6 @@
 /** @file Small models as TransformerLens has them: its configuration keys, its parameter names. */
 import { z } from "zod";
-import { modelConfigSchema, type ModelConfig, type ModelConfigInput, type RopeScaling } from "./config.ts";
+import { modelConfigKeys, type ModelConfig, type ModelConfigInput, type RopeScaling } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import { holds, parseHf, type HfConfig, type TensorTable } from "./families/family.ts";
 import { same } from "./families/layouts.ts";
@@ -91,9 +91,10 @@ export function nativeConfig(
   const keys = parseHf(nativeKeys, raw, where);
   const n_heads = keys.n_heads ?? Math.floor(keys.d_model / (keys.d_head ?? keys.d_model));
   const d_vocab = keys.d_vocab ?? shapeOf("embed.W_E")?.[0];
-  const known = Object.keys(modelConfigSchema.shape);
   return {
-    ...(Object.fromEntries(Object.entries(raw).filter(([key]) => known.includes(key))) as Partial<ModelConfigInput>),
+    ...(Object.fromEntries(
+      Object.entries(raw).filter(([key]) => modelConfigKeys.includes(key)),
+    ) as Partial<ModelConfigInput>),
     n_layers: keys.n_layers,
     d_model: keys.d_model,
     n_ctx: keys.n_ctx,

@@ -21,7 +21,18 @@ export interface SamplingOptions {
   seed?: number;
 }
 
-const samplingSchema = z
+/** Checked options with their defaults. */
+export interface Sampling {
+  greedy: boolean;
+  temperature: number;
+  topK?: number | undefined;
+  topP?: number | undefined;
+  frequencyPenalty: number;
+  repetitionPenalty: number;
+  seed: number;
+}
+
+const samplingSchema: z.ZodType<Sampling> = z
   .object({
     greedy: z.boolean().default(false),
     temperature: z.number().nonnegative().default(1),
@@ -31,10 +42,10 @@ const samplingSchema = z
     repetitionPenalty: z.number().positive().default(1),
     seed: z.int().nonnegative().default(0),
   })
-  .refine((o) => o.topK === undefined || o.topP === undefined, { error: "topK and topP exclude each other", path: ["topK"] });
-
-/** Checked options with their defaults. */
-export type Sampling = z.output<typeof samplingSchema>;
+  .refine((o) => o.topK === undefined || o.topP === undefined, {
+    error: "topK and topP exclude each other",
+    path: ["topK"],
+  });
 
 /** @throws ModelError naming each wrong option */
 export function parseSampling(options: SamplingOptions): Sampling {

@@ -14,6 +14,44 @@ export type SaeArchitecture = (typeof saeArchitectures)[number];
 export const trainingArchitectures = ["batchtopk", "matryoshka_batchtopk"] as const;
 export type TrainingArchitecture = (typeof trainingArchitectures)[number];
 
+/** What an SAE says about itself; other keys are kept as they are. */
+export interface SaeMetadata {
+  model_name?: string | null | undefined;
+  hook_name?: string | null | undefined;
+  hook_head_index?: number | null | undefined;
+  context_size?: number | null | undefined;
+  prepend_bos: boolean;
+  neuronpedia_id?: string | null | undefined;
+  [key: string]: unknown;
+}
+
+/** A configuration as files hold it, before training forms have become inference forms. */
+export interface StoredSaeConfig {
+  architecture: SaeArchitecture | TrainingArchitecture;
+  d_in: number;
+  d_sae: number;
+  dtype: string;
+  device: string;
+  apply_b_dec_to_input: boolean;
+  normalize_activations: "none" | "expected_average_only_in" | "constant_norm_rescale" | "layer_norm";
+  reshape_activations: "none" | "hook_z";
+  /** topk: latents kept per token. A batchtopk's average may be fractional. */
+  k?: number | undefined;
+  rescale_acts_by_decoder_norm: boolean;
+  metadata: SaeMetadata;
+}
+
+/** Keys and meanings of SAELens' cfg.json; where the SAE hooks in stands in `metadata`. */
+export interface SaeConfig extends Omit<StoredSaeConfig, "architecture"> {
+  readonly architecture: SaeArchitecture;
+}
+
+type RequiredKey = "architecture" | "d_in" | "d_sae";
+
+/** A configuration as it is written, with SAELens' defaults for what is left out. */
+export type SaeConfigInput = Pick<StoredSaeConfig, RequiredKey> &
+  Partial<Omit<StoredSaeConfig, RequiredKey | "metadata">> & { metadata?: Partial<SaeMetadata> };
+
 const metadataSchema = z.looseObject({
   model_name: text,
   hook_name: text,
@@ -23,7 +61,7 @@ const metadataSchema = z.looseObject({
   neuronpedia_id: text,
 });
 
-const schema = z.object({
+const schema: z.ZodType<StoredSaeConfig> = z.object({
   architecture: z.enum([...saeArchitectures, ...trainingArchitectures]),
   d_in: count,
   d_sae: count,
@@ -34,19 +72,10 @@ const schema = z.object({
     .enum(["none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"])
     .default("none"),
   reshape_activations: z.enum(["none", "hook_z"]).default("none"),
-  /** topk: latents kept per token. A batchtopk's average may be fractional. */
   k: z.number().positive().optional(),
   rescale_acts_by_decoder_norm: z.boolean().default(false),
   metadata: metadataSchema.prefault({}),
 });
-
-/** Keys and meanings of SAELens' cfg.json; where the SAE hooks in stands in `metadata`. */
-export interface SaeConfig extends Omit<z.output<typeof schema>, "architecture"> {
-  readonly architecture: SaeArchitecture;
-}
-/** A configuration as files hold it, before training forms have become inference forms. */
-export type StoredSaeConfig = z.output<typeof schema>;
-export type SaeConfigInput = z.input<typeof schema>;
 
 /**
  * Checks a configuration of any SAELens version and fills in its defaults.
