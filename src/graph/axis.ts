@@ -1,7 +1,8 @@
 /** @file Symbolic sizes: a dimension is a number, or a sum of products of named axes in one canonical form. */
 import { GraphError } from "./errors.ts";
 
-interface Atom {
+/** One plain name in a size. */
+export interface Atom {
   readonly id: number;
   readonly name: string;
   readonly size: number | undefined;
@@ -64,6 +65,15 @@ function termsOf(dim: Dim): readonly Term[] {
   return dim === 0 ? [] : [{ coefficient: dim, atoms: [] }];
 }
 
+/** Older atoms first, plain numbers last: an order that does not depend on how many atoms there are by now. */
+function byAtoms(a: Term, b: Term): number {
+  for (let i = 0; i < a.atoms.length && i < b.atoms.length; i++) {
+    const difference = a.atoms[i]!.id - b.atoms[i]!.id;
+    if (difference !== 0) return difference;
+  }
+  return b.atoms.length - a.atoms.length;
+}
+
 function fromTerms(terms: Iterable<Term>): Dim {
   const merged = new Map<string, Term>();
   for (const term of terms) {
@@ -71,10 +81,10 @@ function fromTerms(terms: Iterable<Term>): Dim {
     const known = merged.get(key);
     merged.set(key, known ? { coefficient: known.coefficient + term.coefficient, atoms: term.atoms } : term);
   }
-  const kept = [...merged].filter(([, t]) => t.coefficient !== 0).sort(([a], [b]) => (a < b ? -1 : 1));
+  const kept = [...merged.values()].filter((t) => t.coefficient !== 0).sort(byAtoms);
   if (kept.length === 0) return 0;
-  if (kept.length === 1 && kept[0]![0] === "") return kept[0]![1].coefficient;
-  return new Axis(kept.map(([, t]) => t));
+  if (kept.length === 1 && kept[0]!.atoms.length === 0) return kept[0]!.coefficient;
+  return new Axis(kept);
 }
 
 /** Whether two dimensions are the same number or the same axis. */
@@ -139,46 +149,41 @@ export function productOf(dims: readonly Dim[]): Dim {
   return dims.reduce(mulDims, 1);
 }
 
-/** Visits the id, name and declared size of every atom a dimension is made of. */
-export function forEachAtom(dim: Dim, visit: (id: number, name: string, size: number | undefined) => void): void {
-  if (typeof dim === "object") for (const t of dim.terms) for (const a of t.atoms) visit(a.id, a.name, a.size);
-}
-
-/** The id of an axis that is one plain name, else undefined. */
-export function atomOf(dim: Dim): number | undefined {
+/** The atom of an axis that is one plain name, else undefined. */
+export function atomOf(dim: Dim): Atom | undefined {
   if (typeof dim === "number" || dim.terms.length !== 1) return undefined;
   const term = dim.terms[0]!;
-  return term.coefficient === 1 && term.atoms.length === 1 ? term.atoms[0]!.id : undefined;
+  return term.coefficient === 1 && term.atoms.length === 1 ? term.atoms[0] : undefined;
 }
 
-/** The number a dimension stands for, given the size of each atom. */
+/** The size of one plain name. */
+export function sizeOfAtom(atom: Atom, sizes: ReadonlyMap<number, number>): number {
+  const size = sizes.get(atom.id) ?? atom.size;
+  if (size === undefined)
+    throw new GraphError(`the size of axis ${atom.name} is not known`, {
+      code: "graph/unknown-axis",
+      hint: "give the axis a size, or feed a tensor whose shape has it",
+    });
+  return size;
+}
+
+/** The number a dimension stands for, given the size of each atom by id. */
 export function evaluateDim(dim: Dim, sizes: ReadonlyMap<number, number>): number {
   if (typeof dim === "number") return dim;
   let total = 0;
-  for (const { coefficient, atoms: factors } of dim.terms) {
-    let product = coefficient;
-    for (const atom of factors) {
-      const size = sizes.get(atom.id) ?? atom.size;
-      if (size === undefined)
-        throw new GraphError(`the size of axis ${atom.name} is not known`, {
-          code: "graph/unknown-axis",
-          hint: "give the axis a size, or feed a tensor whose shape has it",
-        });
-      product *= size;
-    }
-    total += product;
-  }
+  for (const { coefficient, atoms: factors } of dim.terms)
+    total += factors.reduce((product, atom) => product * sizeOfAtom(atom, sizes), coefficient);
   return total;
 }
 
 /** A dimension written with other names for its atoms: the part of a structure key that must not depend on identity. */
-export function dimKey(dim: Dim, rename: (id: number) => number): string {
+export function dimKey(dim: Dim, rename: (atom: Atom) => number): string {
   if (typeof dim === "number") return String(dim);
   return dim.terms
     .map(
       (t) =>
         `${t.coefficient}*${t.atoms
-          .map((a) => rename(a.id))
+          .map((a) => rename(a))
           .sort((x, y) => x - y)
           .join(".")}`,
     )

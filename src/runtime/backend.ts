@@ -1,4 +1,5 @@
 /** @file What a place that computes must offer: it compiles a plan and runs it on data. */
+import type { Atom } from "../graph/axis.ts";
 import type { DataArray } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
@@ -15,8 +16,8 @@ export interface Plan {
   readonly feeds: readonly Tensor[];
   /** Weights that are built into the graph. */
   readonly packed: ReadonlySet<Tensor>;
-  /** Ids of the symbolic sizes in use, in the order of first appearance. */
-  readonly atoms: readonly number[];
+  /** The plain axes in use, in the order of first appearance. */
+  readonly atoms: readonly Atom[];
   /** The structure key. */
   readonly key: string;
 }
@@ -25,8 +26,11 @@ export interface Plan {
 export interface Executable {
   /** Bytes it holds beside the fed data: packed weights. */
   readonly bytes: number;
-  /** Buffers in the order of `plan.feeds`, and the sizes of `plan.atoms`. */
-  run(feeds: readonly Buffer[], sizes: readonly number[]): Promise<Buffer[]>;
+  /**
+   * @param feeds in the order of `plan.feeds`
+   * @param sizes in the order of `plan.atoms`; undefined where nothing says how long an axis is
+   */
+  run(feeds: readonly Buffer[], sizes: readonly (number | undefined)[]): Promise<Buffer[]>;
   dispose(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /** @file Lowering a plan to the bytes of an ONNX model. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { dimKey, sameDim, type Dim } from "../graph/axis.ts";
+import { dimKey, sameDim, type Atom, type Dim } from "../graph/axis.ts";
 import { numberToBfloat16, numberToFloat16, type DType } from "../graph/dtype.ts";
 import type { Emitter, OnnxAttribute, Value } from "../graph/operation.ts";
 import { onnxDTypes } from "../graph/ops/elementwise.ts";
@@ -55,6 +55,14 @@ function scalarBytes(value: number, dtype: DType): Uint8Array {
   return new Uint8Array(view.buffer, 0, bytes);
 }
 
+/** An input (int64 [1]) that takes the size of `plan.atoms[atom]`. */
+interface SizeInput {
+  readonly input: string;
+  readonly atom: number;
+  /** The axis, for errors. */
+  readonly name: string;
+}
+
 class GraphBuilder implements Emitter {
   readonly nodesOut: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
@@ -62,7 +70,7 @@ class GraphBuilder implements Emitter {
   readonly #plan: Plan;
   readonly #known = new Map<string, Value>();
   readonly #multi = new Map<string, readonly Value[]>();
-  readonly #sizes = new Set<number>();
+  readonly sizes = new Map<number, SizeInput>();
   #count = 0;
 
   constructor(plan: Plan) {
@@ -88,9 +96,25 @@ class GraphBuilder implements Emitter {
   }
 
   input(dims: readonly Dim[], dtype: DType, name: Value): Value {
-    const rename = (id: number): number => this.#plan.atoms.indexOf(id);
-    this.inputs.push(valueInfo(name, dtype, dims, rename));
+    this.inputs.push(this.info(name, dtype, dims));
     return name;
+  }
+
+  /** A size in terms of the plan's own numbering of axes. */
+  #key(dim: Dim): string {
+    return dimKey(dim, (atom) => this.#plan.atoms.indexOf(atom));
+  }
+
+  /** A declaration of a value's type. Equal sizes only share a name, or ONNX Runtime would share their buffers. */
+  info(name: string, dtype: DType, dims: readonly Dim[]): ValueInfoProto {
+    const dim = dims.map((d) => ({
+      value:
+        typeof d === "number"
+          ? { case: "dimValue" as const, value: BigInt(d) }
+          : { case: "dimParam" as const, value: `size ${this.#key(d)}` },
+    }));
+    const value = { case: "tensorType" as const, value: { elemType: onnxDTypes[dtype], shape: { dim } } };
+    return create(ValueInfoProtoSchema, { name, type: { value } });
   }
 
   node(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute } = {}, domain = ""): Value {
@@ -145,9 +169,9 @@ class GraphBuilder implements Emitter {
   /** One dimension as an int64 vector of length 1. */
   #dim(dim: Dim): Value {
     if (typeof dim === "number") return this.#vector([dim]);
-    return this.#once(`d${dimKey(dim, (id) => id)}`, () => {
+    return this.#once(`d${this.#key(dim)}`, () => {
       const terms = dim.terms.map(({ coefficient, atoms }) => {
-        const factors = atoms.map((a) => this.#atom(a.id));
+        const factors = atoms.map((atom) => this.#atom(atom));
         if (coefficient !== 1 || factors.length === 0) factors.push(this.#vector([coefficient]));
         return factors.reduce((a, b) => this.node("Mul", [a, b]));
       });
@@ -156,25 +180,20 @@ class GraphBuilder implements Emitter {
   }
 
   /** The size of an axis is fed as an int64 vector of length 1. */
-  #atom(id: number): Value {
-    const index = this.#plan.atoms.indexOf(id);
-    const name = `axis${index}`;
-    if (!this.#sizes.has(index)) {
-      this.#sizes.add(index);
-      this.input([1], "int64", name);
+  #atom(atom: Atom): Value {
+    const index = this.#plan.atoms.indexOf(atom);
+    const input = `axis${index}`;
+    if (!this.sizes.has(index)) {
+      this.sizes.set(index, { input, atom: index, name: atom.name });
+      this.input([1], "int64", input);
     }
-    return name;
-  }
-
-  /** Indices of the plan's atoms whose sizes the graph takes as inputs. */
-  get sizes(): number[] {
-    return [...this.#sizes];
+    return input;
   }
 
   int64(values: readonly Dim[]): Value {
     if (values.every((v) => typeof v === "number")) return this.#vector(values);
     if (values.length === 1) return this.#dim(values[0]!);
-    const key = `v${values.map((d) => dimKey(d, (id) => id)).join(",")}`;
+    const key = `v${values.map((d) => this.#key(d)).join(",")}`;
     return this.#once(key, () =>
       this.node(
         "Concat",
@@ -186,9 +205,7 @@ class GraphBuilder implements Emitter {
 
   int64Scalar(value: Dim): Value {
     if (typeof value === "number") return this.scalar(value, "int64");
-    return this.#once(`q${dimKey(value, (id) => id)}`, () =>
-      this.node("Squeeze", [this.#dim(value), this.#vector([0])]),
-    );
+    return this.#once(`q${this.#key(value)}`, () => this.node("Squeeze", [this.#dim(value), this.#vector([0])]));
   }
 
   /**
@@ -207,46 +224,13 @@ class GraphBuilder implements Emitter {
   }
 }
 
-/** A name for a symbolic size: the same for equal sizes only, or ONNX Runtime would share buffers of different sizes. */
-function dimParam(dim: Dim, rename: (id: number) => number): string {
-  const letters: { readonly [mark: string]: string } = { "*": "x", ".": "_", "+": "p", "-": "n" };
-  return `a${dimKey(dim, rename).replaceAll(/[*.+-]/g, (mark) => letters[mark]!)}`;
-}
-
-function valueInfo(
-  name: string,
-  dtype: DType,
-  dims: readonly Dim[] | undefined,
-  rename: (id: number) => number,
-): ValueInfoProto {
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: {
-      value: {
-        case: "tensorType",
-        value: {
-          elemType: onnxDTypes[dtype],
-          shape: dims && {
-            dim: dims.map((d) => ({
-              value:
-                typeof d === "number"
-                  ? { case: "dimValue" as const, value: BigInt(d) }
-                  : { case: "dimParam" as const, value: dimParam(d, rename) },
-            })),
-          },
-        },
-      },
-    },
-  });
-}
-
 /** An ONNX model as bytes, with the names of what it takes and gives. */
 export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Names in the order of `plan.feeds`; undefined for a feed that the graph does not use. */
   readonly feeds: readonly string[];
-  /** Indices into `plan.atoms` of the sizes it takes, as inputs `axis<i>`. */
-  readonly sizes: readonly number[];
+  /** The sizes it takes. */
+  readonly sizes: readonly SizeInput[];
   readonly outputs: readonly string[];
   readonly packedBytes: number;
 }
@@ -266,14 +250,13 @@ export function lowerPlan(plan: Plan): OnnxModel {
     packedBytes += byteLength;
     values.set(weight, builder.initializer(weight.dims, weight.dtype, new Uint8Array(buffer, byteOffset, byteLength)));
   }
-  const rename = (id: number): number => plan.atoms.indexOf(id);
   const shapes = new Map<Value, ValueInfoProto>();
   for (const node of topological(plan.outputs)) {
     if (values.has(node)) continue;
     const inputs = node.inputs.map((x) => values.get(x)!);
     const value = node.op.lower({ emit: builder, inputs, node, attributes: node.attributes });
     values.set(node, value);
-    shapes.set(value, valueInfo(value, node.dtype, node.shape, rename));
+    shapes.set(value, builder.info(value, node.dtype, node.shape));
   }
   // Every output gets a node of its own, so that an input or a shared value can be one too.
   const outputs = plan.outputs.map((x) =>
@@ -291,8 +274,8 @@ export function lowerPlan(plan: Plan): OnnxModel {
       initializer: builder.initializers,
       input: builder.inputs,
       valueInfo: [...shapes.values()],
-      output: plan.outputs.map((x, i) => valueInfo(outputs[i]!, wireType(x.dtype), x.shape, rename)),
+      output: plan.outputs.map((x, i) => builder.info(outputs[i]!, wireType(x.dtype), x.shape)),
     }),
   });
-  return { bytes: toBinary(ModelProtoSchema, model), feeds, sizes: builder.sizes, outputs, packedBytes };
+  return { bytes: toBinary(ModelProtoSchema, model), feeds, sizes: [...builder.sizes.values()], outputs, packedBytes };
 }

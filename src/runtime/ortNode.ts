@@ -19,11 +19,24 @@ export interface OrtOptions {
 const toWire = (buffer: Buffer, dtype: DType): DataArray =>
   wireType(dtype) === dtype ? buffer.data : fromFloat64(toFloat64(buffer.data, dtype), wireType(dtype));
 
-const fromWire = (data: DataArray, dtype: DType): DataArray =>
-  dtype === "bfloat16" ? Uint16Array.from(data as Float32Array, numberToBfloat16) : data;
+/** Newer engines hand float16 over as a Float16Array: its bits are what we keep. */
+function fromWire(data: DataArray, dtype: DType): DataArray {
+  if (dtype === "bfloat16") return Uint16Array.from(data as Float32Array, numberToBfloat16);
+  if (dtype === "float16") return new Uint16Array(data.buffer, data.byteOffset, data.length);
+  return data;
+}
 
 const feedTensor = (data: DataArray, dtype: DType, dims: readonly number[]): OrtTensor =>
   new OrtTensor(wireType(dtype) as "float32", data as Float32Array, dims);
+
+function sizeTensor(size: number | undefined, name: string): OrtTensor {
+  if (size === undefined)
+    throw new RuntimeError(`the size of axis ${name} is not known`, {
+      code: "runtime/unknown-axis",
+      hint: "give the axis a size, or feed a tensor whose shape has it",
+    });
+  return new OrtTensor("int64", BigInt64Array.of(BigInt(size)), [1]);
+}
 
 async function createSession(
   bytes: Uint8Array,
@@ -69,8 +82,8 @@ export function ortNode(
     threads,
     providers,
     compile: async (plan: Plan): Promise<Executable> => {
-      const model = lowerPlan(plan);
-      const session = await createSession(model.bytes, sessionOptions, plan);
+      const { bytes, ...model } = lowerPlan(plan);
+      const session = await createSession(bytes, sessionOptions, plan);
       const dtypes = plan.feeds.map((x) => x.dtype);
       const outputTypes = plan.outputs.map((x) => x.dtype);
       let disposed = false;
@@ -80,8 +93,7 @@ export function ortNode(
           const inputs: Record<string, OrtTensor> = {};
           for (let i = 0; i < model.feeds.length; i++)
             inputs[model.feeds[i]!] = feedTensor(toWire(feeds[i]!, dtypes[i]!), dtypes[i]!, feeds[i]!.dims);
-          for (const i of model.sizes)
-            inputs[`axis${i}`] = new OrtTensor("int64", BigInt64Array.of(BigInt(sizes[i]!)), [1]);
+          for (const { input, atom, name } of model.sizes) inputs[input] = sizeTensor(sizes[atom], name);
           let results: InferenceSession.OnnxValueMapType;
           try {
             results = await session.run(inputs, [...model.outputs]);

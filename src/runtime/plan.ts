@@ -1,5 +1,5 @@
 /** @file From wanted tensors to a plan: rewrites, structure key, feeds. */
-import { dimKey, evaluateDim, forEachAtom, atomOf } from "../graph/axis.ts";
+import { atomOf, dimKey, evaluateDim, type Atom } from "../graph/axis.ts";
 import { narrow } from "../graph/rewrite/narrow.ts";
 import { simplify } from "../graph/rewrite/simplify.ts";
 import { attributesKey, type Tensor } from "../graph/tensor.ts";
@@ -16,10 +16,14 @@ export function rewrite(outputs: readonly Tensor[]): Tensor[] {
 export function makePlan(outputs: readonly Tensor[], packs: (weight: Tensor) => boolean): Plan {
   const order = topological(outputs);
   const numbers = new Map<Tensor, number>();
+  const atoms = new Map<number, Atom>();
   const atomNumbers = new Map<number, number>();
-  const rename = (id: number): number => {
-    let n = atomNumbers.get(id);
-    if (n === undefined) atomNumbers.set(id, (n = atomNumbers.size));
+  const rename = (atom: Atom): number => {
+    let n = atomNumbers.get(atom.id);
+    if (n === undefined) {
+      atomNumbers.set(atom.id, (n = atomNumbers.size));
+      atoms.set(atom.id, atom);
+    }
     return n;
   };
   const feeds: Tensor[] = [];
@@ -44,38 +48,35 @@ export function makePlan(outputs: readonly Tensor[], packs: (weight: Tensor) => 
     }
   });
   const key = `${parts.join("\n")}\n→${outputs.map((x) => numbers.get(x)!).join(",")}`;
-  return { outputs, feeds, packed, atoms: [...atomNumbers.keys()], key };
+  return { outputs, feeds, packed, atoms: [...atoms.values()], key };
 }
 
-/** The size of every axis of a plan, read off the data that is fed, or declared with the axis. */
+/** The size of every axis of a plan that is declared with the axis or can be read off the data that is fed. */
 export function axisSizes(plan: Plan, dimsOf: (feed: Tensor) => readonly number[] | undefined): Map<number, number> {
   const sizes = new Map<number, number>();
-  const set = (id: number, size: number, where: string): void => {
-    const known = sizes.get(id);
-    if (known !== undefined && known !== size)
-      throw new RuntimeError("an axis has two sizes", {
+  for (const { id, size } of plan.atoms) if (size !== undefined) sizes.set(id, size);
+  const check = (name: string, known: number, received: number, feed: Tensor): void => {
+    if (known !== received)
+      throw new RuntimeError(`axis ${name} has two sizes`, {
         code: "runtime/axis-size",
-        where,
+        where: feed.toString(),
         expected: String(known),
-        received: String(size),
+        received: String(received),
       });
-    sizes.set(id, size);
   };
+  const compound: (() => void)[] = [];
   for (const feed of plan.feeds) {
     const dims = dimsOf(feed);
+    if (dims === undefined) continue;
     feed.shape.forEach((dim, i) => {
-      forEachAtom(dim, (id, name, size) => {
-        if (size !== undefined) set(id, size, name);
-      });
+      if (typeof dim === "number") return;
       const atom = atomOf(dim);
-      if (atom !== undefined && dims !== undefined) set(atom, dims[i]!, feed.storage?.name ?? feed.op.name);
+      if (atom === undefined) compound.push(() => check(String(dim), evaluateDim(dim, sizes), dims[i]!, feed));
+      else check(atom.name, sizes.get(atom.id) ?? dims[i]!, dims[i]!, feed);
+      if (atom !== undefined) sizes.set(atom.id, dims[i]!);
     });
   }
-  for (const node of topological(plan.outputs))
-    for (const dim of node.shape)
-      forEachAtom(dim, (id, name, size) => {
-        if (size !== undefined && !sizes.has(id)) set(id, size, name);
-      });
+  if (plan.atoms.every((atom) => sizes.has(atom.id))) for (const verify of compound) verify();
   return sizes;
 }
 

@@ -12,7 +12,7 @@ import {
 import type { NDArray } from "../graph/operation.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";
-import type { Backend, Buffer, Plan } from "./backend.ts";
+import type { Backend, Plan } from "./backend.ts";
 
 /** Any stored array as float64. */
 export function toFloat64(data: DataArray, dtype: DType): Float64Array {
@@ -58,10 +58,12 @@ export const reference: Backend = {
   caches: false,
   compile: async (plan) => ({
     bytes: 0,
-    run: async (feeds: readonly Buffer[], sizes: readonly number[]): Promise<Buffer[]> => {
+    run: async (feeds, sizes) => {
       const arrays = feeds.map((f, i) => ({ dims: f.dims, data: toFloat64(f.data, plan.feeds[i]!.dtype) }));
-      const bySize = new Map(plan.atoms.map((id, i) => [id, sizes[i]!]));
-      return evaluatePlan(plan, arrays, bySize).map((x, i) => ({
+      const known = plan.atoms.flatMap(({ id }, i): [number, number][] =>
+        sizes[i] === undefined ? [] : [[id, sizes[i]]],
+      );
+      return evaluatePlan(plan, arrays, new Map(known)).map((x, i) => ({
         dims: x.dims,
         data: fromFloat64(x.data, plan.outputs[i]!.dtype),
       }));

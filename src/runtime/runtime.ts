@@ -1,5 +1,5 @@
 /** @file The engine: realizes trees of tensors, keeps compiled graphs, records what it did. */
-import { evaluateDim } from "../graph/axis.ts";
+import { evaluateDim, type Dim } from "../graph/axis.ts";
 import { dtypes } from "../graph/dtype.ts";
 import { leaf, Tensor } from "../graph/tensor.ts";
 import type { Backend, Buffer, Executable, Plan } from "./backend.ts";
@@ -65,8 +65,15 @@ export function tensorsOf(tree: Tree): Tensor[] {
 
 const describe = (dims: readonly number[]): string => `Tensor (${dims.join(", ")})`;
 
+type Source = (leaf: Tensor) => Tensor | Buffer;
+
+const ownData: Source = (x) => x;
+
 /**
  * Realizes expressions on one backend. Owns its compiled graphs; `dispose()` returns their memory.
+ *
+ * Work that is asked for at the same time runs one after the other: a graph is compiled once, and none is dropped while
+ * it runs.
  * @example
  * const runtime = new Runtime({ threads: 2 });
  * const y = await runtime.realize(mul(x, 2));
@@ -75,7 +82,8 @@ export class Runtime {
   readonly backend: Backend;
   readonly #cacheBytes: number;
   readonly #cache = new Map<string, CacheEntry>();
-  /** Compilations so far, for tests and benches. */
+  #last: Promise<unknown> = Promise.resolve();
+  /** Compilations of cached graphs so far, for tests and benches. */
   compilations = 0;
 
   constructor(options: RuntimeOptions = {}) {
@@ -89,55 +97,59 @@ export class Runtime {
    * @returns the same tree with realized tensors
    */
   async realize<T>(tree: T, options: RealizeOptions = {}): Promise<T> {
+    const { weights = "fed", signal } = options;
     const wanted = tensorsOf(tree).filter((x) => x.storage === undefined);
     if (wanted.length === 0) return tree;
-    const results = await this.#compute(wanted, options);
+    signal?.throwIfAborted();
+    const outputs = await this.#prepare(wanted);
+    const plan = makePlan(outputs, () => weights === "packed");
+    const buffers = await this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      return this.#execute(plan, await this.#executable(plan), ownData);
+    });
+    const results = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { shape: x.shape })]));
     return mapTree(tree, (x) => results.get(x) ?? x);
   }
 
-  async #compute(wanted: readonly Tensor[], options: RealizeOptions): Promise<Map<Tensor, Tensor>> {
-    options.signal?.throwIfAborted();
-    const outputs = await foldWeightViews(rewrite(wanted), async (views) => {
-      const values = await this.#run(views, {});
-      return views.map((view, i) => this.#result(view, values[i]!, "weight views"));
-    });
-    const values = await this.#run(outputs, options);
-    return new Map(wanted.map((x, i) => [x, this.#result(x, values[i]!, "results")]));
+  /** Runs one piece of work at a time, in the order in which it was asked for. */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => undefined);
+    return done;
   }
 
-  #result(x: Tensor, { dims, data }: Buffer, owner: string): Tensor {
-    const made = leaf(data, dims, { shape: x.shape, dtype: x.dtype, name: owner === "results" ? "result" : "view" });
+  /** Rewrites outputs and computes the weight views they need, with a graph that is used once. */
+  #prepare(wanted: readonly Tensor[]): Promise<readonly Tensor[]> {
+    return foldWeightViews(rewrite(wanted), async (views) => {
+      const plan = makePlan(views, () => false);
+      const buffers = await this.#exclusive(async () => {
+        const executable = await this.backend.compile(plan);
+        try {
+          return await this.#execute(plan, executable, ownData);
+        } finally {
+          await executable.dispose();
+        }
+      });
+      return views.map((view, i) => this.#result(view, buffers[i]!, { owner: "weight views" }));
+    });
+  }
+
+  /** A leaf over a result, in the ledger for as long as its data lives. */
+  #result(x: Tensor, { dims, data }: Buffer, options: { shape?: readonly Dim[]; owner?: string } = {}): Tensor {
+    const { shape, owner = "results" } = options;
     const entry = {
       owner,
-      name: x.op.name,
+      name: x.storage?.name ?? x.op.name,
       object: describe(dims),
       device: this.backend.device,
       bytes: data.byteLength,
     };
     collected.register(data, memory.add(entry));
-    return made;
+    return leaf(data, dims, { shape, dtype: x.dtype, name: `result of ${entry.name}` });
   }
 
-  async #run(outputs: readonly Tensor[], options: RealizeOptions): Promise<Buffer[]> {
-    const computed = [...new Set(outputs.filter((x) => x.storage === undefined))];
-    const values = new Map<Tensor, Buffer>();
-    if (computed.length > 0) {
-      const plan = makePlan(computed, () => options.weights === "packed");
-      const executable = await this.#executable(plan);
-      const sizes = axisSizes(plan, (x) => x.storage?.dims);
-      const buffers = await this.#execute(plan, executable, (x) => x, sizes);
-      computed.forEach((x, i) => values.set(x, buffers[i]!));
-      if (!this.backend.caches) await executable.dispose();
-    }
-    return outputs.map((x) => values.get(x) ?? { dims: x.dims, data: x.data });
-  }
-
-  #execute(
-    plan: Plan,
-    executable: Executable,
-    source: (x: Tensor) => Tensor | Buffer,
-    sizes: ReadonlyMap<number, number>,
-  ): Promise<Buffer[]> {
+  #execute(plan: Plan, executable: Executable, source: Source): Promise<Buffer[]> {
+    const sizes = axisSizes(plan, (x) => (x.storage === undefined ? undefined : source(x).dims));
     const feeds = plan.feeds.map((x): Buffer => {
       if (x.op.host !== true) {
         const { dims, data } = source(x);
@@ -148,13 +160,13 @@ export class Runtime {
         return { dims, data: toFloat64(data, input.dtype) };
       });
       const dims = concreteDims(x, sizes);
-      const sizeOf = (dim: Parameters<typeof evaluateDim>[0]): number => evaluateDim(dim, sizes);
+      const sizeOf = (dim: Dim): number => evaluateDim(dim, sizes);
       const data = x.op.evaluate({ inputs, dims, dtype: x.dtype, attributes: x.attributes, node: x, sizeOf });
       return { dims, data: fromFloat64(data, x.dtype) };
     });
     return executable.run(
       feeds,
-      plan.atoms.map((id) => sizes.get(id) ?? 0),
+      plan.atoms.map((atom) => sizes.get(atom.id)),
     );
   }
 
@@ -187,11 +199,13 @@ export class Runtime {
       if (total <= this.#cacheBytes) break;
       if (key === keep) continue;
       total -= entry.bytes;
-      await this.#drop(key, entry);
+      await this.#drop(key);
     }
   }
 
-  async #drop(key: string, entry: CacheEntry): Promise<void> {
+  async #drop(key: string): Promise<void> {
+    const entry = this.#cache.get(key);
+    if (entry === undefined) return;
     this.#cache.delete(key);
     entry.ledger.release();
     await entry.executable.dispose();
@@ -213,52 +227,41 @@ export class Runtime {
     build: (inputs: { readonly [K in Inputs]: Tensor }) => Result,
     options: RealizeOptions = {},
   ): Promise<CompiledFunction<Inputs, Result>> {
-    const { weights = "packed" } = options;
+    const { weights = "packed", signal } = options;
+    signal?.throwIfAborted();
     const result = build(inputs);
     const wanted = tensorsOf(result);
-    const outputs = await foldWeightViews(rewrite(wanted), async (views) => {
-      const values = await this.#run(views, {});
-      return views.map((view, i) => this.#result(view, values[i]!, "weight views"));
-    });
-    const plan = makePlan(outputs, () => weights === "packed");
-    const first = await this.#executable(plan);
+    const plan = makePlan(await this.#prepare(wanted), () => weights === "packed");
     const names = Object.keys(inputs) as Inputs[];
     const placeholders = new Map(names.map((name) => [inputs[name], name]));
-    const needed = plan.feeds.filter((x) => x.storage?.data === undefined && x.storage !== undefined);
-    for (const x of needed)
+    const open = plan.feeds.filter((x) => x.storage !== undefined && x.storage.data === undefined);
+    for (const x of open)
       if (!placeholders.has(x))
         throw new RuntimeError("a compiled function uses a placeholder that is not among its inputs", {
           code: "runtime/placeholder",
           received: x.storage?.name,
           expected: names.join(", "),
         });
+    await this.#exclusive(() => this.#executable(plan));
     const call = async (given: { readonly [K in Inputs]: Tensor | Buffer }): Promise<Result> => {
-      const source = (x: Tensor): Tensor | Buffer => {
+      for (const x of open) checkArgument(x, given[placeholders.get(x)!], placeholders.get(x)!);
+      const source: Source = (x) => {
         const name = placeholders.get(x);
         return name === undefined ? x : given[name];
       };
-      for (const x of needed) checkArgument(x, given[placeholders.get(x)!], placeholders.get(x)!);
-      const sizes = axisSizes(plan, (x) => (x.storage === undefined ? undefined : source(x).dims));
-      // Asked for again at each call: it may have been dropped for others meanwhile.
-      const executable = this.backend.caches ? await this.#executable(plan) : first;
-      const buffers = await this.#execute(plan, executable, source, sizes);
-      const values = new Map(
-        wanted.map((x, i) => [x, leaf(buffers[i]!.data, buffers[i]!.dims, { dtype: x.dtype, name: "result" })]),
-      );
+      // Looked up at each call: it may have been dropped for others meanwhile.
+      const buffers = await this.#exclusive(async () => this.#execute(plan, await this.#executable(plan), source));
+      const values = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!)]));
       return mapTree(result, (x) => values.get(x)!);
     };
-    return Object.assign(call, {
-      dispose: async (): Promise<void> => {
-        const entry = this.#cache.get(plan.key);
-        if (entry !== undefined) await this.#drop(plan.key, entry);
-        if (!this.backend.caches) await first.dispose();
-      },
-    });
+    return Object.assign(call, { dispose: () => this.#exclusive(() => this.#drop(plan.key)) });
   }
 
   /** Drops every compiled graph. */
-  async dispose(): Promise<void> {
-    for (const [key, entry] of [...this.#cache]) await this.#drop(key, entry);
+  dispose(): Promise<void> {
+    return this.#exclusive(async () => {
+      for (const key of [...this.#cache.keys()]) await this.#drop(key);
+    });
   }
 }
 
@@ -268,7 +271,8 @@ function checkArgument(x: Tensor, given: Tensor | Buffer | undefined, name: stri
       code: "runtime/argument",
       expected: name,
     });
-  if (!(given.data instanceof dtypes[x.dtype].array) || given.dims.length !== x.rank)
+  const fits = given.dims.length === x.rank && x.shape.every((d, i) => typeof d !== "number" || d === given.dims[i]);
+  if (!(given.data instanceof dtypes[x.dtype].array) || !fits)
     throw new RuntimeError(`argument ${name} does not fit`, {
       code: "runtime/argument",
       expected: x.toString(),

@@ -1,80 +1,57 @@
 /** @file Weight views that move or change data (casts, slices, folds) are computed once and kept. */
-import { apply, leaf, type Tensor } from "../graph/tensor.ts";
 import { operations as ops } from "../graph/ops/table.ts";
+import { apply, leaf, type Tensor } from "../graph/tensor.ts";
 import { rebuild, topological } from "../graph/traverse.ts";
 
-/** Views that are free at run time: they only read their operand under another shape. */
-const isFree = (x: Tensor): boolean => x.op === ops.Reshape;
+/** Views that are free at run time only read their operand under another shape: what lies below them counts. */
+function beneath(x: Tensor): Tensor {
+  let at = x;
+  while (at.op === ops.Reshape) at = at.inputs[0]!;
+  return at;
+}
 
-/** What a maximal expression over weights alone was computed to. */
-const computed = new WeakMap<Tensor, Tensor>();
-/** The views of a weight live as long as it does, whether or not an expression holds them in between. */
-const viewsOf = new WeakMap<Tensor, Tensor[]>();
+/** Views by their first weight, and their values: both live as long as that weight does. */
+const kept = new WeakMap<Tensor, Map<Tensor, Tensor>>();
 
-function keepAlive(view: Tensor): void {
-  const weight = topological([view]).find((x) => x.storage?.role === "weight")!;
-  const known = viewsOf.get(weight);
-  if (known === undefined) viewsOf.set(weight, [view]);
-  else known.push(view);
+function firstWeight(view: Tensor): Tensor {
+  let at = view;
+  while (at.storage === undefined) at = at.inputs.find((x) => x.fixed)!;
+  return at;
+}
+
+function keptBy(weight: Tensor): Map<Tensor, Tensor> {
+  let views = kept.get(weight);
+  if (views === undefined) kept.set(weight, (views = new Map()));
+  return views;
 }
 
 /**
  * Replaces every maximal expression that depends on weights only, and does more than reshape them, by a leaf that
- * holds its value. `compute` realizes those that are new.
+ * holds its value. Outputs themselves stay as they are.
+ * @param compute realizes those that are new
  */
 export async function foldWeightViews(
   outputs: readonly Tensor[],
   compute: (views: readonly Tensor[]) => Promise<readonly Tensor[]>,
 ): Promise<readonly Tensor[]> {
-  const constant = new Map<Tensor, boolean>();
-  const isWeights = (node: Tensor): boolean => constant.get(node)!;
   const views = new Set<Tensor>();
-  const seen: Tensor[] = [];
-  rebuild(outputs, (node) => {
-    seen.push(node);
-    const only =
-      node.storage !== undefined
-        ? node.storage.role === "weight"
-        : node.inputs.length > 0
-          ? node.inputs.every((x) => isWeights(x) || x.op === ops.Constant) && node.inputs.some(isWeights)
-          : false;
-    constant.set(node, only);
-    return node;
-  });
-  const needsValue = (node: Tensor): boolean => {
-    let at = node;
-    while (isFree(at)) at = at.inputs[0]!;
-    return at.storage === undefined;
-  };
-  const consider = (node: Tensor): void => {
-    let at = node;
-    while (isFree(at)) at = at.inputs[0]!;
-    if (isWeights(at) && needsValue(at)) views.add(at);
-  };
-  for (const node of seen) if (!isWeights(node)) for (const x of node.inputs) if (isWeights(x)) consider(x);
+  for (const node of topological(outputs))
+    if (!node.fixed)
+      for (const x of node.inputs) if (x.fixed && beneath(x).storage === undefined) views.add(beneath(x));
   if (views.size === 0) return outputs;
-  const fresh = [...views].filter((v) => !computed.has(v));
+  const fresh = [...views].filter((view) => !keptBy(firstWeight(view)).has(view));
   if (fresh.length > 0) {
     const values = await compute(fresh);
     fresh.forEach((view, i) => {
       const { data, dims, dtype } = values[i]!;
-      keepAlive(view);
-      computed.set(
-        view,
-        leaf(data, dims, { dtype, shape: view.shape, role: "weight", name: `view of ${nameOf(view)}` }),
-      );
+      const weight = firstWeight(view);
+      const name = `view of ${weight.storage!.name}`;
+      keptBy(weight).set(view, leaf(data, dims, { dtype, role: "weight", name }));
     });
   }
   const replaced = rebuild(outputs, (node, inputs) => {
-    if (views.has(node)) return computed.get(node)!;
+    if (views.has(node)) return keptBy(firstWeight(node)).get(node)!;
     return inputs.every((x, i) => x === node.inputs[i]) ? node : apply(node.op, inputs, node.attributes);
   });
   return outputs.map((x) => replaced.get(x)!);
-}
-
-function nameOf(view: Tensor): string {
-  let at = view;
-  while (at.storage === undefined && at.inputs.length > 0)
-    at = at.inputs.find((x) => x.op !== ops.Constant) ?? at.inputs[0]!;
-  return at.storage?.name ?? view.op.name;
 }

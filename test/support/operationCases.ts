@@ -158,7 +158,7 @@ export const operationCases: { readonly [O in OperationName]: Case } = {
   Softplus: unary(softplus),
   Gelu: unary((x) => gelu(x)),
   GeluTanh: unary((x) => gelu(x, { approximate: "tanh" })),
-  IsNaN: unary((x) => isNaN(where(greater(x, 0), x, NaN))),
+  IsNaN: unary((x) => isNaN(x.dtype.startsWith("float") ? where(greater(x, 0), x, NaN) : x)),
   Not: (s) => not(s.bool(s.shape())),
   Detach: unary(detach),
 
@@ -298,5 +298,5 @@ export const operationCases: { readonly [O in OperationName]: Case } = {
 
 /** Something that equals `a` in places: comparing unrelated numbers would only ever be false. */
 function s0(a: Tensor, b: Tensor): Tensor {
-  return where(greater(b, cast(constant(0), b.dtype)), a, b);
+  return where(b.dtype === "bool" ? b : greater(b, 0), a, b);
 }

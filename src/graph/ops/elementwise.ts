@@ -172,7 +172,10 @@ export const unaryOperations: { readonly [N in UnaryName]: Operation<None> } = {
   }),
   IsNaN: {
     ...unary("IsNaN", { f: (x) => Number(Number.isNaN(x)), d: steps }),
-    infer: ([x]) => ({ shape: x!.shape, dtype: "bool" }),
+    infer: ([x]) => {
+      requireKind("IsNaN", x!, "float");
+      return { shape: x!.shape, dtype: "bool" };
+    },
   },
   Not: {
     ...unary("Not", { f: (x) => Number(!x), d: steps, takes: "any" }),
@@ -291,6 +294,7 @@ export const binaryOperations: { readonly [N in BinaryName]: Operation<None> } =
   }),
   Pow: binary("Pow", {
     f: (a, b) => a ** b,
+    integers: (a, b) => Math.trunc(a ** b),
     d: (a, b, y, g, needs) => [
       needs(0) ? powerRule(a, b, g) : undefined,
       needs(1) ? times(times(g, y), log(where(equal(a, 0), 1, a))) : undefined,
@@ -343,7 +347,12 @@ const whereOperation: Operation<None> = {
       dtype: sameDTypes("Where", [a!, b!]),
     };
   },
-  lower: ({ emit, inputs }) => emit.node("Where", inputs),
+  lower: ({ emit, inputs, node }) => {
+    if (node.dtype !== "bool") return emit.node("Where", inputs);
+    const [condition, a, b] = inputs as [string, string, string];
+    const other = emit.node("And", [emit.node("Not", [condition]), b]);
+    return emit.node("Or", [emit.node("And", [condition, a]), other]);
+  },
   gradient: ({ inputs: [condition, a, b], gradient, needs }) => {
     const zero = lift(0, gradient);
     return [

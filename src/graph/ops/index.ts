@@ -4,7 +4,7 @@ import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import { GraphError } from "../errors.ts";
 import type { Along, Emitter, Operation, Value } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { onnxDTypes } from "./elementwise.ts";
+import { onnxDTypes, requireKind } from "./elementwise.ts";
 import { broadcastTo, concat, range, reshape } from "./shape.ts";
 import { sum } from "./reduce.ts";
 
@@ -66,6 +66,7 @@ const addRowsOperation: Operation<{ axis: number; size: Dim }> = {
   name: "AddRows",
   infer: ([updates, indices], { axis, size }) => {
     requireIndex("AddRows", indices!);
+    requireKind("AddRows", updates!, "number");
     const width = indices!.rank;
     const listed = updates!.shape.slice(axis, axis + width);
     if (listed.length !== width || !listed.every((d, i) => sameDim(d, indices!.shape[i]!)))
@@ -153,6 +154,7 @@ const scatterAddOperation: Operation<{ axis: number; size: Dim }> = {
   name: "ScatterElements",
   infer: ([updates, indices], { axis, size }) => {
     requireIndex("ScatterElements", indices!);
+    requireKind("ScatterElements", updates!, "number");
     sameBeside("ScatterElements", updates!.shape, indices!.shape);
     return { shape: updates!.shape.map((d, i) => (i === axis ? size : d)), dtype: updates!.dtype };
   },
@@ -247,6 +249,7 @@ const scatterNDOperation: Operation<{ shape: readonly Dim[] }> = {
   name: "ScatterND",
   infer: ([updates, indices], { shape }) => {
     requireIndex("ScatterND", indices!);
+    requireKind("ScatterND", updates!, "number");
     const depth = indices!.shape.at(-1);
     const expected = [...indices!.shape.slice(0, -1), ...shape.slice(depth as number)];
     if (typeof depth !== "number" || depth > shape.length || !sameShape(updates!.shape, expected))
@@ -359,6 +362,7 @@ const putRowsOperation: Operation<RowsAttributes> = {
   name: "PutRows",
   infer: ([updates, index], { axis, batchAxis, size }) => {
     requireIndex("PutRows", index!);
+    requireKind("PutRows", updates!, "number");
     if (
       index!.rank !== 2 ||
       axis === batchAxis ||

@@ -4,6 +4,7 @@ import { broadcastShapes, broadcastStrides, sizeOfDims, stridesOf, walk } from "
 import { GraphError } from "../errors.ts";
 import type { Operation } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
+import { requireKind } from "./elementwise.ts";
 import { sumTo } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 
@@ -37,6 +38,7 @@ const matMulOperation: Operation<MatMulAttributes> = {
       });
     if (a!.dtype !== b!.dtype)
       throw new GraphError(`matmul: dtypes differ: ${a!.toString()} × ${b!.toString()}`, { code: "graph/dtype" });
+    requireKind("matmul", a!, "number");
     const [rows, inner] = flipped(a!.shape, attributes.transA);
     const [inner2, columns] = flipped(b!.shape, attributes.transB);
     if (!sameDim(inner, inner2)) misfit(a!, b!, attributes);

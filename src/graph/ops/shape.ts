@@ -244,7 +244,10 @@ const rangeOperation: Operation<{ size: Dim }> = {
 
 const sizeOperation: Operation<{ dim: Dim; dtype: DType }> = {
   name: "Size",
-  infer: (_inputs, { dtype }) => ({ shape: [], dtype }),
+  infer: (_inputs, { dtype }) => {
+    if (dtype === "bool") throw new GraphError("sizeOf: a size is a number, not a bool", { code: "graph/dtype" });
+    return { shape: [], dtype };
+  },
   lower: ({ emit, attributes: { dim, dtype } }) =>
     typeof dim === "number"
       ? emit.scalar(dim, dtype)
