@@ -311,7 +311,7 @@ describe("the whole RTE validation split, January 2025", () => {
         const diffs = new Map(
           b.alive_latents_layer9.flatMap((latent) => {
             const order = b.orig_labels
-              .map((l, i) => i)
+              .map((_, i) => i)
               .filter((i) => b.ablated_preds[latent]![i] === b.orig_labels[i]);
             const diff = b.ablated_logit_diffs_positive_only[latent]![order.indexOf(r)];
             return diff === undefined ? [] : [[latent, diff] as const];

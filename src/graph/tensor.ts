@@ -13,7 +13,7 @@ import { reshape, select, slice, transpose } from "./ops/shape.ts";
 export interface Storage {
   readonly dims: readonly number[];
   /** Undefined for a placeholder. */
-  readonly data: DataArray | undefined;
+  data: DataArray | undefined;
   /** What errors, the ledger and `memory.report()` call it. */
   readonly name: string;
   /** Weights are fed or packed by policy; data is always fed. */
