@@ -65,13 +65,13 @@ function termsOf(dim: Dim): readonly Term[] {
   return dim === 0 ? [] : [{ coefficient: dim, atoms: [] }];
 }
 
-/** Older atoms first, plain numbers last: an order that does not depend on how many atoms there are by now. */
+/** Plain numbers first, then older atoms: an order that does not depend on how many atoms there are by now. */
 function byAtoms(a: Term, b: Term): number {
   for (let i = 0; i < a.atoms.length && i < b.atoms.length; i++) {
     const difference = a.atoms[i]!.id - b.atoms[i]!.id;
     if (difference !== 0) return difference;
   }
-  return b.atoms.length - a.atoms.length;
+  return a.atoms.length - b.atoms.length;
 }
 
 function fromTerms(terms: Iterable<Term>): Dim {

@@ -9,15 +9,15 @@ import { matmul } from "./ops/matmul.ts";
 import { argMax, max, mean, softmax, sum, type ReduceOptions } from "./ops/reduce.ts";
 import { reshape, select, slice, transpose } from "./ops/shape.ts";
 
-/** Data behind a leaf: a typed array with its concrete dimensions. */
+/** Data behind a leaf: a typed array with its concrete dimensions. Disposal drops the array. */
 export interface Storage {
   readonly dims: readonly number[];
-  /** Undefined for a placeholder. */
+  /** Undefined for arguments, and once disposed. */
   data: DataArray | undefined;
   /** What errors, the ledger and `memory.report()` call it. */
   readonly name: string;
-  /** Weights are fed or packed by policy; data is always fed. */
-  readonly role: "weight" | "data";
+  /** Weights are fed or packed by policy; data is always fed; arguments are the placeholders of `compile`. */
+  readonly role: "weight" | "data" | "argument";
 }
 
 let ids = 0;
@@ -68,10 +68,12 @@ export class Tensor {
         hint: "await realize(tensor), or return it from model.run",
       });
     if (this.storage.data === undefined)
-      throw new GraphError(`${this.storage.name} is a placeholder and has no data`, {
-        code: "graph/placeholder",
-        hint: "it gets data when the function that was compiled over it is called",
-      });
+      throw this.storage.role === "argument"
+        ? new GraphError(`${this.storage.name} is a placeholder and has no data`, {
+            code: "graph/placeholder",
+            hint: "it gets data when the function that was compiled over it is called",
+          })
+        : new GraphError(`the data of ${this.storage.name} has been disposed`, { code: "graph/disposed" });
     return this.storage.data;
   }
 
@@ -286,7 +288,7 @@ export function leaf(data: DataArray, dims: readonly number[], options: LeafOpti
  * const x = placeholder([axis("batch"), 8], "float32", "x");
  */
 export function placeholder(shape: readonly Dim[], dtype: DType, name: string): Tensor {
-  return new Tensor(leafOperation, [], {}, shape, dtype, { dims: [], data: undefined, name, role: "data" });
+  return new Tensor(leafOperation, [], {}, shape, dtype, { dims: [], data: undefined, name, role: "argument" });
 }
 
 /** Checks concrete dimensions against a shape that may name axes. */

@@ -234,7 +234,7 @@ export class Runtime {
     const plan = makePlan(await this.#prepare(wanted), () => weights === "packed");
     const names = Object.keys(inputs) as Inputs[];
     const placeholders = new Map(names.map((name) => [inputs[name], name]));
-    const open = plan.feeds.filter((x) => x.storage !== undefined && x.storage.data === undefined);
+    const open = plan.feeds.filter((x) => x.storage?.role === "argument");
     for (const x of open)
       if (!placeholders.has(x))
         throw new RuntimeError("a compiled function uses a placeholder that is not among its inputs", {
