@@ -107,7 +107,12 @@ const scaleOf = (cfg: ModelConfig, layer: number): number => {
  * Queries, keys and values of a block. The flagged points give each head its own copy of the residual; a copy that a
  * hook leaves alone costs nothing.
  */
-function projections(resid: Tensor, normalized: Tensor, block: BlockContext, shared: AttentionContext): Record<"q" | "k" | "v", Tensor> {
+function projections(
+  resid: Tensor,
+  normalized: Tensor,
+  block: BlockContext,
+  shared: AttentionContext,
+): Record<"q" | "k" | "v", Tensor> {
   const { name, trace, cfg, weight } = block;
   const heads = { q: cfg.n_heads, k: kvHeads(cfg), v: kvHeads(cfg) };
   const copy = (n: number): Tensor =>
@@ -121,7 +126,7 @@ function projections(resid: Tensor, normalized: Tensor, block: BlockContext, sha
   const attnIn = perHead("hook_attn_in", cfg.n_heads, undefined);
   const part = (which: "q" | "k" | "v"): Tensor => {
     const input = perHead(`hook_${which}_input`, heads[which], attnIn);
-    const w = weight(`attn.W_${which.toUpperCase()}`)!;
+    const w = weight(`attn.W_${which.toUpperCase()}`);
     const b = weight(`attn.b_${which.toUpperCase()}`, false);
     const positional = which === "v" ? undefined : shared.shortformer;
     const made =
@@ -175,7 +180,8 @@ export function attention(
     cfg.attn_scores_soft_cap > 0 ? mul(tanh(div(x, cfg.attn_scores_soft_cap)), cfg.attn_scores_soft_cap) : x;
   let raw: Tensor;
   if (shared.independent) {
-    const oldKeys = past!.rotated ?? (shared.rotary === undefined ? past!.keys : rotate(past!.keys, shared.rotary.keys, cfg));
+    const oldKeys =
+      past!.rotated ?? (shared.rotary === undefined ? past!.keys : rotate(past!.keys, shared.rotary.keys, cfg));
     const all = headProduct(scaled, heads(oldKeys), groups, true);
     // Not a slice: narrowing would push that into the keys and copy them.
     const old = sameDim(all.shape[3]!, shared.past) ? all : gather(all, range(shared.past), 3); // [batch, head, query, past]
@@ -198,7 +204,10 @@ export function attention(
     z = add(fromPast, mul(slice(pattern, -1, shared.past), repeatHeads(heads(values), groups)));
   } else z = headProduct(pattern, heads(values), groups, false);
   const hookedZ = trace.fire(`${point}.hook_z`, heads(z)); // [batch, query, head, d_head]
-  return { out: output(hookedZ, point, trace, weight("attn.W_O")!, weight("attn.b_O", false)), keyValues: { keys, values, rotated: rotatedK } };
+  return {
+    out: output(hookedZ, point, trace, weight("attn.W_O"), weight("attn.b_O", false)),
+    keyValues: { keys, values, rotated: rotatedK },
+  };
 }
 
 /** Softmax; a row without any visible key becomes 0, and no NaN reaches a gradient. */
@@ -289,4 +298,3 @@ export function rotationAt(tables: { cos: Tensor; sin: Tensor }, positions: Tens
   const at = (table: Tensor): Tensor => unsqueeze(gather(table, positions, 0), 2); // [batch, pos, 1, rotary_dim / 2]
   return { cos: at(tables.cos), sin: at(tables.sin) };
 }
-

@@ -66,7 +66,10 @@ export const int64Rows = (rows: readonly (readonly number[])[], width: number): 
 };
 
 /** TransformerLens' mask from ids (spec: "Padding: exact rule"). */
-export function legacyMask(ids: readonly (readonly number[])[], legacy: NonNullable<TokenBatchOptions["legacy"]>): number[][] {
+export function legacyMask(
+  ids: readonly (readonly number[])[],
+  legacy: NonNullable<TokenBatchOptions["legacy"]>,
+): number[][] {
   return ids.map((row) => {
     const mask = row.map(() => 1);
     if (legacy.paddingSide === "right") {
@@ -96,7 +99,8 @@ export function positionsOf(mask: readonly number[], policy: PositionPolicy): nu
 export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBatchOptions = {}): TokenBatch {
   const { positions: policy = "explicit", legacy } = options;
   const length = ids[0]?.length ?? 0;
-  if (length === 0) throw new ModelError("a token batch needs at least one row of at least one token", { code: "model/batch" });
+  if (length === 0)
+    throw new ModelError("a token batch needs at least one row of at least one token", { code: "model/batch" });
   ids.forEach((row, b) => {
     if (row.length !== length)
       throw new ModelError("rows of a token batch differ in length", {
@@ -108,7 +112,11 @@ export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBa
       });
     const bad = row.find((id) => !Number.isInteger(id) || id < 0);
     if (bad !== undefined)
-      throw new ModelError("token ids are non-negative integers", { code: "model/batch", where: `row ${b}`, received: String(bad) });
+      throw new ModelError("token ids are non-negative integers", {
+        code: "model/batch",
+        where: `row ${b}`,
+        received: String(bad),
+      });
   });
   if (policy === "tlLegacy" && legacy === undefined)
     throw new ModelError("the tlLegacy position policy guesses the mask from ids and needs the pad id", {
@@ -116,7 +124,10 @@ export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBa
       hint: "give `legacy`, or use a model with a tokenizer",
     });
   const given = options.mask;
-  if (given !== undefined && (given.length !== ids.length || given.some((row) => row.length !== length || row.some((m) => m !== 0 && m !== 1))))
+  if (
+    given !== undefined &&
+    (given.length !== ids.length || given.some((row) => row.length !== length || row.some((m) => m !== 0 && m !== 1)))
+  )
     throw new ModelError("an attention mask is 0 or 1 for every token", {
       code: "model/batch",
       expected: `[${ids.length}, ${length}]`,

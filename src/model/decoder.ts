@@ -52,7 +52,10 @@ export function recomputingDecoder(model: HookedModel, prompt: TokenBatch, optio
     start: run,
     next: (tokens) => {
       const ids = batch.ids.map((row, b) => [...row, tokens[b]!]);
-      batch = tokenBatch(ids, { mask: batch.mask.map((row) => [...row, 1]), positions: batch.policy === "padded" ? "padded" : "explicit" });
+      batch = tokenBatch(ids, {
+        mask: batch.mask.map((row) => [...row, 1]),
+        positions: batch.policy === "padded" ? "padded" : "explicit",
+      });
       return run();
     },
     dispose: () => undefined,
@@ -164,7 +167,11 @@ export class CachingDecoder implements Decoder {
     const { weights, signal } = this.#options;
     try {
       const inputs = stepInputs(cfg, (name, shape, dtype) => placeholder(shape, dtype, name));
-      const step: CompiledFunction<string, StepResult> = await runtime.compile(inputs, (x) => this.#build(x, new Map()), { weights });
+      const step: CompiledFunction<string, StepResult> = await runtime.compile(
+        inputs,
+        (x) => this.#build(x, new Map()),
+        { weights },
+      );
       return (data) => {
         signal?.throwIfAborted();
         return step(data);
@@ -172,7 +179,9 @@ export class CachingDecoder implements Decoder {
     } catch (cut) {
       if (!(cut instanceof TraceCut)) throw cut;
       return (data) => {
-        const inputs = stepInputs(cfg, (name, shape, dtype) => leaf(data[name]!.data, data[name]!.dims, { shape, dtype, name }));
+        const inputs = stepInputs(cfg, (name, shape, dtype) =>
+          leaf(data[name]!.data, data[name]!.dims, { shape, dtype, name }),
+        );
         return this.#model.realizeAwaiting((cuts) => this.#build(inputs, cuts), this.#options);
       };
     }
@@ -182,7 +191,9 @@ export class CachingDecoder implements Decoder {
     const model = this.#model;
     const trace = model.newTrace(this.#options, cuts);
     const past = Array.from({ length: model.cfg.n_layers }, (_, layer) => {
-      const [rotated, values] = [inputs[`keys.${layer}`]!, inputs[`values.${layer}`]!].map((x) => transpose(x, [0, 2, 1, 3]));
+      const [rotated, values] = [inputs[`keys.${layer}`]!, inputs[`values.${layer}`]!].map((x) =>
+        transpose(x, [0, 2, 1, 3]),
+      );
       return { keys: rotated!, rotated: rotated!, values: values! };
     });
     const output = forward(

@@ -8,7 +8,9 @@ import type { HookedModel, ModelInput, RunOptions } from "./hookedModel.ts";
 import { nextToken, parseSampling, type Sampling, type SamplingOptions } from "./sampling.ts";
 
 export interface GenerateOptions
-  extends SamplingOptions, Pick<RunOptions, "attentionMask" | "positions" | "prependBos" | "hooks" | "splices" | "signal"> {
+  extends
+    SamplingOptions,
+    Pick<RunOptions, "attentionMask" | "positions" | "prependBos" | "paddingSide" | "hooks" | "splices" | "signal"> {
   /** Default 10. */
   maxNewTokens?: number;
   /** Whether a row ends at an end token; it is then filled with it. Default true, where an end token is known. */
@@ -100,9 +102,12 @@ class Generator {
     this.#options = options;
     this.#sampling = parseSampling({ greedy, temperature, topK, topP, frequencyPenalty, repetitionPenalty, seed });
     if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1)
-      throw new ModelError("maxNewTokens is a positive integer", { code: "model/generate", received: String(maxNewTokens) });
+      throw new ModelError("maxNewTokens is a positive integer", {
+        code: "model/generate",
+        received: String(maxNewTokens),
+      });
     this.maxNewTokens = maxNewTokens;
-    this.prompt = model.batch(input, { paddingSide: "left", ...options });
+    this.prompt = model.batch(input, { ...options, paddingSide: options.paddingSide ?? "left" });
     this.#ends = endTokens(model, options);
     // The last token is not run, so a row may end one behind the context.
     const longest = this.prompt.largestPosition + maxNewTokens;
@@ -142,7 +147,7 @@ class Generator {
           counts[row]!.set(token, (counts[row]!.get(token) ?? 0) + 1);
           news[row]!.push(token);
           finished[row] = this.#ends.includes(token);
-          const all = this.#decode(news[row]!);
+          const all = this.#decode(rows[row]!, news[row]!);
           const last = finished[row] || step === this.maxNewTokens - 1;
           const grown = !last && all.endsWith("\uFFFD") ? "" : all.slice(shown[row]);
           shown[row]! += grown.length;
@@ -167,8 +172,12 @@ class Generator {
       : recomputingDecoder(this.#model, batch, options);
   }
 
-  #decode(ids: readonly number[]): string {
-    return this.#model.hasTokenizer ? this.#model.tokenizer.decode(ids) : "";
+  /** What new tokens add to a text: some decoders drop the space that begins a text, so they are read behind the prompt's last. */
+  #decode(prompt: readonly number[], ids: readonly number[]): string {
+    if (!this.#model.hasTokenizer) return "";
+    const { tokenizer } = this.#model;
+    const last = prompt.slice(-1);
+    return tokenizer.decode([...last, ...ids]).slice(tokenizer.decode(last).length);
   }
 
   async collect(): Promise<Generation> {
@@ -214,7 +223,10 @@ function leftPadded(batch: TokenBatch): TokenBatch {
   const rows = batch.ids.map((ids, b) => ids.filter((_, p) => batch.mask[b]![p] === 1));
   const empty = rows.findIndex((row) => row.length === 0);
   if (empty >= 0)
-    throw new ModelError("a row to continue holds no token that is not padding", { code: "model/generate", where: `row ${empty}` });
+    throw new ModelError("a row to continue holds no token that is not padding", {
+      code: "model/generate",
+      where: `row ${empty}`,
+    });
   if (batch.policy === "padded" || batch.keyMask === undefined) return batch;
   const length = Math.max(...rows.map((row) => row.length));
   const filled = (row: readonly number[], fill: (id: number) => number): number[] => [
@@ -246,7 +258,11 @@ function stackSteps(steps: readonly Tensor[]): Tensor {
 }
 
 /** See {@link HookedModel.generate}. @internal */
-export async function generate(model: HookedModel, input: ModelInput, options: GenerateOptions = {}): Promise<Generation> {
+export async function generate(
+  model: HookedModel,
+  input: ModelInput,
+  options: GenerateOptions = {},
+): Promise<Generation> {
   return new Generator(model, input, options).collect();
 }
 

@@ -569,7 +569,8 @@ export class HookedModel {
   /**
    * Continues a prompt token by token. Keys and values are kept, and the graph of one token is compiled once for all
    * lengths; hooks and splices act on the prompt and on each new token (a new token's values have one position, its
-   * scores and pattern all keys so far).
+   * scores and pattern all keys so far). A plain hook is called once for the prompt and once for the graph of a token;
+   * an async hook is called with the data of each token.
    * @param input rows of a batch may be padded on either side
    * @throws ModelError when prompt and new tokens do not fit the context, before anything is run
    * @example
@@ -673,7 +674,7 @@ function ownMask({ keyMask, pos, past }: TokenBatch): Tensor | undefined {
 }
 
 function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Traced {
-  const hooks = new Proxy(Object.fromEntries(trace.captured) as Record<string, Tensor>, {
+  const hooks = new Proxy(Object.fromEntries(trace.captured), {
     get: (target, name) => {
       if (typeof name === "symbol" || name in target) return target[name as string];
       throw noSuchPoint(`no hook point ${name} fired in this run`, name, trace.names);

@@ -53,13 +53,20 @@ const isFlagged = (name: string): boolean => flaggedPoints.includes(lastPart(nam
 
 /** A glob as a regular expression over the whole name. */
 function globExpression(glob: string): RegExp {
-  return new RegExp(`^${glob.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*")}$`, "s");
+  return new RegExp(
+    `^${glob
+      .split("*")
+      .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"))
+      .join(".*")}$`,
+    "s",
+  );
 }
 
 /** A filter as one question. Flagged points match text filters only when these spell them. */
 export function compileFilter(filter: NameFilter): (name: string) => boolean {
   if (typeof filter === "function") return filter;
-  if (filter instanceof RegExp) return (name) => new RegExp(filter.source, filter.flags.replace(/[gy]/g, "")).test(name);
+  if (filter instanceof RegExp)
+    return (name) => new RegExp(filter.source, filter.flags.replace(/[gy]/g, "")).test(name);
   if (typeof filter === "string") {
     const expression = globExpression(filter);
     return (name) => expression.test(name) && (!isFlagged(name) || filter.includes(lastPart(name)));
@@ -71,7 +78,11 @@ export function compileFilter(filter: NameFilter): (name: string) => boolean {
 /** A filter for messages. */
 export function filterText(filter: NameFilter): string {
   if (typeof filter === "function") return filter.name === "" ? "the predicate" : `the predicate ${filter.name}`;
-  return typeof filter === "string" ? `"${filter}"` : Array.isArray(filter) ? filter.map(String).join(", ") : String(filter);
+  return typeof filter === "string"
+    ? `"${filter}"`
+    : Array.isArray(filter)
+      ? filter.map(String).join(", ")
+      : String(filter);
 }
 
 const attentionNames = ["k", "v", "q", "z", "rot_k", "rot_q", "result", "pattern", "attn_scores"];
@@ -86,7 +97,14 @@ const aliases: Readonly<Record<string, string>> = {
   mlp_mid: "mid",
   mlp_post: "post",
 };
-const layerTypes: Readonly<Record<string, string>> = { a: "attn", m: "mlp", b: "", block: "", blocks: "", attention: "attn" };
+const layerTypes: Readonly<Record<string, string>> = {
+  a: "attn",
+  m: "mlp",
+  b: "",
+  block: "",
+  blocks: "",
+  attention: "attn",
+};
 
 /**
  * TransformerLens' shorthand for hook names: `("z", 9)`, `("k6")`, `("normalized", 27, "ln2")`, `("scale4ln1")`,
@@ -131,7 +149,6 @@ export class TraceCut {
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/no-empty-function
 const AsyncFunction = (async () => {}).constructor;
 const isAsync = (hook: Hook | AsyncHook): hook is AsyncHook => hook instanceof AsyncFunction;
 
@@ -227,6 +244,7 @@ export class Trace {
   #awaited(hook: AsyncHook, value: Tensor, point: HookPoint, key: string): Tensor {
     const done = this.#cuts.get(key);
     if (done !== undefined) return done;
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- control flow, caught by the run
     throw new TraceCut(point.name, value, hook, point, key);
   }
 
@@ -234,13 +252,22 @@ export class Trace {
   finish(): void {
     for (const { entry, used } of this.#hooks) if (!used) this.#unmatched("hook", entry.filter);
     for (const name of this.#splices.keys())
-      if (!this.#spliced.has(name)) throw noSuchPoint(`an SAE is spliced at ${name}, which this pass never reaches`, name, this.names);
+      if (!this.#spliced.has(name))
+        throw noSuchPoint(`an SAE is spliced at ${name}, which this pass never reaches`, name, this.names);
     if (this.#capture !== undefined && this.captured.size === 0)
-      throw noSuchPoint(`no hook point matches ${this.#captureText}`, this.#captureText.replaceAll('"', ""), this.names);
+      throw noSuchPoint(
+        `no hook point matches ${this.#captureText}`,
+        this.#captureText.replaceAll('"', ""),
+        this.names,
+      );
   }
 
   #unmatched(what: string, filter: NameFilter): never {
-    throw noSuchPoint(`a ${what} for ${filterText(filter)} matches no hook point that fires`, filterText(filter).replaceAll('"', ""), this.names);
+    throw noSuchPoint(
+      `a ${what} for ${filterText(filter)} matches no hook point that fires`,
+      filterText(filter).replaceAll('"', ""),
+      this.names,
+    );
   }
 }
 

@@ -23,7 +23,16 @@ export {
   type TopToken,
   type Traced,
 } from "./hookedModel.ts";
-export { actName, type AsyncHook, type Hook, type HookEntry, type HookPoint, type NameFilter, type Splice, type Spliceable } from "./hooks.ts";
+export {
+  actName,
+  type AsyncHook,
+  type Hook,
+  type HookEntry,
+  type HookPoint,
+  type NameFilter,
+  type Splice,
+  type Spliceable,
+} from "./hooks.ts";
 export { lossPerToken, meanLoss } from "./loss.ts";
 export type { Past } from "./past.ts";
 export type { SamplingOptions } from "./sampling.ts";

@@ -57,7 +57,8 @@ export class KeyValueCache {
     this.#reserve(this.#length + count);
     const [row, step] = [this.#capacity * width, count * width];
     let to = this.#length * width;
-    for (let from = 0; from < fresh.length; from += step, to += row) this.#data.set(fresh.subarray(from, from + step), to);
+    for (let from = 0; from < fresh.length; from += step, to += row)
+      this.#data.set(fresh.subarray(from, from + step), to);
     this.#length += count;
   }
 

@@ -27,7 +27,8 @@ export function normalize(
   const kind = part === "ln_final" && cfg.final_rms ? "RMS" : cfg.normalization_type;
   if (kind === null) return x;
   const path = name === "" ? part : `${name}.${part}`;
-  const fire = (point: string, value: Tensor): Tensor => (options.silent ? value : trace.fire(`${path}.${point}`, value));
+  const fire = (point: string, value: Tensor): Tensor =>
+    options.silent ? value : trace.fire(`${path}.${point}`, value);
   const centred = kind.startsWith("LN") ? sub(x, mean(x, -1, { keepDims: true })) : x;
   // A power, not a product: what ONNX Runtime looks for when it fuses norms.
   const scale = fire("hook_scale", sqrt(add(mean(pow(centred, 2), -1, { keepDims: true }), cfg.eps))); // [batch, pos, 1]

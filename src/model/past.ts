@@ -36,7 +36,11 @@ export function continueBatch(batch: TokenBatch, { keyValues, mask }: Past, cfg:
   const dims = [batch.batchSize, length, kvHeads(cfg), cfg.d_head];
   const fits = ({ keys, values }: { keys: Tensor; values: Tensor }): boolean =>
     [keys, values].every((x) => x.dims.length === 4 && x.dims.every((d, i) => d === dims[i]));
-  if (mask.length !== batch.batchSize || keyValues.length !== cfg.n_layers || !keyValues.every((kv) => kv === null || fits(kv)))
+  if (
+    mask.length !== batch.batchSize ||
+    keyValues.length !== cfg.n_layers ||
+    !keyValues.every((kv) => kv === null || fits(kv))
+  )
     throw new ModelError("the past does not fit this batch and model", {
       code: "model/past",
       expected: `${cfg.n_layers} layers of keys and values (${dims.join(", ")})`,
@@ -58,10 +62,14 @@ export function continueBatch(batch: TokenBatch, { keyValues, mask }: Past, cfg:
       shape: [batch.batch, batch.pos],
       name: "positions",
     }),
-    keyMask: padded ? leaf(Uint8Array.from(masks.flat()), allDims, { shape: all, dtype: "bool", name: "attention mask" }) : undefined,
+    keyMask: padded
+      ? leaf(Uint8Array.from(masks.flat()), allDims, { shape: all, dtype: "bool", name: "attention mask" })
+      : undefined,
     emptyRows: masks.some((row) => !row.slice(0, length + 1).includes(1)),
     past: {
-      keyValues: keyValues.map((kv) => kv && { keys: cached(kv.keys, "past keys"), values: cached(kv.values, "past values") }),
+      keyValues: keyValues.map(
+        (kv) => kv && { keys: cached(kv.keys, "past keys"), values: cached(kv.values, "past values") },
+      ),
       positions: leaf(int64Rows(positions, allDims[1]!), allDims, { shape: all, name: "key positions" }),
       mask,
     },

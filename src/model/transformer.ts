@@ -88,7 +88,7 @@ export function forward(parts: TransformerParts, input: ForwardInput, trace: Tra
     name: "",
     cfg,
     trace,
-    weight: weightAt("") as BlockContext["weight"],
+    weight: weightAt(""),
   };
 
   const embedded = input.residual === undefined ? embed(parts, input, trace) : undefined;
@@ -105,8 +105,14 @@ export function forward(parts: TransformerParts, input: ForwardInput, trace: Tra
     }
     entering.push(resid);
     const name = `blocks.${layer}`;
-    const block: BlockContext = { name, layer, cfg, trace, weight: weightAt(`${name}.`) as BlockContext["weight"] };
-    const result = transformerBlock(resid, block, shared, input.past?.[layer] ?? undefined);
+    const block: BlockContext = { name, layer, cfg, trace, weight: weightAt(`${name}.`) };
+    const past = input.past?.[layer];
+    if (past === null)
+      throw new ModelError(`the past holds no keys and values of block ${layer}`, {
+        code: "model/past",
+        hint: "the run that made it stopped before that block or started behind it",
+      });
+    const result = transformerBlock(resid, block, shared, past);
     resid = result.resid;
     keyValues.push(result.keyValues);
   }
@@ -144,7 +150,11 @@ function newPositions(keyMask: Tensor, positions: Tensor): Tensor {
   return slice(keyMask, 1, subDims(all, positions.shape[1]!), all);
 }
 
-function attentionContext(parts: TransformerParts, input: ForwardInput, positional: Tensor | undefined): AttentionContext {
+function attentionContext(
+  parts: TransformerParts,
+  input: ForwardInput,
+  positional: Tensor | undefined,
+): AttentionContext {
   const { cfg } = parts;
   const query = input.positions.shape[1]!;
   const { independent, keyMask } = input;
