@@ -5,7 +5,7 @@ import { leaf, mul, takeRows, type Tensor } from "../src/graph/index.ts";
 import type { HookedModel, TokenBatch } from "../src/model/index.ts";
 import { spliceHooks, type Sae, type SpliceOptions } from "../src/sae/index.ts";
 import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
-import { randomModel, randomRows, randomSae, saeKinds, shapes, type SaeKind } from "./support/random.ts";
+import { notCausal, randomModel, randomRows, randomSae, saeKinds, shapes, type SaeKind } from "./support/random.ts";
 
 const labels = [1, 0, 2];
 /** Answers of each row its own. */
@@ -189,19 +189,13 @@ describe("ablation through the causal cone equals the full forward pass per late
 });
 
 describe("ablation through whole rows", () => {
-  const noCausality = { ...shapes["gpt2"]!, attention_dir: "bidirectional" as const };
-  const diagonal = Array.from({ length: 40 }, (_, q) =>
-    Array.from({ length: 40 }, (_, k) => (k <= q || k === q + 1 ? 0 : null)),
-  );
-  const ownMask = { ...shapes["gpt2"]!, n_layers: 3, attention_bias: [diagonal, diagonal, diagonal] };
-
-  const notCausal = { bidirectional: noCausality, "with masks of its own": ownMask };
   test.each([
     ["bidirectional", "left"],
     ["bidirectional", "right"],
-    ["with masks of its own", "right"],
+    ["own masks", "left"],
+    ["own masks", "right"],
   ] as const)("a model that is not causal: %s, padding on the %s", async (name, side) => {
-    const model = randomModel(notCausal[name], 4);
+    const model = randomModel(notCausal[name]!, 4);
     const saes = [
       randomSae(model, "blocks.0.hook_resid_post", "jumprelu", 12, 1),
       randomSae(model, "blocks.2.attn.hook_z", "topk", 12, 2),

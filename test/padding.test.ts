@@ -7,9 +7,10 @@ import { gradients, sum, takeRows, type Tensor } from "../src/graph/index.ts";
 import { tokenBatch, type HookedModel, type TokenBatch, type TokenBatchOptions } from "../src/model/index.ts";
 import { spliceHooks, type Sae } from "../src/sae/index.ts";
 import { indexLeaf, numbersOf } from "./support/model.ts";
-import { randomModel, randomSae, shapes, type SaeKind } from "./support/random.ts";
+import { notCausal, randomModel, randomSae, shapes, type SaeKind } from "./support/random.ts";
 
-const families = Object.keys(shapes);
+const configs = { ...shapes, ...notCausal };
+const families = Object.keys(configs);
 const vocabulary = 30;
 
 /** Rows of ids with pads before and behind each. */
@@ -112,6 +113,8 @@ const kinds: { readonly [family: string]: readonly [SaeKind, SaeKind] } = {
   gpt2: ["standard", "jumprelu"],
   llama: ["topk", "standard-constant-norm"],
   gemma2: ["gated", "standard-layer-norm"],
+  bidirectional: ["batchtopk", "topk-rescaled"],
+  "own masks": ["standard", "gated"],
 };
 
 interface Setup {
@@ -120,7 +123,7 @@ interface Setup {
 }
 
 function setup(family: string): Setup {
-  const model = randomModel(shapes[family]!, 11);
+  const model = randomModel(configs[family]!, 11);
   const [residual, heads] = kinds[family]!;
   const saes = [
     randomSae(model, "blocks.0.hook_resid_post", residual, 8, 1),
@@ -193,7 +196,7 @@ describe.each(families)("%s", (family) => {
   });
 
   // Relative positions do not change with columns; learned ones do, unless rows start at column 0.
-  const sides = family === "gpt2" ? "right" : "both";
+  const sides = family === "llama" || family === "gemma2" ? "both" : "right";
   test(`positions "padded": ${sides === "both" ? "any side, as rotations see only distances" : "padding behind"}`, async () => {
     await fc.assert(
       fc.asyncProperty(rectangles(sides), (padded) =>

@@ -21,6 +21,7 @@ import {
   softmax,
   sub,
   sum,
+  takeAlong,
   tanh,
   transpose,
   unsqueeze,
@@ -240,9 +241,17 @@ function output(z: Tensor, point: string, trace: Trace, weight: Tensor, bias: Te
 /** Additive masks for the kinds of layer a model has, built once a pass. */
 export function attentionBias(
   cfg: ModelConfig,
-  options: { query: Dim; past: Dim; keyMask: Tensor | undefined; table: ((layer: number) => Tensor) | undefined },
+  options: {
+    query: Dim;
+    past: Dim;
+    keyMask: Tensor | undefined;
+    /** A model's own masks, by position. */
+    table: ((layer: number) => Tensor) | undefined;
+    positions: Tensor;
+    keyPositions: Tensor;
+  },
 ): (layer: number) => Tensor | undefined {
-  const { query, past, keyMask, table } = options;
+  const { query, past, keyMask, table, positions, keyPositions } = options;
   const keys = addDims(past, query);
   const padding = keyMask === undefined ? undefined : unsqueeze(unsqueeze(keyMask, 1), 1); // [batch, 1, 1, key]
   const built = new Map<string, Tensor | undefined>();
@@ -259,8 +268,11 @@ export function attentionBias(
   };
   return (layer) => {
     if (table !== undefined) {
-      const own = slice(slice(table(layer), 0, 0, query), 1, 0, keys);
-      return padding === undefined ? own : add(own, where(padding, constant(0), constant(-Infinity)));
+      if (padding === undefined) return slice(slice(table(layer), 0, past, keys), 1, 0, keys);
+      const rows = gather(table(layer), positions, 0); // [batch, query, position]
+      const columns = broadcastTo(unsqueeze(keyPositions, 1), [keyPositions.shape[0]!, query, keys]);
+      const own = unsqueeze(takeAlong(rows, columns, 2), 1); // [batch, 1, query, key]
+      return where(padding, own, constant(-Infinity));
     }
     const local = cfg.use_local_attn && cfg.attn_types?.[layer] === "local";
     const key = String(local);

@@ -157,15 +157,15 @@ function attentionContext(
 ): AttentionContext {
   const { cfg } = parts;
   const query = input.positions.shape[1]!;
-  const { independent, keyMask } = input;
+  const { independent, keyMask, keyPositions = input.positions } = input;
   const past = independent?.pastMask.shape[1] ?? pastLength(input.past);
   const rotary = parts.rotary && {
     queries: rotationAt(parts.rotary, input.positions),
-    keys: rotationAt(parts.rotary, input.keyPositions ?? input.positions),
+    keys: rotationAt(parts.rotary, keyPositions),
   };
   const bias =
     independent === undefined
-      ? attentionBias(cfg, { query, past, keyMask, table: parts.maskTable })
+      ? attentionBias(cfg, { query, past, keyMask, table: parts.maskTable, positions: input.positions, keyPositions })
       : independentBias(cfg, { ...independent, query, past });
   // A padded query whose window holds nothing but padding sees no key either.
   const emptyRows = input.emptyRows || parts.maskTable !== undefined || (cfg.use_local_attn && keyMask !== undefined);

@@ -46,6 +46,19 @@ export const shapes: { readonly [name: string]: ModelConfigInput } = {
   },
 };
 
+/** Models whose tokens also see later ones: all of them, or the next one by masks of their own. */
+export const notCausal: { readonly [name: string]: ModelConfigInput } = {
+  bidirectional: { ...shapes["gpt2"]!, attention_dir: "bidirectional" },
+  "own masks": {
+    ...shapes["gpt2"]!,
+    attention_bias: Array.from({ length: base.n_layers }, () =>
+      Array.from({ length: base.n_ctx }, (_, q) =>
+        Array.from({ length: base.n_ctx }, (_, k) => (k <= q + 1 ? 0 : null)),
+      ),
+    ),
+  },
+};
+
 /** A model with random weights and biases, large enough that attention is far from uniform. */
 export function randomModel(config: ModelConfigInput, seed: number): HookedModel {
   const cfg = parseModelConfig(config);
