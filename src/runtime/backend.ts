@@ -37,6 +37,8 @@ export interface Executable {
 export interface Backend {
   readonly name: string;
   readonly device: string;
+  /** Threads of one operation, where that is the backend's choice. */
+  readonly threads?: number;
   /** Whether compiled plans are worth keeping. */
   readonly caches: boolean;
   compile(plan: Plan): Promise<Executable>;

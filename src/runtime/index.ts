@@ -6,9 +6,11 @@ export { ortNode, type OrtOptions } from "./ortNode.ts";
 export { evaluatePlan, reference, toFloat64 } from "./reference.ts";
 export {
   defaultRuntime,
+  provenanceOf,
   realize,
   Runtime,
   type CompiledFunction,
+  type Provenance,
   type RealizeOptions,
   type RuntimeOptions,
   type WeightPolicy,

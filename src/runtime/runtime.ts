@@ -26,6 +26,25 @@ export interface RealizeOptions {
   signal?: AbortSignal;
 }
 
+/** How a result was computed: everything its rounding may depend on beside the data. */
+export interface Provenance {
+  readonly backend: string;
+  readonly device: string;
+  readonly threads: number | undefined;
+  readonly weights: WeightPolicy;
+}
+
+const provenances = new WeakMap<Tensor, Provenance>();
+
+/**
+ * How a realized tensor was computed; undefined for data that was given.
+ * @example
+ * provenanceOf(await runtime.realize(mul(x, 2)))?.weights; // "fed"
+ */
+export function provenanceOf(x: Tensor): Provenance | undefined {
+  return provenances.get(x);
+}
+
 /** Anything made of tensors: arrays and plain objects of them; other values pass through untouched. */
 export type Tree = unknown;
 
@@ -107,7 +126,7 @@ export class Runtime {
       signal?.throwIfAborted();
       return this.#execute(plan, await this.#executable(plan), ownData);
     });
-    const results = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { shape: x.shape })]));
+    const results = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { shape: x.shape, weights })]));
     return mapTree(tree, (x) => results.get(x) ?? x);
   }
 
@@ -135,8 +154,12 @@ export class Runtime {
   }
 
   /** A leaf over a result, in the ledger for as long as its data lives. */
-  #result(x: Tensor, { dims, data }: Buffer, options: { shape?: readonly Dim[]; owner?: string } = {}): Tensor {
-    const { shape, owner = "results" } = options;
+  #result(
+    x: Tensor,
+    { dims, data }: Buffer,
+    options: { shape?: readonly Dim[]; owner?: string; weights?: WeightPolicy } = {},
+  ): Tensor {
+    const { shape, owner = "results", weights = "fed" } = options;
     const entry = {
       owner,
       name: x.storage?.name ?? x.op.name,
@@ -145,7 +168,10 @@ export class Runtime {
       bytes: data.byteLength,
     };
     collected.register(data, memory.add(entry));
-    return leaf(data, dims, { shape, dtype: x.dtype, name: `result of ${entry.name}` });
+    const made = leaf(data, dims, { shape, dtype: x.dtype, name: `result of ${entry.name}` });
+    const { name: backend, device, threads } = this.backend;
+    provenances.set(made, { backend, device, threads, weights });
+    return made;
   }
 
   #execute(plan: Plan, executable: Executable, source: Source): Promise<Buffer[]> {
@@ -251,7 +277,7 @@ export class Runtime {
       };
       // Looked up at each call: it may have been dropped for others meanwhile.
       const buffers = await this.#exclusive(async () => this.#execute(plan, await this.#executable(plan), source));
-      const values = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!)]));
+      const values = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { weights })]));
       return mapTree(result, (x) => values.get(x)!);
     };
     return Object.assign(call, { dispose: () => this.#exclusive(() => this.#drop(plan.key)) });
