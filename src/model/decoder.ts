@@ -4,7 +4,7 @@ import type { DType } from "../graph/dtype.ts";
 import { concat, reshape, select, takeRows, transpose, unsqueeze } from "../graph/index.ts";
 import { leaf, placeholder, type Tensor } from "../graph/tensor.ts";
 import type { Buffer } from "../runtime/backend.ts";
-import type { CompiledFunction, WeightPolicy } from "../runtime/runtime.ts";
+import type { WeightPolicy } from "../runtime/runtime.ts";
 import { tokenBatch, type TokenBatch } from "./batch.ts";
 import { kvHeads, type ModelConfig } from "./config.ts";
 import type { HookedModel, RunOptions } from "./hookedModel.ts";
@@ -69,6 +69,11 @@ interface StepResult {
   readonly fresh: Tensor;
 }
 
+type Step = (data: StepData) => Promise<StepResult>;
+
+/** The steps of models without hooks, by weight policy and longest row: made once for all generations. */
+const plainSteps = new WeakMap<HookedModel, Map<string, Step>>();
+
 /** What the graph of one token takes; `make` gives each input its data, or a place for it. */
 function stepInputs(cfg: ModelConfig, make: (name: string, shape: readonly Dim[], dtype: DType) => Tensor): StepInputs {
   const [batch, past, capacity] = [axis("batch"), axis("past"), axis("capacity")];
@@ -95,11 +100,12 @@ export class CachingDecoder implements Decoder {
   readonly #prompt: TokenBatch;
   readonly #options: DecoderOptions;
   readonly #cache: KeyValueCache;
+  /** A row's length at most, rounded up so that generations share their graph. */
   readonly #longest: number;
   /** Mask of the kept tokens, and the position of the next one, for each row. */
   readonly #masks: number[][];
   readonly #positions: number[];
-  #step: ((data: StepData) => Promise<StepResult>) | undefined;
+  #step: Step | undefined;
 
   /** @param newTokens how many tokens will follow the prompt at most */
   constructor(model: HookedModel, prompt: TokenBatch, newTokens: number, options: DecoderOptions) {
@@ -107,7 +113,7 @@ export class CachingDecoder implements Decoder {
     this.#model = model;
     this.#prompt = prompt;
     this.#options = options;
-    this.#longest = prompt.largestPosition + 1 + newTokens;
+    this.#longest = 2 ** Math.ceil(Math.log2(prompt.largestPosition + 1 + newTokens));
     this.#cache = new KeyValueCache({
       layers: cfg.n_layers,
       batch: prompt.batchSize,
@@ -133,6 +139,7 @@ export class CachingDecoder implements Decoder {
 
   async next(tokens: readonly number[]): Promise<Tensor> {
     this.#step ??= await this.#prepare();
+    this.#options.signal?.throwIfAborted();
     const { logits, fresh } = await this.#step(this.#data(tokens));
     this.#cache.append(fresh.data as Float32Array, 1);
     for (const row of this.#masks) row.push(1);
@@ -162,29 +169,31 @@ export class CachingDecoder implements Decoder {
   }
 
   /** The compiled graph; where an async hook cuts it, a function that builds it anew for each token. */
-  async #prepare(): Promise<(data: StepData) => Promise<StepResult>> {
+  async #prepare(): Promise<Step> {
+    const model = this.#model;
+    const { weights } = this.#options;
+    const key = `${weights} ${this.#longest}`;
+    const known = plainSteps.get(model) ?? new Map<string, Step>();
+    if (model.newTrace(this.#options).hooked) return this.#compile().catch((cut: unknown) => this.#rebuilding(cut));
+    const step = known.get(key) ?? (await this.#compile());
+    plainSteps.set(model, known.set(key, step));
+    return step;
+  }
+
+  #compile(): Promise<Step> {
     const { cfg, runtime } = this.#model;
-    const { weights, signal } = this.#options;
-    try {
-      const inputs = stepInputs(cfg, (name, shape, dtype) => placeholder(shape, dtype, name));
-      const step: CompiledFunction<string, StepResult> = await runtime.compile(
-        inputs,
-        (x) => this.#build(x, new Map()),
-        { weights },
+    const inputs = stepInputs(cfg, (name, shape, dtype) => placeholder(shape, dtype, name));
+    return runtime.compile(inputs, (x) => this.#build(x, new Map()), { weights: this.#options.weights });
+  }
+
+  #rebuilding(cut: unknown): Step {
+    if (!(cut instanceof TraceCut)) throw cut;
+    return (data) => {
+      const inputs = stepInputs(this.#model.cfg, (name, shape, dtype) =>
+        leaf(data[name]!.data, data[name]!.dims, { shape, dtype, name }),
       );
-      return (data) => {
-        signal?.throwIfAborted();
-        return step(data);
-      };
-    } catch (cut) {
-      if (!(cut instanceof TraceCut)) throw cut;
-      return (data) => {
-        const inputs = stepInputs(cfg, (name, shape, dtype) =>
-          leaf(data[name]!.data, data[name]!.dims, { shape, dtype, name }),
-        );
-        return this.#model.realizeAwaiting((cuts) => this.#build(inputs, cuts), this.#options);
-      };
-    }
+      return this.#model.realizeAwaiting((cuts) => this.#build(inputs, cuts), this.#options);
+    };
   }
 
   #build(inputs: StepInputs, cuts: ReadonlyMap<string, Tensor>): StepResult {
