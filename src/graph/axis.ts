@@ -31,16 +31,18 @@ export class Axis {
     this.key = terms.map((t) => `${t.coefficient}*${t.atoms.map((a) => a.id).join(".")}`).join("+");
   }
 
-  /** Human-readable: `pos`, `past + new`, `batch·pos`. */
+  /** Human-readable: `pos`, `past + new`, `batch·pos`, `pos - 1`; names before numbers, what is added first. */
   toString(): string {
-    return this.terms
-      .map((t) => {
+    const rank = (t: Term): number => (t.atoms.length === 0 ? 2 : t.coefficient < 0 ? 1 : 0);
+    const texts = this.terms
+      .toSorted((a, b) => rank(a) - rank(b))
+      .map((t, i) => {
+        const sign = t.coefficient < 0 ? "- " : i === 0 ? "" : "+ ";
+        const size = Math.abs(t.coefficient);
         const names = t.atoms.map((a) => a.name).join("·");
-        if (names === "") return String(t.coefficient);
-        return t.coefficient === 1 ? names : `${t.coefficient}·${names}`;
-      })
-      .join(" + ")
-      .replaceAll("+ -", "- ");
+        return sign + (names === "" ? String(size) : size === 1 ? names : `${size}·${names}`);
+      });
+    return texts.join(" ").replace(/^- /, "-");
   }
 }
 
@@ -109,6 +111,7 @@ export function subDims(a: Dim, b: Dim): Dim {
 
 /** `a · b`. */
 export function mulDims(a: Dim, b: Dim): Dim {
+  if (a === 0 || b === 0) return 0;
   if (typeof a === "number" && typeof b === "number") return a * b;
   if (a === 1) return b;
   if (b === 1) return a;

@@ -105,3 +105,24 @@ export function gradientHook(x: Tensor, onGradient: (gradient: Tensor) => Tensor
   };
   return apply(op, [x], {});
 }
+
+/**
+ * `x` in the place of `original`, where `x` was computed outside the graph: a derivative that would have to go on into
+ * `original` throws what `error` makes, instead of silently missing that part.
+ */
+export function severed(x: Tensor, original: Tensor, error: () => Error): Tensor {
+  const op: Operation = {
+    name: `Severed${hooks++}`,
+    infer: ([input]) => ({ shape: input!.shape, dtype: input!.dtype }),
+    lower: ({ inputs }) => inputs[0]!,
+    gradient: ({ gradient, needs }) => {
+      if (needs(1)) throw error();
+      return [gradient, undefined];
+    },
+    evaluate: ({ inputs }) => inputs[0]!.data,
+    along: (_node, axis) => [axis, axis],
+    broadcasts: true,
+    transparent: true,
+  };
+  return apply(op, [x, original], {});
+}

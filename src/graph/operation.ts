@@ -98,7 +98,7 @@ export interface Operation<A extends Attributes = Attributes> {
   along(node: Tensor, axis: number, attributes: A): Along;
   /** Inputs broadcast against each other like ONNX elementwise operators. */
   readonly broadcasts?: boolean;
-  /** The value of its one input: no node at run time. */
+  /** The value of its first input: no node at run time. */
   readonly transparent?: boolean;
   /** Computed by the engine itself before the run and fed (large constants, random numbers). */
   readonly host?: boolean;

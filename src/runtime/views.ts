@@ -20,8 +20,11 @@ function firstWeight(view: Tensor): Tensor {
 }
 
 function keptBy(weight: Tensor): Map<Tensor, Tensor> {
-  let views = kept.get(weight);
-  if (views === undefined) kept.set(weight, (views = new Map()));
+  let views: Map<Tensor, Tensor> | undefined = kept.get(weight);
+  if (views === undefined) {
+    views = new Map<Tensor, Tensor>();
+    kept.set(weight, views);
+  }
   return views;
 }
 

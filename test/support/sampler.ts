@@ -73,6 +73,11 @@ export class Sampler {
     return this.#draw(fc.subarray, [...Array(rank).keys()], { minLength: 1 });
   }
 
+  /** A number in [−0.5, 0.5), not distinct from others. */
+  small(): number {
+    return this.#uniform() - 0.5;
+  }
+
   leaf(shape: readonly Dim[], dtype: DType, value: (i: number) => number): Tensor {
     const dims = shape.map(sizeOfDim);
     const data = Float64Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => value(i));

@@ -284,7 +284,15 @@ export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
   const hole = shape.indexOf(-1);
   let target = shape;
   if (hole >= 0) {
-    const rest = divideDims(productOf(x.shape), productOf(shape.filter((_, i) => i !== hole)));
+    // Sizes that stay cancel first: a sum such as past + new divides by itself only.
+    const left = [...x.shape];
+    const added = shape.filter((dim, i) => {
+      if (i === hole) return false;
+      const at = left.findIndex((d) => sameDim(d, dim));
+      if (at >= 0) left.splice(at, 1);
+      return at < 0;
+    });
+    const rest = divideDims(productOf(left), productOf(added));
     if (rest === undefined)
       throw new GraphError(`Reshape: ${shapeText(x.shape)} does not divide into ${shapeText(shape)}`, {
         code: "graph/reshape",
