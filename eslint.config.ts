@@ -1,6 +1,6 @@
-import tseslint from "typescript-eslint";
+import tseslint, { type ConfigArray } from "typescript-eslint";
 
-export default tseslint.config(
+const config: ConfigArray = tseslint.config(
   { ignores: ["dist/**", "coverage/**", "node_modules/**", "src/runtime/onnx_pb.*", "runs/**"] },
   ...tseslint.configs.recommendedTypeChecked,
   {
@@ -12,9 +12,14 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "off",
       "@typescript-eslint/require-await": "off",
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
-      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true, allowNullish: true }],
+      "@typescript-eslint/restrict-template-expressions": [
+        "error",
+        { allowNumber: true, allowBoolean: true, allowNullish: true },
+      ],
       eqeqeq: "error",
       "prefer-const": "error",
     },
   },
 );
+
+export default config;

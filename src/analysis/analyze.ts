@@ -105,10 +105,11 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
         });
   const all = Array.from({ length: shards }, (_, shard) => ({ shard, analyses }));
   const missing = new Map((writer?.missing() ?? all).map((entry) => [entry.shard, entry.analyses]));
+  const groups = writer === undefined ? [analyses] : await computedTogether(writer, analyses);
   const prepare_seconds = clock.lap();
 
   const inMemory = new Map<AnalysisName, AnalysisResult[]>();
-  let pending: Awaited<ReturnType<typeof analyzeBatch>>[] = [];
+  let pending: AnalysisRun["results"][] = [];
   const flush = async (shard: number): Promise<void> => {
     clock.lap();
     for (const name of missing.get(shard)!) {
@@ -135,12 +136,12 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
       const onAblation = (count: number, total: number): void =>
         onProgress?.({ done, total: plan.examples, pairs: { done: count, total } });
       clock.lap();
-      const result = await analyzeBatch(model, saes, batch, {
-        paddingSide: "left",
-        ...options,
-        analyses: wanted,
-        onAblation,
-      });
+      const result: AnalysisRun["results"] = {};
+      for (const group of groups.filter((names) => names.some((name) => wanted.includes(name))))
+        Object.assign(
+          result,
+          await analyzeBatch(model, saes, batch, { paddingSide: "left", ...options, analyses: group, onAblation }),
+        );
       compute_seconds += clock.lap();
       computed += batch.dims[0];
       pairs += result.logit_diffs_attr_ablation?.latents.length ?? 0;
@@ -162,6 +163,23 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
   };
   await writer?.finish({ ...timings, ...circumstances(model) });
   return { timings, results: await collect(analyses, hooks, inMemory, out) };
+}
+
+/**
+ * Which analyses are computed together. One graph of several has other last bits than a graph of one, so what a store
+ * lacks is computed in the company in which it was first asked for: the same bytes, wherever a run was stopped.
+ */
+async function computedTogether(
+  writer: StoreWriter,
+  analyses: readonly AnalysisName[],
+): Promise<(readonly AnalysisName[])[]> {
+  const { manifest } = await AnalysisStore.open(writer.folder, { partial: true });
+  const before = manifest.runs.map(({ computed_together: names }) =>
+    analysisNames.filter((name) => Array.isArray(names) && names.includes(name)),
+  );
+  const first = analyses.filter((name) => !before.flat().includes(name));
+  await writer.record({ computed_together: first });
+  return [...before, first];
 }
 
 /** The hooks whose latents are reported, after checking that every SAE fits its hook point. */
@@ -239,7 +257,7 @@ function configOf(options: AnalyzeOptions, plan: Survey, hooks: readonly HookInf
     reported: hooks.map(({ name }) => name),
     data: { kind: data.kind, examples: plan.examples, sha256: plan.sha256 },
     answers: answers === null ? null : answers.map((answer): Json => answer),
-    prompt: (options.prompt ?? "package"),
+    prompt: options.prompt ?? "package",
     chat: options.chat ?? "plain",
     prepend_bos: options.prependBos ?? null,
     padding_side: options.paddingSide ?? "left",

@@ -22,14 +22,16 @@ const scalings: {
       const wavelength = (2 * Math.PI) / w;
       if (wavelength > original_max_position_embeddings / low_freq_factor) return w / factor;
       if (wavelength < original_max_position_embeddings / high_freq_factor) return w;
-      const smooth = (original_max_position_embeddings / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+      const smooth =
+        (original_max_position_embeddings / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
       return ((1 - smooth) * w) / factor + smooth * w;
     }),
     factor: 1,
   }),
   yarn: (frequencies, scaling, { width, base }) => {
     const { factor, beta_fast, beta_slow, original_max_position_embeddings: context } = scaling;
-    const boundary = (turns: number): number => (width * Math.log(context / (turns * 2 * Math.PI))) / (2 * Math.log(base));
+    const boundary = (turns: number): number =>
+      (width * Math.log(context / (turns * 2 * Math.PI))) / (2 * Math.log(base));
     const low = Math.max(Math.floor(boundary(beta_fast)), 0);
     const high = Math.min(Math.ceil(boundary(beta_slow)), width - 1);
     return {
@@ -75,6 +77,7 @@ export function rotaryTables(cfg: ModelConfig, length: number): { cos: Tensor; s
       sin[p * half + i] = Math.sin(angle) * factor;
     }
   const positions = axis("rotary positions", length);
-  const table = (data: Float32Array, name: string): Tensor => leaf(data, [length, half], { shape: [positions, half], name });
+  const table = (data: Float32Array, name: string): Tensor =>
+    leaf(data, [length, half], { shape: [positions, half], name });
   return { cos: table(cos, "rotary cos"), sin: table(sin, "rotary sin") };
 }

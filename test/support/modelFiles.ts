@@ -16,7 +16,7 @@ export const families = ["gpt2", "gpt-neox-parallel", "llama-gqa", "gemma2", "qw
 export const familyPath = (family: string): string => sharedPath(`goldens/families/${family}`);
 
 /** A small native model. */
-export const small = {
+export const small: ModelConfigInput = {
   n_layers: 2,
   d_model: 12,
   n_ctx: 9,
@@ -26,7 +26,7 @@ export const small = {
   d_vocab: 11,
   d_vocab_out: 7,
   act_fn: "relu",
-} as const satisfies ModelConfigInput;
+};
 
 /** A fresh folder for each test. */
 export function useFolder(): () => string {
