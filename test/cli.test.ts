@@ -385,6 +385,54 @@ describeWithGoldens("a model without tokenizer", ["goldens/families/gpt2/golden.
   });
 });
 
+describeWithGoldens(
+  "a model with tokenizer",
+  ["goldens/families/gpt2/model.safetensors", "goldens/hooked/gpt2/padding.json"],
+  () => {
+    const prompt = "w80 w34 w49 w13 w100 w79 w72";
+    let model: string;
+    let ids: number[];
+    beforeAll(async () => {
+      model = await mkdtemp(join(folder, "model-"));
+      for (const part of ["config.json", "model.safetensors"])
+        await symlink(sharedPath(`goldens/families/gpt2/${part}`), join(model, part));
+      for (const part of ["tokenizer.json", "tokenizer_config.json"])
+        await symlink(sharedPath(`goldens/hooked/gpt2/tokenizer/${part}`), join(model, part));
+      const golden = JSON.parse(await readFile(sharedPath("goldens/hooked/gpt2/padding.json"), "utf8")) as {
+        texts: string[];
+        cases: { "left.bos": { ids: number[][] } };
+      };
+      expect(golden.texts[0]).toBe(prompt);
+      ids = golden.cases["left.bos"].ids[0]!;
+    });
+
+    it("takes text where ids do, with BOS as the model has it", async () => {
+      expect(await document(["tokenize", "--model", model, "--text", prompt])).toMatchObject({ ids });
+      const tokens = await json("text.json", { input_ids: [ids] });
+      const logits = async (...input: string[]): Promise<number[]> => {
+        const out = file("text.safetensors");
+        await document(["activations", "--model", model, ...input, "--names", "logits", "--out", out]);
+        return (await goldenTensors(out)).numbers("logits");
+      };
+      expect(await logits("--text", prompt)).toEqual(await logits("--tokens", tokens));
+      const rows = async (...input: string[]): Promise<unknown> => {
+        const args = ["generate", "--model", model, ...input, "--greedy", "--max-new-tokens", "4"];
+        return ((await document(args)) as { rows: unknown }).rows;
+      };
+      expect(await rows("--prompt", prompt)).toEqual(await rows("--tokens", tokens));
+    });
+
+    it("streams text to stdout, and nothing else", async () => {
+      const args = ["generate", "--model", model, "--prompt", prompt, "--greedy", "--max-new-tokens", "4"];
+      const { rows } = (await document(args)) as { rows: { text: string }[] };
+      const { stdout, stderr } = await cli(args);
+      expect(rows[0]!.text).toMatch(/w\d+/);
+      expect(stdout).toBe(`${rows[0]!.text}\n`);
+      expect(stderr).toMatch(/4 tokens/);
+    });
+  },
+);
+
 describeWithGoldens("tokenize", ["tokenizers/gpt2/tokenizer.json"], () => {
   it("shows ids, vocabulary strings and text", async () => {
     const shown = await document(["tokenize", "--model", sharedPath("tokenizers/gpt2"), "--text", "Hello world"]);
@@ -393,5 +441,14 @@ describeWithGoldens("tokenize", ["tokenizers/gpt2/tokenizer.json"], () => {
       tokens: ["<|endoftext|>", "Hello", "Ġworld"],
       strings: ["<|endoftext|>", "Hello", " world"],
     });
+  });
+});
+
+describe("demo", () => {
+  it("says what it needs", async () => {
+    const { code, stdout } = await cli(["demo"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/npm run demo -- --model MODEL --saes SAE/);
+    expect(stdout).toContain("openai-community/gpt2");
   });
 });

@@ -1,10 +1,11 @@
 /** @file What the command line does when something is wrong: one message, a code, and a store that can be resumed. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { StoreExport } from "../src/analysis/index.ts";
 import { Interrupted } from "../src/cli/index.ts";
 import { writeSafetensors } from "../src/formats/index.ts";
 import { HookedModel } from "../src/model/index.ts";
@@ -271,6 +272,19 @@ describe("stores", () => {
     expect(results).toEqual(await document(["export", file("whole")]));
   });
 
+  it("are written as CSV, a table at a time", async () => {
+    const store = (await document(["export", file("whole")])) as Record<
+      string,
+      { examples: object[]; latents: object[] }
+    >;
+    for (const table of ["examples", "latents"] as const) {
+      const { stdout } = await cli(["export", file("whole"), "--csv", "--table", table]);
+      const rows = stdout.trimEnd().split("\r\n");
+      expect(rows[0]).toMatch(/^analysis,example,/);
+      expect(rows).toHaveLength(1 + Object.values(store).reduce((n, each) => n + each[table].length, 0));
+    }
+  });
+
   it("refuse to be written again, to hold another run, and say so before anything is computed", async () => {
     const again = await cli(long(file("whole")));
     expect(again.code).toBe(1);
@@ -284,16 +298,36 @@ describe("stores", () => {
   it("take further analyses later, computing only those", async () => {
     const out = file("later");
     expect((await cli([...long(out), "--analyses", "base"])).code).toBe(0);
+    const base = await fingerprint(join(out, "logit_diffs_base"));
     expect((await cli([...long(out), "--analyses", "sae,ablation", "--resume"])).code).toBe(0);
-    await rm(join(out, "logit_diffs_sae/latents-00003.parquet"));
     expect((await cli([...long(out), "--resume"])).code).toBe(0);
-    expect(await fingerprint(out)).toEqual(expected);
     const { runs } = JSON.parse(await readFile(join(out, "manifest.json"), "utf8")) as {
-      runs: { examples: number; ablated_pairs: number; threads: number }[];
+      runs: { examples: number; ablated_pairs: number; threads: number; computed_together: string[] }[];
     };
     expect(runs.map((run) => run.examples)).toEqual([160, 160, 160]);
     expect(runs.map((run) => run.ablated_pairs > 0)).toEqual([false, true, false]);
+    expect(runs.map((run) => run.computed_together.length)).toEqual([1, 2, 1]);
     expect(runs[0]!.threads).toBe(1);
+    expect(await fingerprint(join(out, "logit_diffs_base"))).toEqual(base);
+    const [later, whole] = (await Promise.all(
+      [out, file("whole")].map((store) => document(["export", store])),
+    )) as Required<StoreExport>[];
+    for (const name of ["logit_diffs_base", "logit_diffs_attr_ablation"] as const) {
+      const diffs = (store: Required<StoreExport>): number[] => store[name].examples.map((row) => row.logit_diffs);
+      expect(diffs(later!)).toBeAllClose(diffs(whole!), 1e-5);
+      expect(later![name].latents.length).toBe(whole![name].latents.length);
+    }
+  });
+
+  it("that lost shards get the same bytes again, in whatever company they are asked for", async () => {
+    const out = file("lossy");
+    await cp(file("whole"), out, { recursive: true });
+    await rm(join(out, "logit_diffs_sae/latents-00003.parquet"));
+    await rm(join(out, "logit_diffs_attr_grad/examples-00007.parquet"));
+    await truncate(join(out, "logit_diffs_base/examples-00001.parquet"), 100);
+    expect((await cli([...long(out), "--analyses", "sae", "--resume"])).code).toBe(0);
+    expect((await cli([...long(out), "--analyses", "base,grad", "--resume"])).code).toBe(0);
+    expect(await fingerprint(out)).toEqual(expected);
   });
 
   it("of a run that was interrupted in between are resumed", async () => {
@@ -345,9 +379,12 @@ describe("stores", () => {
   });
 });
 
-it("NaN and infinities are null in JSON", async () => {
-  const made = await cli([...analyze({ "--analyses": "base" }), "--json"]);
+it("with --json stdout is the document and tables are on stderr", async () => {
+  const made = await cli([...analyze({ "--analyses": "base,sae" }), "--json"]);
   expect(made.code).toBe(0);
-  expect(() => JSON.parse(made.stdout) as unknown).not.toThrow();
+  expect(Object.keys((JSON.parse(made.stdout) as { results: object }).results)).toEqual([
+    "logit_diffs_base",
+    "logit_diffs_sae",
+  ]);
   expect(made.stderr).toContain("Accuracy per analysis");
 });

@@ -257,7 +257,7 @@ const demo = buildCommand<DemoFlags, [], CliContext>({
     flags: { model: { ...model, optional: true }, saes, threads, json },
   },
   docs: docs(
-    "Find the latents that carry a model's answer, on eight sentences such as `Then, Anna and Tom … Tom gave a book to`",
+    "Find the latents that carry a model's answer, on eight sentences such as `When Anna and Tom …, Tom handed a book to`",
     "Without --model it says which models and SAEs to fetch.",
     "interpretune demo --model models/gpt2 --saes saes/blocks.9.hook_z --saes saes/blocks.10.hook_z",
   ),

@@ -1,4 +1,5 @@
 /** @file Where output goes: with `--json` stdout is one JSON document, and everything for people is on stderr. */
+import stringWidth from "string-width";
 import type { CliContext, OutputStream } from "./context.ts";
 
 /** Writes text and waits where the reader is slower than we are. */
@@ -39,4 +40,12 @@ export class Output {
   async stream(pieces: Iterable<string> | AsyncIterable<string>): Promise<void> {
     for await (const piece of pieces) await write(this.#context.process.stdout, piece);
   }
+}
+
+/** Rows as lines with their columns below each other. */
+export function aligned(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, c) => (widths[c] = Math.max(widths[c] ?? 0, stringWidth(cell))));
+  const pad = (cell: string, c: number): string => cell + " ".repeat(widths[c]! - stringWidth(cell));
+  return rows.map((row) => `  ${row.map(pad).join("  ").trimEnd()}`).join("\n");
 }

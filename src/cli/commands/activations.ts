@@ -4,12 +4,11 @@ import { gradients, GraphError, type Tensor } from "../../graph/index.ts";
 import type { HookedModel, Traced } from "../../model/index.ts";
 import { compileFilter, noSuchPoint } from "../../model/hooks.ts";
 import { spliceHooks } from "../../sae/index.ts";
-import { Table } from "../../analysis/table.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable, logitDifference, readInput, readTargets } from "../inputs.ts";
 import { load } from "../loading.ts";
-import { Output } from "../output.ts";
+import { aligned, Output } from "../output.ts";
 
 export interface ActivationsFlags {
   readonly model: string;
@@ -43,16 +42,8 @@ export async function activations(this: CliContext, flags: ActivationsFlags): Pr
   await writeSafetensors(flags.out, done);
   const output = new Output(this, flags.json);
   const rows = Object.entries(done).map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
-  const columns = [
-    { key: "name", label: "Tensor" },
-    { key: "shape", label: "Shape" },
-    { key: "dtype", label: "Type" },
-  ];
-  const table = new Table(
-    columns,
-    rows.map(({ name, shape, dtype }) => [name, `[${shape.join(", ")}]`, dtype]),
-  );
-  await output.say(`${table.toMarkdown()}\n\n${rows.length} tensors in ${flags.out}`);
+  const lines = rows.map(({ name, shape, dtype }) => [name, `[${shape.join(", ")}]`, dtype]);
+  await output.say(`${aligned(lines)}\n${rows.length} tensors in ${flags.out}`);
   await output.document({ out: flags.out, tensors: rows });
 }
 

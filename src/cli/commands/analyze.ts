@@ -137,7 +137,7 @@ export async function showRun(output: Output, { results, timings }: AnalysisRun,
   const present = analysisNames.flatMap((name) => results[name] ?? []);
   const spliced = sae ?? results.logit_diffs_attr_grad ?? results.logit_diffs_attr_ablation;
   const diffs = base && spliced && baseVsSaeLogitDiffs(spliced, base, { decode });
-  const accuracy = accuracyTable(present, { pairs: true });
+  const accuracy = accuracyTable(present, { pairs: results.logit_diffs_attr_ablation !== undefined });
   const latents = [results.logit_diffs_attr_ablation, results.logit_diffs_attr_grad].flatMap((result) => {
     if (result === undefined) return [];
     const metrics = latentMetrics(result, { effects, activations: sae ?? result });

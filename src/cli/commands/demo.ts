@@ -19,12 +19,11 @@ const advice = `The demo needs a language model and sparse autoencoders trained 
   npm run demo -- --model MODEL --saes SAE [--saes SAE …]
 
 For example, from the Hugging Face hub:
-  model  openai-community/gpt2                      config.json, model.safetensors, tokenizer.json
-  SAEs   ckkissane/attn-saes-gpt2-small-all-layers, or jbloom/GPT2-Small-SAEs-Reformatted
-         (each folder with cfg.json and sae_weights.safetensors)
+  model  openai-community/gpt2: config.json, model.safetensors, tokenizer.json
+  SAEs   jbloom/GPT2-Small-OAI-v5-32k-attn-out-SAEs: the folders v5_32k_layer_8 and v5_32k_layer_9
 or, larger:
-  model  google/gemma-2-2b
-  SAEs   google/gemma-scope-2b-pt-res               layer_20/width_16k/average_l0_71/params.npz
+  model  google/gemma-2-2b: config.json, the model-*.safetensors and their index, tokenizer.json
+  SAEs   google/gemma-scope-2b-pt-res: layer_20/width_16k/average_l0_71/params.npz
 
 They are not fetched for you yet.`;
 

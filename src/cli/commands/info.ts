@@ -1,11 +1,11 @@
 /** @file `interpretune info`: what a model is and what running it will take. */
-import { Table, type Cell } from "../../analysis/table.ts";
 import { evaluateDim, type Dim, type Tensor } from "../../graph/index.ts";
 import { HookedModel, type ModelConfig } from "../../model/index.ts";
+import { flaggedPoints } from "../../model/hooks.ts";
 import { loadModelFiles } from "../../model/load.ts";
 import { formatBytes } from "../../runtime/index.ts";
 import type { CliContext } from "../context.ts";
-import { Output } from "../output.ts";
+import { aligned, Output } from "../output.ts";
 
 export interface InfoFlags {
   readonly batchSize: number;
@@ -32,17 +32,17 @@ export async function info(this: CliContext, flags: InfoFlags, path: string): Pr
   const hooks = model.describeHooks();
   const forecast = forecastMemory(model, flags);
   const family = cfg.original_architecture ?? (loaded.kind === "native" ? "TransformerLens" : loaded.kind);
-  const facts: [string, Cell][] = [
-    ["model", cfg.model_name],
-    ["family", family],
-    ["files", loaded.kind],
-    ["parameters", forecast.parameters],
-    ...sizes.map((key): [string, Cell] => [key, cfg[key]]),
-    ["positions", cfg.positional_embedding_type],
-    ["normalization", cfg.normalization_type],
-    ["activation", cfg.act_fn],
-  ];
-  const at = `${flags.batchSize} × ${flags.length} tokens`;
+  const facts = {
+    model: cfg.model_name,
+    family,
+    files: loaded.kind,
+    parameters: forecast.parameters,
+    ...Object.fromEntries(sizes.map((key) => [key, cfg[key]])),
+    positions: cfg.positional_embedding_type,
+    normalization: cfg.normalization_type,
+    activation: cfg.act_fn,
+  };
+  const at = `${flags.batchSize} × ${forecast.length} tokens`;
   const bytes: [string, number][] = [
     ["weights (float32)", forecast.weights_bytes],
     ["keys and values per token", forecast.kv_bytes_per_token],
@@ -52,40 +52,24 @@ export async function info(this: CliContext, flags: InfoFlags, path: string): Pr
     [`all hook points kept, ${at}`, forecast.all_activations_bytes],
   ];
   const output = new Output(this, flags.json);
-  const two = (a: string, b: string): { key: string; label: string }[] => [
-    { key: "name", label: a },
-    { key: "value", label: b },
-  ];
-  await output.say(
-    `${new Table(
-      two("Model", ""),
-      facts.filter(([, value]) => value !== null),
-    ).toMarkdown()}\n`,
-  );
-  await output.say(
-    `${new Table(
-      two("Memory", ""),
-      bytes.map(([name, n]) => [name, formatBytes(n)]),
-    ).toMarkdown()}\n`,
-  );
-  const points = hooks
-    .map(({ name, shape }): Cell[] => [name, shape])
-    .filter(([name]) => /^(?!blocks\.)|^blocks\.0\./.test(String(name)));
-  await output.say(
-    `${new Table(two("Hook point", "Shape"), points, `${hooks.length} hook points; blocks are alike, block 0 is shown`).toMarkdown()}`,
-  );
-  await output.document({
-    ...Object.fromEntries(facts),
-    unused_tensors: loaded.unused,
-    hooks,
-    forecast,
-    batch_size: flags.batchSize,
-    length: flags.length,
-  });
+  const shown = Object.entries(facts).flatMap(([name, value]) => (value === null ? [] : [[name, shownFact(value)]]));
+  await output.say(`${aligned(shown)}\n\nMemory\n${aligned(bytes.map(([name, n]) => [name, formatBytes(n)]))}\n`);
+  const ofBlock0 = hooks.filter(({ name }) => !name.startsWith("blocks.") || name.startsWith("blocks.0."));
+  const points = ofBlock0.map(({ name, shape }) => [name, shape, isFlagged(name) ? "by explicit name" : ""]);
+  await output.say(`${hooks.length} hook points; of the blocks, which are alike, block 0 is shown\n${aligned(points)}`);
+  const unused_tensors = loaded.unused;
+  await output.document({ ...facts, unused_tensors, hooks, forecast: { batch_size: flags.batchSize, ...forecast } });
   loaded.dispose();
 }
 
+const shownFact = (value: string | number): string =>
+  typeof value === "number" ? value.toLocaleString("en-US") : value;
+
+const isFlagged = (name: string): boolean => flaggedPoints.includes(name.slice(name.lastIndexOf(".") + 1));
+
 interface Forecast {
+  /** Tokens per row, at most the context. */
+  readonly length: number;
   readonly parameters: number;
   readonly weights_bytes: number;
   readonly kv_bytes_per_token: number;
@@ -107,14 +91,11 @@ function forecastMemory(model: HookedModel, { batchSize, length }: InfoFlags): F
   const p = Math.min(length, cfg.n_ctx);
   const batch = model.batch(Array.from({ length: batchSize }, () => new Array<number>(p).fill(0)));
   const traced = model.trace(batch, { capture: "*" });
-  const atoms = new Map([
-    [batch.batch.terms[0]!.atoms[0]!.id, batchSize],
-    [batch.pos.terms[0]!.atoms[0]!.id, p],
-  ]);
-  const bytesOf = (x: Tensor): number => 4 * product(x.shape, (dim) => evaluateDim(dim, atoms));
+  const bytesOf = (x: Tensor): number => 4 * product(x.shape, (dim) => evaluateDim(dim, new Map()));
   const values = Object.values(traced.hooks).map(bytesOf);
   const kv = model.cacheBytesPerToken;
   return {
+    length: p,
     parameters,
     weights_bytes: 4 * parameters,
     kv_bytes_per_token: kv,

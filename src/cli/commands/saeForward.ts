@@ -6,7 +6,7 @@ import { Sae } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
-import { Output } from "../output.ts";
+import { aligned, Output } from "../output.ts";
 
 export interface SaeForwardFlags {
   readonly sae: string;
@@ -34,9 +34,9 @@ export async function saeForward(this: CliContext, flags: SaeForwardFlags): Prom
   const active = (done["hook_sae_acts_post"]!.data as Float32Array).reduce((n, x) => n + (x > 0 ? 1 : 0), 0);
   const tokens = done["hook_sae_acts_post"]!.data.length / sae.dSae;
   const shapes = tensors.map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
-  const lines = shapes.map(({ name, shape }) => `${name} [${shape.join(", ")}]`);
+  const lines = shapes.map(({ name, shape, dtype }) => [name, `[${shape.join(", ")}]`, dtype]);
   await output.say(
-    `${lines.join("\n")}\n${(active / Math.max(1, tokens)).toFixed(1)} active latents per token; in ${flags.out}`,
+    `${aligned(lines)}\n${(active / Math.max(1, tokens)).toFixed(1)} active latents per token; in ${flags.out}`,
   );
   await output.document({ out: flags.out, active_per_token: active / Math.max(1, tokens), tensors: shapes });
 }

@@ -1,10 +1,9 @@
 /** @file `interpretune tokenize`: the tokens of a text. */
 import { stat } from "node:fs/promises";
-import { Table } from "../../analysis/table.ts";
 import { fileSource, openGguf } from "../../formats/index.ts";
 import { loadTokenizer, tokenizerFromGguf, type Tokenizer } from "../../model/tokenizer/index.ts";
 import type { CliContext } from "../context.ts";
-import { Output } from "../output.ts";
+import { aligned, Output } from "../output.ts";
 
 export interface TokenizeFlags {
   readonly model: string;
@@ -24,15 +23,9 @@ export async function tokenize(this: CliContext, flags: TokenizeFlags): Promise<
     chat ? { addSpecialTokens: false } : { prependBos: tokenizer.defaultPrependBos },
   );
   const strings = tokenizer.tokenStrings(ids);
-  const columns = [
-    { key: "position", label: "Position" },
-    { key: "id", label: "Id" },
-    { key: "token", label: "Token" },
-    { key: "text", label: "Text" },
-  ];
-  const rows = ids.map((id, i) => [i, id, tokens[i]!, JSON.stringify(strings[i]!)]);
+  const rows = ids.map((id, i) => [String(i), String(id), tokens[i]!, JSON.stringify(strings[i]!)]);
   const output = new Output(this, flags.json);
-  await output.say(`${new Table(columns, rows).toMarkdown()}\n\n${ids.length} tokens`);
+  await output.say(`${aligned([["position", "id", "token", "text"], ...rows])}\n${ids.length} tokens`);
   await output.document({ text, ids, tokens, strings });
 }
 
