@@ -12,10 +12,11 @@ interface Labelled {
   readonly names: readonly string[];
 }
 
-const namesOf = (term: string): string[] => {
-  const text = term.trim();
-  return text === "" ? [] : text.includes(" ") ? text.split(/\s+/) : [...text];
-};
+/** Names of each term: words where some term holds several, else letters. */
+function namesOf(terms: readonly string[]): string[][] {
+  const words = terms.some((term) => /\S\s+\S/.test(term));
+  return terms.map((term) => (words ? term.split(/\s+/).filter((name) => name !== "") : [...term.trim()]));
+}
 
 const order = (x: Labelled, names: readonly string[]): Tensor =>
   transpose(
@@ -49,14 +50,13 @@ function contract(a: Labelled, b: Labelled, used: ReadonlySet<string>, sizes: Re
 }
 
 /**
- * Einstein summation. Terms are letters (`"bpm,hme->bphe"`) or words (`"batch pos m, head m e -> batch pos head e"`).
+ * Einstein summation. Terms are letters (`"bpm,hme->bphe"`) or words separated by spaces (`"batch pos m, head m e -> batch pos head e"`).
  * @throws GraphError when a name has two sizes, is repeated in a term, or appears only in the result
  * @example
  * const q = einsum("bpm,hme->bphe", x, wq); // [batch, pos, head, d_head]
  */
 export function einsum(spec: string, ...operands: readonly Tensor[]): Tensor {
-  const [left, right] = spec.split("->");
-  const terms = left!.split(",").map(namesOf);
+  const [left, right] = spec.split("->") as [string, string | undefined];
   const fail = (why: string): never => {
     throw new GraphError(`einsum "${spec}": ${why}`, {
       code: "graph/einsum",
@@ -64,8 +64,9 @@ export function einsum(spec: string, ...operands: readonly Tensor[]): Tensor {
     });
   };
   if (right === undefined) return fail("the result is not named (… -> …)");
+  const terms = namesOf([...left.split(","), right]);
+  const result = terms.pop()!;
   if (terms.length !== operands.length) return fail(`${terms.length} terms for ${operands.length} operands`);
-  const result = namesOf(right);
   const sizes = new Map<string, Dim>();
   terms.forEach((names, t) => {
     if (names.length !== operands[t]!.rank)
@@ -78,6 +79,7 @@ export function einsum(spec: string, ...operands: readonly Tensor[]): Tensor {
       sizes.set(name, dim);
     });
   });
+  if (new Set(result).size !== result.length) fail(`a name is repeated in "${result.join(" ")}"`);
   for (const name of result) if (!sizes.has(name)) fail(`${name} is only in the result`);
   const labelled = terms.map((names, t): Labelled => ({ x: operands[t]!, names }));
   let made = labelled.shift()!;

@@ -35,7 +35,9 @@ export function gradients(scalar: Tensor, wrt: readonly Tensor[]): Tensor[] {
       code: "graph/dtype",
       hint: "cast it to float32",
     });
-  const [root, ...kept] = narrow([scalar, ...wrt]);
+  const watched = topological([scalar]).filter((x) => x.op.watched);
+  const [root, ...whole] = narrow([scalar, ...wrt, ...watched]);
+  const kept = whole.slice(0, wrt.length);
   const wanted = new Set(kept);
   const order = topological([root!]);
   const leads = new Set<Tensor>();
@@ -102,6 +104,7 @@ export function gradientHook(x: Tensor, onGradient: (gradient: Tensor) => Tensor
     // The hook is shown the gradient of the whole value.
     along: () => undefined,
     transparent: true,
+    watched: true,
   };
   return apply(op, [x], {});
 }

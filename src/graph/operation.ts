@@ -100,6 +100,8 @@ export interface Operation<A extends Attributes = Attributes> {
   readonly broadcasts?: boolean;
   /** The value of its first input: no node at run time. */
   readonly transparent?: boolean;
+  /** Somebody looks at the gradient here: differentiation keeps all its positions. */
+  readonly watched?: boolean;
   /** Computed by the engine itself before the run and fed (large constants, random numbers). */
   readonly host?: boolean;
 }
