@@ -249,7 +249,7 @@ async function survey(data: Dataset, options: BatchesOptions, signal: AbortSigna
 /** Everything that decides the stored bytes. The data's hash covers tokenizer, prompt, answers and limit as well; they are named to be read. */
 function configOf(options: AnalyzeOptions, plan: Survey, hooks: readonly HookInfo[]): JsonObject {
   const { model, saes = [], data } = options;
-  const order = hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookName, sha256: saeHash(sae) }));
+  const order = hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookName, hash: saeHash(sae) }));
   const answers = options.answers ?? defaultAnswers(data.kind);
   return {
     model: modelHash(model),

@@ -6,6 +6,10 @@ import type { HookedModel } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
 import { canonicalJson } from "./store/index.ts";
 
+/** BLAKE2b: twice as fast as SHA-256 where the processor has no instructions for that. */
+const newHash = (): Hash => createHash("blake2b512");
+const finish = (hash: Hash): string => hash.digest("hex").slice(0, 64);
+
 /** The most bytes a hash takes at a time. */
 const piece = 2 ** 30;
 
@@ -22,21 +26,21 @@ function hashWeights(hash: Hash, weights: readonly (readonly [string, Tensor])[]
 }
 
 /**
- * SHA-256 of a model: its configuration (but its name), its parameters as views of the file's tensors, and all of their
+ * The hash of a model: its configuration (but its name), its parameters as views of the file's tensors, and all of their
  * bytes. Every byte, not a sample: a run that is resumed with one head of the model changed must not go on. It takes
  * about as long as reading the file once.
  */
 export function modelHash(model: HookedModel): string {
   const { model_name: _, ...cfg } = model.cfg;
-  const hash = createHash("sha256").update(canonicalJson(cfg));
+  const hash = newHash().update(canonicalJson(cfg));
   hashWeights(hash, [...model.weights]);
-  return hash.digest("hex");
+  return finish(hash);
 }
 
-/** SHA-256 of an SAE: its configuration without what only describes it, and its weights. */
+/** The hash of an SAE: its configuration without what only describes it, and its weights. */
 export function saeHash(sae: Sae): string {
   const { metadata: _, device: _device, dtype: _dtype, ...cfg } = sae.cfg;
-  const hash = createHash("sha256").update(canonicalJson({ ...cfg, hook_name: sae.hookName }));
+  const hash = newHash().update(canonicalJson({ ...cfg, hook_name: sae.hookName }));
   hashWeights(hash, Object.entries(sae.params));
-  return hash.digest("hex");
+  return finish(hash);
 }

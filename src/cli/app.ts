@@ -263,12 +263,6 @@ const demo = buildCommand<DemoFlags, [], CliContext>({
   ),
 });
 
-async function currentVersion(): Promise<string> {
-  const { readFile } = await import("node:fs/promises");
-  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 /** The application. With `debug`, failures show their stack. */
 export function buildCli(debug: boolean): Application<CliContext> {
   const routes = {
@@ -288,7 +282,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
     }),
     {
       name: "interpretune",
-      versionInfo: { getCurrentVersion: currentVersion },
+      versionInfo: { getCurrentVersion: async () => (await import("./version.ts")).currentVersion() },
       scanner: { caseStyle: "allow-kebab-for-camel" },
       documentation: { onlyRequiredInUsageLine: true },
       determineExitCode: exitCodeOf,

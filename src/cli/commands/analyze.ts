@@ -21,6 +21,7 @@ import { CliError, Interrupted } from "../failure.ts";
 import { load, type Loaded } from "../loading.ts";
 import { Output, toJson } from "../output.ts";
 import { Progress } from "../progress.ts";
+import { currentVersion } from "../version.ts";
 
 export interface AnalyzeFlags {
   readonly model: string;
@@ -102,7 +103,12 @@ async function runAnalysis(
       out: flags.out,
       resume: flags.resume,
       signal,
-      provenance: { model: flags.model, saes: flags.saes ?? [], data: flags.data },
+      provenance: {
+        interpretune: await currentVersion(),
+        model: flags.model,
+        saes: flags.saes ?? [],
+        data: flags.data,
+      },
       onProgress: ({ done, total, pairs }) => {
         progress ??= new Progress({ label: "analyze", total, unit: "ex", stream: context.process.stderr, signal });
         progress.update(done, { note: pairs === undefined ? "" : `ablating ${pairs.done}/${pairs.total}` });
