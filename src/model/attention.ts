@@ -124,7 +124,8 @@ function projections(
     const after = trace.fire(`${name}.${point}`, before);
     return after === before && start === undefined ? undefined : after;
   };
-  const attnIn = perHead("hook_attn_in", cfg.n_heads, undefined);
+  // As in TransformerLens: with grouped keys there is no one copy per head for all three.
+  const attnIn = heads.q === heads.k ? perHead("hook_attn_in", cfg.n_heads, undefined) : undefined;
   const part = (which: "q" | "k" | "v"): Tensor => {
     const input = perHead(`hook_${which}_input`, heads[which], attnIn);
     const w = weight(`attn.W_${which.toUpperCase()}`);

@@ -90,6 +90,16 @@ export function positionsOf(mask: readonly number[], policy: PositionPolicy): nu
   return mask.map((m) => Math.max((count += m) - 1, 0));
 }
 
+const axes = new Map<string, Axis>();
+
+/** One axis for all batches of a size, so that values of one run fit into another run of that size. */
+function sizedAxis(name: string, size: number): Axis {
+  const key = `${name} ${size}`;
+  let found = axes.get(key);
+  if (found === undefined) axes.set(key, (found = axis(name, size)));
+  return found;
+}
+
 /**
  * A batch of equally long rows of ids.
  * @throws ModelError when rows differ in length, are empty, or the mask does not fit
@@ -136,8 +146,8 @@ export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBa
   const mask = policy === "tlLegacy" ? legacyMask(ids, legacy!) : (given ?? ids.map((row) => row.map(() => 1)));
   const padded = mask.some((row) => row.includes(0));
   const positionRows = mask.map((row) => positionsOf(row, policy));
-  const batch = axis("batch", ids.length);
-  const pos = options.pos ?? axis("pos", length);
+  const batch = sizedAxis("batch", ids.length);
+  const { pos = sizedAxis("pos", length) } = options;
   const dims = [ids.length, length];
   const make = (data: BigInt64Array | Uint8Array, name: string, dtype: "int64" | "bool"): Tensor =>
     leaf(data, dims, { shape: [batch, pos], dtype, name });

@@ -388,7 +388,8 @@ export class HookedModel {
       stopAtLayer: this.#layer(options.stopAtLayer),
     };
     const output = forward({ ...this.parts(batch.largestPosition + 1), weights }, input, trace);
-    if (options.capture !== undefined || trace.hooked) trace.finish();
+    const partial = start > 0 || input.stopAtLayer !== undefined;
+    if (options.capture !== undefined || trace.hooked) trace.finish(partial);
     return tracedView(batch, output, trace);
   }
 
@@ -445,7 +446,7 @@ export class HookedModel {
         const result = await this.runtime.realize(returned, this.#realizeOptions(options));
         cuts.set(
           cut.key,
-          leaf(result.data, result.dims, { shape: cut.value.shape, dtype: result.dtype, name: cut.name }),
+          leaf(result.data, result.dims, { shape: cut.value.shape, dtype: result.dtype, name: cut.point.name }),
         );
       }
     }

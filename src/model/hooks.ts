@@ -1,6 +1,8 @@
 /** @file Hook points: names, filters, and the trace that fires them during a forward pass. */
-import { gradientHook } from "../graph/gradients.ts";
-import type { Tensor } from "../graph/tensor.ts";
+import { sameDim } from "../graph/axis.ts";
+import { gradientHook, severed } from "../graph/gradients.ts";
+import { broadcastTo } from "../graph/ops/shape.ts";
+import { leaf, type Tensor } from "../graph/tensor.ts";
 import { ModelError } from "./errors.ts";
 
 /** A named value in the forward pass. */
@@ -34,7 +36,7 @@ export interface HookEntry {
   readonly hook: Hook | AsyncHook;
   /** `bwd`: sees the gradient with respect to the point's value and may replace it. */
   readonly direction?: "fwd" | "bwd";
-  /** Stays on until reset with `includingPermanent`. */
+  /** On in every run: a pass over some layers only may leave it idle. */
   readonly permanent?: boolean;
 }
 
@@ -65,8 +67,11 @@ function globExpression(glob: string): RegExp {
 /** A filter as one question. Flagged points match text filters only when these spell them. */
 export function compileFilter(filter: NameFilter): (name: string) => boolean {
   if (typeof filter === "function") return filter;
-  if (filter instanceof RegExp)
-    return (name) => new RegExp(filter.source, filter.flags.replace(/[gy]/g, "")).test(name);
+  if (filter instanceof RegExp) {
+    const stateless = new RegExp(filter.source, filter.flags.replace(/[gy]/g, ""));
+    return (name) => stateless.test(name);
+  }
+  if (typeof filter === "string" && !filter.includes("*")) return (name) => name === filter;
   if (typeof filter === "string") {
     const expression = globExpression(filter);
     return (name) => expression.test(name) && (!isFlagged(name) || filter.includes(lastPart(name)));
@@ -138,24 +143,53 @@ const layerOf = (name: string): number | undefined => {
 };
 
 /** Thrown by a trace at an async hook: the caller realizes `value`, awaits the hook and traces again. */
-export class TraceCut {
-  readonly name: string;
+export class TraceCut extends ModelError {
   readonly value: Tensor;
   readonly hook: AsyncHook;
   readonly point: HookPoint;
   readonly key: string;
-  constructor(name: string, value: Tensor, hook: AsyncHook, point: HookPoint, key: string) {
-    [this.name, this.value, this.hook, this.point, this.key] = [name, value, hook, point, key];
+  constructor(value: Tensor, hook: AsyncHook, point: HookPoint, key: string) {
+    super("an async hook needs data, which tracing alone does not compute", {
+      code: "model/async-hook",
+      where: point.name,
+      hint: "use run, runWithCache, loss or gradients",
+    });
+    [this.value, this.hook, this.point, this.key] = [value, hook, point, key];
   }
 }
 
 const AsyncFunction = (async () => {}).constructor;
 const isAsync = (hook: Hook | AsyncHook): hook is AsyncHook => hook instanceof AsyncFunction;
 
+/** A filter that remembers which of its parts have met a point. */
+class Matcher {
+  readonly #parts: readonly { readonly part: NameFilter; readonly test: (name: string) => boolean }[];
+  readonly #met = new Set<NameFilter>();
+
+  constructor(filter: NameFilter) {
+    const parts: readonly NameFilter[] = Array.isArray(filter) ? (filter as readonly (string | RegExp)[]) : [filter];
+    this.#parts = parts.map((part) => ({ part, test: compileFilter(part) }));
+  }
+
+  matches(name: string): boolean {
+    let any = false;
+    for (const { part, test } of this.#parts)
+      if (test(name)) {
+        any = true;
+        this.#met.add(part);
+      }
+    return any;
+  }
+
+  /** A part that no point has met. */
+  get idle(): NameFilter | undefined {
+    return this.#parts.find(({ part }) => !this.#met.has(part))?.part;
+  }
+}
+
 interface ActiveHook {
   readonly entry: HookEntry;
-  readonly matches: (name: string) => boolean;
-  used: boolean;
+  readonly filter: Matcher;
 }
 
 export interface TraceOptions {
@@ -175,17 +209,15 @@ export class Trace {
   readonly names: Set<string> = new Set();
   readonly #hooks: ActiveHook[];
   readonly #splices: ReadonlyMap<string, Splice>;
-  readonly #capture: ((name: string) => boolean) | undefined;
-  readonly #captureText: string;
+  readonly #capture: Matcher | undefined;
   readonly #cuts: ReadonlyMap<string, Tensor>;
   readonly #spliced = new Set<string>();
 
   constructor(options: TraceOptions = {}) {
     const { hooks = [], splices = new Map<string, Splice>(), capture, cuts = new Map<string, Tensor>() } = options;
-    this.#hooks = hooks.map((entry) => ({ entry, matches: compileFilter(entry.filter), used: false }));
+    this.#hooks = hooks.map((entry) => ({ entry, filter: new Matcher(entry.filter) }));
     this.#splices = splices;
-    this.#capture = capture === undefined ? undefined : compileFilter(capture);
-    this.#captureText = capture === undefined ? "" : filterText(capture);
+    this.#capture = capture === undefined ? undefined : new Matcher(capture);
     this.#cuts = cuts;
   }
 
@@ -197,7 +229,8 @@ export class Trace {
   /** Whether anybody asks for a point; flagged points are built only then. */
   wants(name: string): boolean {
     this.names.add(name);
-    return this.#capture?.(name) === true || this.#splices.has(name) || this.#hooks.some((h) => h.matches(name));
+    const captured = this.#capture?.matches(name) === true;
+    return captured || this.#splices.has(name) || this.#hooks.some((h) => h.filter.matches(name));
   }
 
   /** Passes a value through a point: splice, hooks in order of registration, capture. */
@@ -211,64 +244,89 @@ export class Trace {
       return splice(value, point);
     }
     let current = value;
-    this.#hooks.forEach((active, i) => {
-      if (!active.matches(name)) return;
-      active.used = true;
-      const { hook, direction = "fwd" } = active.entry;
-      if (isAsync(hook)) current = this.#awaited(hook, current, point, `${i}:${name}`);
-      else if (direction === "bwd") current = gradientHook(current, (gradient) => hook(gradient, point));
+    this.#hooks.forEach(({ entry, filter }, i) => {
+      if (!filter.matches(name)) return;
+      const { hook, direction = "fwd" } = entry;
+      if (direction === "bwd") current = this.#backward(hook, current, point);
+      else if (isAsync(hook)) current = this.#awaited(hook, current, point, `${i}:${name}`);
       else current = this.#applied(hook, current, point);
     });
-    if (this.#capture?.(name)) this.captured.set(name, current);
+    if (this.#capture?.matches(name)) this.captured.set(name, current);
     return current;
   }
 
   #applied(hook: Hook, value: Tensor, point: HookPoint): Tensor {
     const result: unknown = hook(value, point);
-    if (result === undefined) return value;
     if (result instanceof Promise)
       throw new ModelError(`the hook at ${point.name} returned a promise`, {
         code: "model/hook",
         hint: "declare it with `async` so that it gets realized data, or make it a plain function over tensors",
       });
-    const made = result as Tensor;
-    if (made.shape.length !== value.shape.length)
-      throw new ModelError(`the hook at ${point.name} changed the number of axes`, {
+    return result === undefined ? value : fitted(result as Tensor, value, point);
+  }
+
+  #backward(hook: Hook | AsyncHook, value: Tensor, point: HookPoint): Tensor {
+    if (isAsync(hook))
+      throw new ModelError("a backward hook cannot be async", {
         code: "model/hook",
-        expected: value.toString(),
-        received: made.toString(),
+        where: point.name,
+        hint: "make it a plain function over tensors; realize the gradient with `model.gradients`",
       });
-    return made;
+    return gradientHook(value, (gradient) => {
+      const made = hook(gradient, point);
+      return made === undefined ? undefined : fitted(made, gradient, point);
+    });
   }
 
   #awaited(hook: AsyncHook, value: Tensor, point: HookPoint, key: string): Tensor {
     const done = this.#cuts.get(key);
-    if (done !== undefined) return done;
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- control flow, caught by the run
-    throw new TraceCut(point.name, value, hook, point, key);
+    if (done === undefined) throw new TraceCut(value, hook, point, key);
+    const crossed = (): ModelError =>
+      new ModelError("a gradient cannot cross an async hook", {
+        code: "model/gradient-cut",
+        where: point.name,
+        hint: "make the hook a plain function over tensors, or differentiate by values that come after it",
+      });
+    return severed(done, value, crossed);
   }
 
-  /** After the pass: a filter that matched nothing is an error with the nearest names. */
-  finish(): void {
-    for (const { entry, used } of this.#hooks) if (!used) this.#unmatched("hook", entry.filter);
+  /**
+   * After the pass: a filter, or a part of one, that matched nothing is an error with the nearest names.
+   * @param partial whether only some layers ran
+   */
+  finish(partial = false): void {
+    for (const { entry, filter } of this.#hooks)
+      if (!(partial && entry.permanent))
+        this.#allMet(filter, (text) => `a hook for ${text} matches no hook point that fires`);
     for (const name of this.#splices.keys())
       if (!this.#spliced.has(name))
         throw noSuchPoint(`an SAE is spliced at ${name}, which this pass never reaches`, name, this.names);
-    if (this.#capture !== undefined && this.captured.size === 0)
-      throw noSuchPoint(
-        `no hook point matches ${this.#captureText}`,
-        this.#captureText.replaceAll('"', ""),
-        this.names,
-      );
+    if (this.#capture !== undefined) this.#allMet(this.#capture, (text) => `no hook point matches ${text}`);
   }
 
-  #unmatched(what: string, filter: NameFilter): never {
-    throw noSuchPoint(
-      `a ${what} for ${filterText(filter)} matches no hook point that fires`,
-      filterText(filter).replaceAll('"', ""),
-      this.names,
-    );
+  #allMet({ idle }: Matcher, message: (filter: string) => string): void {
+    if (idle === undefined) return;
+    const text = filterText(idle);
+    throw noSuchPoint(message(text), text.replaceAll('"', ""), this.names);
   }
+}
+
+/** What a hook gave, in the shape of the value it stands for: data gets that value's axes, axes of size 1 are stretched. */
+function fitted(made: Tensor, value: Tensor, { name }: HookPoint): Tensor {
+  const same = (i: number): boolean => sameDim(made.shape[i]!, value.shape[i]!);
+  const axes = [...value.shape.keys()];
+  if (made.rank === value.rank && axes.every(same)) return made;
+  if (made.rank === value.rank && axes.every((i) => same(i) || made.shape[i] === 1))
+    return broadcastTo(made, value.shape);
+  const isData = made.storage?.data !== undefined && made.dims.length === value.rank;
+  if (isData && axes.every((i) => same(i) || typeof value.shape[i] !== "number"))
+    return leaf(made.data, made.dims, { shape: value.shape, dtype: made.dtype, name: `given at ${name}` });
+  throw new ModelError(`the hook at ${name} returned another shape`, {
+    code: "model/hook",
+    expected: value.toString(),
+    received: made.toString(),
+    hint: "values of another run fit where it has as many rows and positions",
+  });
 }
 
 /** Edit distance, for suggestions. */
