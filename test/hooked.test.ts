@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { sub, sum, takeAlong, unsqueeze, select, leaf, type Tensor } from "../src/graph/index.ts";
-import { HookedModel, loadTokenizer, tokenBatch, type TokenBatch } from "../src/model/index.ts";
+import { HookedModel, loadTokenizer, processWeights, tokenBatch, type TokenBatch } from "../src/model/index.ts";
 import { describeWithGoldens, goldenTensors, sharedPath, type GoldenTensors } from "./support/goldens.ts";
 import { atReal, goldenBatch, numbersOf, rowsOf } from "./support/model.ts";
 
@@ -48,6 +48,23 @@ describe.each(families)("%s against TransformerLens", (family) => {
       expect(numbersOf(logits)).toBeAllClose(golden.numbers("logits"));
       expect(numbersOf(await model.loss(batch))).toBeAllClose(golden.numbers("loss"));
       model.dispose();
+    });
+  });
+
+  const processed = hookedPath(family, "processed.activations.safetensors");
+  describeWithGoldens("with processed weights", [familyPath(family), processed], () => {
+    test("every hook point that the golden holds, logits, loss", async () => {
+      const raw = await load(family);
+      const model = new HookedModel({ ...processWeights(raw), runtime: raw.runtime });
+      const golden = await read(family, "processed.activations.safetensors");
+      const batch = goldenBatch(golden);
+      const { logits, cache } = await model.runWithCache(batch);
+      expect(numbersOf(logits)).toBeAllClose(golden.numbers("logits"));
+      expect(numbersOf(await model.loss(batch))).toBeAllClose(golden.numbers("loss"));
+      const held = golden.names.filter((name) => name.includes("hook_"));
+      for (const name of held) expect(numbersOf(cache.get(name)), name).toBeAllClose(golden.numbers(name));
+      expect(held.length).toBe(core.includes(family) ? cache.names.length : 0);
+      raw.dispose();
     });
   });
 

@@ -35,6 +35,8 @@ export {
 } from "./hooks.ts";
 export { lossPerToken, meanLoss } from "./loss.ts";
 export type { Past } from "./past.ts";
+export { processWeights, type ModelParameters, type ProcessingOptions } from "./processing.ts";
 export type { SamplingOptions } from "./sampling.ts";
+export { saveModel, type SavedModel, type SaveOptions } from "./save.ts";
 export * from "./tokenizer/index.ts";
 export type { ModelWeights } from "./weights.ts";
