@@ -82,7 +82,7 @@ export function batchesPerShard(count: number, batchSize: number): number {
  *   stays and can be resumed
  * @example
  * const data = await openDataset("rte/validation.jsonl", { limit: 8 });
- * const { results } = await analyzeDataset({ model, saes, data, batchSize: 2, out: "runs/rte" });
+ * const { results } = await analyzeDataset({ model, saes, data, batchSize: 2, out: "runs/first" });
  * console.log(String(accuracyTable(Object.values(results))));
  */
 export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisRun> {

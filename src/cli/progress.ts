@@ -131,7 +131,8 @@ export class Progress {
  *
  * @example
  * ```ts
- * for await (const batch of track(batches, { label: "analyze", unit: "batch" })) await run(batch);
+ * const data = await openDataset("rte/validation.jsonl");
+ * for await (const row of track(data, { label: "read", unit: "row" })) console.log(row.label);
  * ```
  */
 export async function* track<T>(

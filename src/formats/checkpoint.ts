@@ -164,7 +164,8 @@ export interface WriteCheckpointOptions {
  *
  * @example
  * ```ts
- * await writeCheckpoint("my-model", { w: { dtype: "float32", shape: [1, 2], data: new Float32Array([1, 2]) } }); // ["model.safetensors"]
+ * const w = { dtype: "float32", shape: [1, 2], data: new Float32Array([1, 2]) } as const;
+ * await writeCheckpoint("weights", { w }); // ["model.safetensors"]
  * ```
  */
 export async function writeCheckpoint(

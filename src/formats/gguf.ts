@@ -13,7 +13,7 @@ import { tensorFile, type TensorFile } from "./tensorFile.ts";
  * ```ts
  * const file = await openGguf(await fileSource("model.Q4_1.gguf"));
  * console.log(file.metadata.get("general.architecture")); // llama
- * console.log(file.info("token_embd.weight").shape); // [49152, 576]
+ * file.info("token_embd.weight").shape; // [d_vocab, d_model]
  * const embedding = await file.readFloat32("token_embd.weight");
  * ```
  */

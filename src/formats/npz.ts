@@ -15,7 +15,7 @@ import { peekZipMember, readZipDirectory, readZipMember, type ZipMember } from "
  * @example
  * ```ts
  * const params = await openNpz(await fileSource("params.npz"));
- * const wEnc = await params.readFloat32("W_enc");
+ * const threshold = await params.readFloat32("threshold"); // one per latent
  * ```
  */
 export async function openNpz(source: ByteSource): Promise<TensorFile<never>> {

@@ -35,7 +35,7 @@ const MAX_HEADER = 100_000_000;
  * @example
  * ```ts
  * const file = await openSafetensors(await fileSource("model.safetensors"));
- * const wte = await file.readFloat32("wte.weight"); // Float32Array, row-major [50257, 768]
+ * const wte = await file.readFloat32("transformer.wte.weight"); // row-major [d_vocab, d_model]
  * const all = await file.readMany(); // Map: name -> typed array
  * await file.close();
  * ```

@@ -24,8 +24,10 @@ const PIECE = 2 ** 26;
  *
  * @example
  * ```ts
+ * const sizes: number[] = [];
  * for await (const piece of safetensorsPieces({ x: { dtype: "float32", shape: [2], data: new Float32Array(2) } }))
- *   console.log(piece.byteLength); // 64, then 8
+ *   sizes.push(piece.byteLength);
+ * console.log(sizes); // [64, 8]
  * ```
  */
 export async function* safetensorsPieces(

@@ -53,7 +53,9 @@ function contract(a: Labelled, b: Labelled, used: ReadonlySet<string>, sizes: Re
  * Einstein summation. Terms are letters (`"bpm,hme->bphe"`) or words separated by spaces (`"batch pos m, head m e -> batch pos head e"`).
  * @throws GraphError when a name has two sizes, is repeated in a term, or appears only in the result
  * @example
- * const q = einsum("bpm,hme->bphe", x, wq); // [batch, pos, head, d_head]
+ * const x = leaf(new Float32Array(2 * 3 * 8), [2, 3, 8]); // [batch, pos, d_model]
+ * const w = leaf(new Float32Array(4 * 8 * 2), [4, 8, 2]); // [head, d_model, d_head]
+ * einsum("bpm,hme->bphe", x, w); // [2, 3, 4, 2]
  */
 export function einsum(spec: string, ...operands: readonly Tensor[]): Tensor {
   const [left, right] = spec.split("->") as [string, string | undefined];

@@ -22,7 +22,8 @@ const isStop = (rule: Operation["gradient"]): rule is NotDifferentiable => typeo
  *   error names the path
  * @example
  * const x = leaf(new Float32Array([1, 2, 3]), [3]);
- * const [dx] = gradients(sum(mul(x, x)), [x]); // 2·x once realized
+ * const [dx] = gradients(sum(mul(x, x)), [x]);
+ * (await realize(dx!)).toArray(); // [2, 4, 6]
  */
 export function gradients(scalar: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (scalar.shape.some((d) => d !== 1))

@@ -19,7 +19,8 @@ export class ActivationCache implements Iterable<[string, Tensor]> {
    * The realized activation.
    * @throws ModelError with the nearest names when it was not kept
    * @example
-   * cache.get(["z", 9]); // blocks.9.attn.hook_z, [batch, pos, head, d_head]
+   * const { cache } = await model.runWithCache("The Eiffel Tower is in", { names: "*.hook_z" });
+   * cache.get(["z", 9]); // [batch, pos, head, d_head], of blocks.9.attn.hook_z
    */
   get(key: CacheKey): Tensor {
     const name = this.nameOf(key);

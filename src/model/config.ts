@@ -159,7 +159,8 @@ export const modelConfigKeys: readonly string[] = Object.keys(configObject.shape
  * @param where the file it came from, for the error
  * @throws ModelError naming each wrong key
  * @example
- * const cfg = parseModelConfig({ n_layers: 1, d_model: 8, n_ctx: 4, d_head: 4, n_heads: 2, d_vocab: 10, d_vocab_out: 10 });
+ * const sizes = { n_layers: 1, d_model: 8, n_ctx: 4, d_head: 4, n_heads: 2, d_vocab: 10, d_vocab_out: 10 };
+ * parseModelConfig({ ...sizes, attn_only: true }).normalization_type; // "LN"
  */
 export function parseModelConfig(config: unknown, where = "the model configuration"): ModelConfig {
   const parsed = modelConfigSchema.safeParse(config);

@@ -610,7 +610,8 @@ export class HookedModel {
    * @param options how each is spliced: `useErrorTerm`, `gradientThroughError`, `sparseDecode`
    * @throws ModelError when two share a hook point
    * @example
-   * const { logits } = await model.splice(saes).runWithCache(ids, { names: "*.hook_sae_acts_post" });
+   * const { cache } = await model.splice(saes).runWithCache("Once upon a time", { names: "*.hook_sae_acts_post" });
+   * cache.get("blocks.9.attn.hook_z.hook_sae_acts_post"); // [batch, pos, d_sae]
    */
   splice<Options>(spliced: Iterable<Spliceable<Options>>, options?: Options): SplicedModel {
     const splices = new Map<string, Splice>();
@@ -627,6 +628,7 @@ export class HookedModel {
    * @param logits realized, [batch, pos, d_vocab] or [batch, d_vocab]
    * @param options.row default 0; `position` default the last one
    * @example
+   * const logits = await model.run("The Eiffel Tower is in");
    * console.table(model.topTokens(logits, { k: 5 }));
    */
   topTokens(logits: Tensor, options: { k?: number; row?: number; position?: number } = {}): TopToken[] {

@@ -51,7 +51,7 @@ function fans(shape: readonly number[]): [fanIn: number, fanOut: number] {
  * kaiming, `initializer_range` as gain), biases 0, norm weights 1. Tied models share their embedding.
  * @returns float32 leaves under TransformerLens names
  * @example
- * const weights = initWeights(cfg, 0);
+ * const weights = initWeights(model.cfg, 0);
  */
 export function initWeights(cfg: ModelConfig, seed: number): ModelWeights {
   const { distribution, spread, defaultGain } = modes[cfg.init_mode];

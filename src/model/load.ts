@@ -43,7 +43,8 @@ const looksFor = `a folder with ${CONFIG} and model.safetensors (or its shards),
  * @example
  * ```ts
  * const loaded = await loadModelFiles("models/gpt2");
- * console.log(loaded.cfg.n_layers, loaded.weights.get("blocks.0.attn.W_Q")?.shape); // 12 [12, 768, 64]
+ * loaded.cfg.n_layers; // 12
+ * loaded.weights.get("blocks.0.attn.W_Q")!; // [head, d_model, d_head]
  * loaded.dispose();
  * ```
  */

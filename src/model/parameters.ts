@@ -16,7 +16,7 @@ export interface Parameter {
  * Every parameter a model of this configuration can have, under its TransformerLens name, in the order of the forward
  * pass. Biases may be absent from a model: they are then zero.
  * @example
- * parametersOf(cfg).get("blocks.0.attn.W_Q"); // { kind: "weight", shape: [12, 768, 64] }
+ * parametersOf(model.cfg).get("blocks.0.attn.W_Q")!.shape; // [head, d_model, d_head]
  */
 export function parametersOf(cfg: ModelConfig): ReadonlyMap<string, Parameter> {
   const { d_model: d, d_head, n_heads, normalization_type: norm } = cfg;

@@ -46,7 +46,7 @@ const tokenizerFiles = [
  *   be written
  * @example
  * ```ts
- * await saveModel("my-model", { cfg, weights }); // { layout: "native", files: ["config.json", "model.safetensors"] }
+ * await saveModel("my-model", model); // { layout: "huggingface", files: ["config.json", "model.safetensors"] }
  * ```
  */
 export async function saveModel(

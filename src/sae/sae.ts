@@ -269,7 +269,10 @@ export class Sae {
    *   as in {@link ablateDirection}
    * @returns [batch, n, ...shape of the hook point]
    * @example
-   * const ablated = sae.ablate(output, { latents, activations });
+   * const { acts, context } = sae.encode(select(x, 1, -1)); // the last position of x [batch, pos, d_in]
+   * const { indices: latents, values: activations } = topK(acts, 5); // of each row
+   * const output = unsqueeze(sae.decode(acts, context), 1); // [batch, 1, d_in]
+   * sae.ablate(output, { latents, activations }); // [batch, 5, d_in]
    */
   ablate(output: Tensor, pairs: { latents: Tensor; activations: Tensor; input?: Tensor }): Tensor {
     const { latents, activations, input } = pairs;

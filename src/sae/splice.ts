@@ -15,8 +15,8 @@ export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
  * interventions on latents act, everything else stays as the model had it.
  * @throws SaeError when two SAEs share a hook point; when run, when a hook point does not have an SAE's width
  * @example
- * const splices = spliceHooks([layer9, layer10], { useErrorTerm: true });
- * const { logits } = await model.run(tokens, { splices });
+ * const splices = spliceHooks(saes, { useErrorTerm: true });
+ * const logits = await model.run("The Eiffel Tower is in", { splices });
  */
 export function spliceHooks(saes: Iterable<Sae>, options: SpliceOptions = {}): ReadonlyMap<string, Splice> {
   const splices = new Map<string, Splice>();

@@ -134,7 +134,7 @@ export function withAnswers(
  * @param logits [batch, pos, d_vocab]
  * @param kind `mean` of the others, or the `best-other`
  * @example
- * const diff = logitDiff(logits, batch.answers);
+ * const diff = await model.run(batch, ({ logits }) => logitDiff(logits, batch.answers)); // [batch]
  */
 export function logitDiff(logits: Tensor, answers: AnswerLeaves, kind: DiffKind = "mean"): Tensor {
   return squeeze(answerValues(takeRows(logits, answers.index), answers, kind).diffs, 1);

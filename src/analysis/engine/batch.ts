@@ -88,7 +88,11 @@ export function hooksOf(
  * @returns per analysis both tables, effects unmasked
  * @throws AnalysisError without SAEs for an analysis that needs them
  * @example
- * const { logit_diffs_sae } = await analyzeBatch(model, saes, batch);
+ * const data = await openDataset("rte/validation.jsonl", { limit: 8 });
+ * for await (const batch of batches(data, { tokenizer: model.tokenizer, batchSize: 2 })) {
+ *   const { logit_diffs_sae } = await analyzeBatch(model, saes, batch);
+ *   console.log(logit_diffs_sae!.examples.map((row) => row.logit_diffs));
+ * }
  */
 export async function analyzeBatch(
   model: HookedModel,

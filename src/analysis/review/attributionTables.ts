@@ -76,7 +76,9 @@ const shown = metricFields.filter((field) => columns.some(({ key }) => key === f
  *
  * @example
  * ```ts
- * console.log(String(attributionTables(latentMetrics(ablation), { topK: 2, perSae: true })));
+ * const store = await AnalysisStore.open("runs/rte");
+ * const metrics = latentMetrics(await store.load("logit_diffs_attr_ablation"));
+ * console.log(String(attributionTables(metrics, { topK: 2, perSae: true })));
  * ```
  */
 export function attributionTables(metrics: LatentMetrics, options: AttributionTableOptions = {}): AttributionTables {

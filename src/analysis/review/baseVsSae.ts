@@ -22,6 +22,8 @@ export interface BaseVsSaeOptions {
  *
  * @example
  * ```ts
+ * const store = await AnalysisStore.open("runs/rte");
+ * const [base, sae] = [await store.load("logit_diffs_base"), await store.load("logit_diffs_sae")];
  * console.log(String(baseVsSaeLogitDiffs(sae, base, { topK: 10 })));
  * ```
  */

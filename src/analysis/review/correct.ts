@@ -25,6 +25,7 @@ export interface CorrectSummary {
  *
  * @example
  * ```ts
+ * const store = await AnalysisStore.open("runs/rte");
  * const { percentage_correct } = computeCorrect(await store.load("logit_diffs_base"));
  * ```
  */
@@ -50,7 +51,9 @@ export interface AccuracyOptions {
  *
  * @example
  * ```ts
- * console.log(String(accuracyTable([base, sae, grad, ablation])));
+ * const store = await AnalysisStore.open("runs/rte");
+ * const results = await Promise.all(store.analyses.map((name) => store.load(name)));
+ * console.log(String(accuracyTable(results)));
  * ```
  */
 export function accuracyTable(results: readonly AnalysisResult[], options: AccuracyOptions = {}): Table {

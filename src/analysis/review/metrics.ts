@@ -30,6 +30,7 @@ export interface ActivationSummary {
  *
  * @example
  * ```ts
+ * const store = await AnalysisStore.open("runs/rte");
  * const { num_correct, hooks } = calcActivationSummary(await store.load("logit_diffs_sae"));
  * ```
  */
@@ -145,8 +146,10 @@ export interface LatentMetricsOptions {
  *
  * @example
  * ```ts
- * const metrics = latentMetrics(ablation, { activations: sae });
- * const effects = metrics.dense("blocks.9.attn.hook_z.hook_sae_acts_post", "total_effect"); // [24576]
+ * const store = await AnalysisStore.open("runs/rte");
+ * const metrics = latentMetrics(await store.load("logit_diffs_attr_ablation"));
+ * const effects = metrics.dense("blocks.9.attn.hook_z.hook_sae_acts_post", "total_effect"); // one per latent
+ * effects.length; // 24576
  * ```
  */
 export function latentMetrics(result: AnalysisResult, options: LatentMetricsOptions = {}): LatentMetrics {

@@ -45,12 +45,13 @@ const tables: readonly TableName[] = ["latents", "examples"];
  *
  * @example
  * ```ts
- * await using writer = await StoreWriter.create("runs/rte", { model: "gpt2", batch_size: 8 }, {
- *   analyses: ["logit_diffs_base"], hooks: [], shards: 2, resume: true,
+ * const row = { example: 0, batch: 0, label_ids: 2949, orig_labels: 1, answer_indices: -1, loss: 6.3,
+ *   logit_diffs: 1.29, preds: 1, answer_logits: [-30.1, -28.8] };
+ * await using writer = await StoreWriter.create("runs/by-hand", { model: "gpt2" }, {
+ *   analyses: ["logit_diffs_base"], hooks: [], shards: 1, resume: true,
  * });
- * for (const { shard, analyses } of writer.missing()) {
- *   for (const analysis of analyses) await writer.write(shard, analysis, await compute(shard, analysis));
- * }
+ * for (const { shard, analyses } of writer.missing())
+ *   for (const analysis of analyses) await writer.write(shard, analysis, { examples: [row], latents: [] });
  * await writer.finish({ threads: 2, seconds: 12.5 });
  * ```
  */

@@ -70,8 +70,8 @@ const USER_DEFINED = 4;
  * @throws TokenizerError when a key is missing or malformed, or the model or pre-tokeniser is not known
  * @example
  * ```ts
- * const tokenizer = tokenizerFromGguf(file.metadata);
- * tokenizer.encode("In 2024").ids;
+ * const file = await openGguf(await fileSource("model.Q4_1.gguf"));
+ * const { ids } = tokenizerFromGguf(file.metadata).encode("In 2024");
  * ```
  */
 export function tokenizerFromGguf(metadata: GgufMetadata, options: TokenizerOptions = {}): Tokenizer {

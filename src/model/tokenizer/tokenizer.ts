@@ -305,7 +305,7 @@ export class Tokenizer {
    *
    * @example
    * ```ts
-   * tokenizer.tokenStrings(tokenizer.encode("a 東").ids); // ["a", " <0xE6>", "<0x9D><0xB1>"]
+   * tokenizer.tokenStrings(tokenizer.encode("a 東").ids); // ["a", " <0xE6>", "<0x9D>", "<0xB1>"]
    * ```
    */
   tokenStrings(ids: ArrayLike<number>): string[] {
