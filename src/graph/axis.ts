@@ -89,7 +89,11 @@ function fromTerms(terms: Iterable<Term>): Dim {
   return new Axis(kept);
 }
 
-/** Whether two dimensions are the same number or the same axis. */
+/**
+ * Whether two dimensions are the same number or the same axis.
+ * @example
+ * sameDim(axis("batch"), axis("batch")); // false
+ */
 export function sameDim(a: Dim, b: Dim): boolean {
   return a === b || (typeof a === "object" && typeof b === "object" && a.key === b.key);
 }
@@ -99,17 +103,30 @@ export function sameShape(a: readonly Dim[], b: readonly Dim[]): boolean {
   return a.length === b.length && a.every((d, i) => sameDim(d, b[i]!));
 }
 
-/** `a + b`. */
+/**
+ * `a + b`.
+ * @example
+ * String(addDims(axis("past"), axis("new"))); // "past + new"
+ */
 export function addDims(a: Dim, b: Dim): Dim {
   return typeof a === "number" && typeof b === "number" ? a + b : fromTerms([...termsOf(a), ...termsOf(b)]);
 }
 
-/** `a − b`. */
+/**
+ * `a − b`.
+ * @example
+ * const pos = axis("pos");
+ * String(subDims(addDims(pos, 3), pos)); // "3"
+ */
 export function subDims(a: Dim, b: Dim): Dim {
   return sameDim(a, b) ? 0 : addDims(a, mulDims(b, -1));
 }
 
-/** `a · b`. */
+/**
+ * `a · b`.
+ * @example
+ * String(mulDims(axis("batch"), axis("pos"))); // "batch·pos"
+ */
 export function mulDims(a: Dim, b: Dim): Dim {
   if (a === 0 || b === 0) return 0;
   if (typeof a === "number" && typeof b === "number") return a * b;
@@ -125,7 +142,11 @@ export function mulDims(a: Dim, b: Dim): Dim {
   return fromTerms(products);
 }
 
-/** `a / b` where that is exact (a number, or every term of `a` divisible by the single term of `b`), else undefined. */
+/**
+ * `a / b` where that is exact (a number, or every term of `a` divisible by the single term of `b`), else undefined.
+ * @example
+ * String(divideDims(mulDims(axis("pos"), 12), 4)); // "3·pos"
+ */
 export function divideDims(a: Dim, b: Dim): Dim | undefined {
   if (sameDim(a, b)) return 1;
   if (b === 1) return a;
@@ -147,7 +168,11 @@ export function divideDims(a: Dim, b: Dim): Dim | undefined {
   return fromTerms(terms);
 }
 
-/** The product of dimensions. */
+/**
+ * The product of dimensions.
+ * @example
+ * productOf([2, 3, 4]); // 24
+ */
 export function productOf(dims: readonly Dim[]): Dim {
   return dims.reduce(mulDims, 1);
 }
@@ -170,7 +195,11 @@ export function sizeOfAtom(atom: Atom, sizes: ReadonlyMap<number, number>): numb
   return size;
 }
 
-/** The number a dimension stands for, given the size of each atom by id. */
+/**
+ * The number a dimension stands for, given the size of each atom by id.
+ * @example
+ * evaluateDim(mulDims(axis("pos", 5), 2), new Map()); // 10
+ */
 export function evaluateDim(dim: Dim, sizes: ReadonlyMap<number, number>): number {
   if (typeof dim === "number") return dim;
   let total = 0;
@@ -194,7 +223,11 @@ export function dimKey(dim: Dim, rename: (atom: Atom) => number): string {
     .join("+");
 }
 
-/** A shape for people: `[batch, pos, 768]`. */
+/**
+ * A shape for people: `[batch, pos, 768]`.
+ * @example
+ * shapeText([axis("batch"), 768]); // "[batch, 768]"
+ */
 export function shapeText(shape: readonly Dim[]): string {
   return `[${shape.map(String).join(", ")}]`;
 }

@@ -43,13 +43,21 @@ export const dtypes: { readonly [D in DType]: DTypeInfo<D> } = {
 
 const scratch = new DataView(new ArrayBuffer(4));
 
-/** The float32 value of a bfloat16 bit pattern (exact). */
+/**
+ * The float32 value of a bfloat16 bit pattern (exact).
+ * @example
+ * bfloat16ToNumber(0x3f80); // 1
+ */
 export function bfloat16ToNumber(bits: number): number {
   scratch.setUint32(0, (bits << 16) >>> 0);
   return scratch.getFloat32(0);
 }
 
-/** The bfloat16 bit pattern nearest to a number, ties to even; NaN stays NaN. */
+/**
+ * The bfloat16 bit pattern nearest to a number, ties to even; NaN stays NaN.
+ * @example
+ * numberToBfloat16(1).toString(16); // "3f80"
+ */
 export function numberToBfloat16(value: number): number {
   if (Number.isNaN(value)) return 0x7fc0;
   scratch.setFloat32(0, value);
@@ -57,7 +65,11 @@ export function numberToBfloat16(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
-/** The value of an IEEE half-precision bit pattern (exact). */
+/**
+ * The value of an IEEE half-precision bit pattern (exact).
+ * @example
+ * float16ToNumber(0x3c00); // 1
+ */
 export function float16ToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 0x1f;
@@ -67,7 +79,11 @@ export function float16ToNumber(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-/** The half-precision bit pattern nearest to a number, ties to even; overflow gives infinity. */
+/**
+ * The half-precision bit pattern nearest to a number, ties to even; overflow gives infinity.
+ * @example
+ * numberToFloat16(1).toString(16); // "3c00"
+ */
 export function numberToFloat16(value: number): number {
   if (Number.isNaN(value)) return 0x7e00;
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;

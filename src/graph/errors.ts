@@ -16,6 +16,12 @@ export interface ErrorFacts {
 /**
  * The base of every error this package throws on purpose. `code`, `expected`, `received`, `where` and `hint` are
  * data; `message` is the sentence made of them.
+ * @example
+ * try {
+ *   matmul(leaf(new Float32Array(2), [1, 2]), leaf(new Float32Array(3), [1, 3]));
+ * } catch (error) {
+ *   if (error instanceof InterpretuneError) console.log(error.code); // graph/matmul
+ * }
  */
 export class InterpretuneError extends Error {
   readonly code: string;

@@ -94,6 +94,10 @@ let hooks = 0;
 /**
  * The same value; when a gradient passes it, `onGradient` sees the gradient and may return another one.
  * Two calls give two tensors, even for one function.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2), [2]);
+ * const [dx] = gradients(sum(gradientHook(x, (gradient) => mul(gradient, 10))), [x]);
+ * (await realize(dx!)).toArray(); // [10, 10]
  */
 export function gradientHook(x: Tensor, onGradient: (gradient: Tensor) => Tensor | void): Tensor {
   const op: Operation = {
@@ -113,6 +117,10 @@ export function gradientHook(x: Tensor, onGradient: (gradient: Tensor) => Tensor
 /**
  * `x` in the place of `original`, where `x` was computed outside the graph: a derivative that would have to go on into
  * `original` throws what `error` makes, instead of silently missing that part.
+ * @example
+ * const x = leaf(Float32Array.of(2), []);
+ * const y = severed(mul(x, 1), x, () => new Error("y was computed elsewhere"));
+ * (await realize(add(y, 1))).item(); // 3
  */
 export function severed(x: Tensor, original: Tensor, error: () => Error): Tensor {
   const op: Operation = {

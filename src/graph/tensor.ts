@@ -25,6 +25,10 @@ let ids = 0;
 /**
  * A lazy, immutable expression with a shape and a dtype. Building one computes nothing; `realize` does. A leaf holds
  * data (weights, tokens, results). Building the same expression twice gives the same object.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2), [2]);
+ * const y = x.mul(2).add(1);
+ * (await realize(y)).toArray(); // [3, 5]
  */
 export class Tensor {
   readonly id: number = ids++;
@@ -179,7 +183,14 @@ const forgotten = new FinalizationRegistry((key: string) => {
   if (interned.get(key)?.deref() === undefined) interned.delete(key);
 });
 
-/** Number of live entries of the intern table, for tests of its emptying. */
+/**
+ * Number of live entries of the intern table, for tests of its emptying.
+ * @example
+ * const before = internedCount();
+ * const x = axis("new");
+ * const y = neg(placeholder([x], "float32", "x"));
+ * internedCount() - before; // 1
+ */
 export function internedCount(): number {
   return interned.size;
 }

@@ -433,7 +433,11 @@ const u = unaryOperations;
 const b = binaryOperations;
 type Operand = Tensor | number;
 
-/** A scalar constant, part of the graph's structure. Numbers a user varies belong in leaves. */
+/**
+ * A scalar constant, part of the graph's structure. Numbers a user varies belong in leaves.
+ * @example
+ * (await realize(mul(constant(2), leaf(Float32Array.of(1, 2), [2])))).toArray(); // [2, 4]
+ */
 export function constant(value: number, dtype: DType = "float32"): Tensor {
   if (dtypes[dtype].kind !== "float" && !Number.isSafeInteger(value))
     throw new GraphError(`constant: ${value} is not a whole number, as ${dtype} needs`, {
@@ -455,65 +459,136 @@ function pair(op: Operation<None>, x: Operand, y: Operand): Tensor {
   return apply(op, [x, typeof y === "number" ? lift(y, x) : y], none);
 }
 
-/** Elementwise `−x`. */
+/**
+ * Elementwise `−x`, for numbers of any type.
+ * @example
+ * const x = leaf(Float32Array.of(1, -2), [2]);
+ * (await realize(neg(x))).toArray(); // [-1, 2]
+ */
 export const neg = (x: Tensor): Tensor => apply(u.Neg, [x], none);
 /** Elementwise `|x|`. */
 export const abs = (x: Tensor): Tensor => apply(u.Abs, [x], none);
-/** −1, 0 or 1. */
+/** Elementwise −1, 0 or 1. */
 export const sign = (x: Tensor): Tensor => apply(u.Sign, [x], none);
+/** The largest whole number not above each entry; no gradient flows. */
 export const floor = (x: Tensor): Tensor => apply(u.Floor, [x], none);
+/** The smallest whole number not below each entry; no gradient flows. */
 export const ceil = (x: Tensor): Tensor => apply(u.Ceil, [x], none);
+/**
+ * Elementwise `eˣ`, for floating-point numbers.
+ * @example
+ * (await realize(exp(leaf(Float32Array.of(0), [1])))).toArray(); // [1]
+ */
 export const exp = (x: Tensor): Tensor => apply(u.Exp, [x], none);
 /** Natural logarithm. */
 export const log = (x: Tensor): Tensor => apply(u.Log, [x], none);
+/** Elementwise `√x`. */
 export const sqrt = (x: Tensor): Tensor => apply(u.Sqrt, [x], none);
+/** Elementwise `1 / x`. */
 export const reciprocal = (x: Tensor): Tensor => apply(u.Reciprocal, [x], none);
 /** `1 / √x`. */
 export const rsqrt = (x: Tensor): Tensor => reciprocal(sqrt(x));
+/** The error function, `2/√π ∫₀ˣ exp(−t²) dt`. */
 const erfOf = (x: Tensor): Tensor => apply(u.Erf, [x], none);
 export { erfOf as erf };
+/** Sine of an angle in radians. */
 export const sin = (x: Tensor): Tensor => apply(u.Sin, [x], none);
+/** Cosine of an angle in radians. */
 export const cos = (x: Tensor): Tensor => apply(u.Cos, [x], none);
+/** Hyperbolic tangent. */
 export const tanh = (x: Tensor): Tensor => apply(u.Tanh, [x], none);
+/** `1 / (1 + exp(−x))`. */
 export const sigmoid = (x: Tensor): Tensor => apply(u.Sigmoid, [x], none);
+/**
+ * `max(x, 0)`; its derivative at 0 is 0.
+ * @example
+ * (await realize(relu(leaf(Float32Array.of(-1, 2), [2])))).toArray(); // [0, 2]
+ */
 export const relu = (x: Tensor): Tensor => apply(u.Relu, [x], none);
+/** `log(1 + exp(x))`, without overflow. */
 export const softplus = (x: Tensor): Tensor => apply(u.Softplus, [x], none);
-/** Gaussian error linear unit: exact (`erf`) or the tanh form that GPT-2 calls `gelu_new`. */
+/**
+ * Gaussian error linear unit (Hendrycks & Gimpel, arXiv:1606.08415): exact (`erf`) or the tanh form that GPT-2 calls
+ * `gelu_new`.
+ * @example
+ * (await realize(gelu(leaf(Float32Array.of(0), [1]), { approximate: "tanh" }))).toArray(); // [0]
+ */
 export const gelu = (x: Tensor, options: { approximate?: "none" | "tanh" } = {}): Tensor =>
   apply(options.approximate === "tanh" ? u.GeluTanh : u.Gelu, [x], none);
 /** `x · sigmoid(x)`. */
 export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+/** Where a tensor is not a number, bool. */
 export const isNaN = (x: Tensor): Tensor => apply(u.IsNaN, [x], none);
 /** Logical negation of a bool tensor. */
 export const not = (x: Tensor): Tensor => apply(u.Not, [x], none);
-/** The same value, through which no gradient flows. */
+/**
+ * The same value, through which no gradient flows.
+ * @example
+ * const x = leaf(Float32Array.of(3), [1]);
+ * const [dx] = gradients(sum(mul(x, detach(x))), [x]);
+ * (await realize(dx!)).toArray(); // [3]: of the first factor alone
+ */
 export const detach = (x: Tensor): Tensor => apply(u.Detach, [x], none);
 
+/**
+ * Elementwise sum. Shapes broadcast as in NumPy, dtypes must be the same, a number takes the other's dtype.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * const y = leaf(Float32Array.of(10, 20), [2]);
+ * (await realize(add(x, y))).toArray(); // [11, 22, 13, 24]
+ */
 export const add = (x: Operand, y: Operand): Tensor => pair(b.Add, x, y);
+/** Elementwise difference, as {@link add}. */
 export const sub = (x: Operand, y: Operand): Tensor => pair(b.Sub, x, y);
+/** Elementwise product, as {@link add}. */
 export const mul = (x: Operand, y: Operand): Tensor => pair(b.Mul, x, y);
+/** Elementwise quotient, as {@link add}; of integers, rounded towards 0. */
 export const div = (x: Operand, y: Operand): Tensor => pair(b.Div, x, y);
+/** Elementwise power `xʸ`, as {@link add}. */
 export const pow = (x: Operand, y: Operand): Tensor => pair(b.Pow, x, y);
 /** Elementwise larger one; a tie shares its gradient. */
 export const maximum = (x: Operand, y: Operand): Tensor => pair(b.Max, x, y);
 /** Elementwise smaller one; a tie shares its gradient. */
 export const minimum = (x: Operand, y: Operand): Tensor => pair(b.Min, x, y);
+/**
+ * Where two tensors are equal: bool, shapes broadcast.
+ * @example
+ * const x = leaf(BigInt64Array.of(5n, 7n), [2]);
+ * (await realize(equal(x, 7))).toArray(); // [0, 1]
+ */
 export function equal(x: Operand, y: Operand): Tensor {
   return pair(b.Equal, x, y);
 }
+/** Where `x < y`, bool. */
 export function less(x: Operand, y: Operand): Tensor {
   return pair(b.Less, x, y);
 }
+/** Where `x ≤ y`, bool. */
 export const lessEqual = (x: Operand, y: Operand): Tensor => pair(b.LessOrEqual, x, y);
+/** Where `x > y`, bool. */
 export function greater(x: Operand, y: Operand): Tensor {
   return pair(b.Greater, x, y);
 }
+/** Where `x ≥ y`, bool. */
 export const greaterEqual = (x: Operand, y: Operand): Tensor => pair(b.GreaterOrEqual, x, y);
+/**
+ * Logical and of bool tensors.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3), [3]);
+ * (await realize(and(greater(x, 1), less(x, 3)))).toArray(); // [0, 1, 0]
+ */
 export const and = (x: Tensor, y: Tensor): Tensor => apply(b.And, [x, y], none);
+/** Logical or of bool tensors. */
 export const or = (x: Tensor, y: Tensor): Tensor => apply(b.Or, [x, y], none);
+/** Logical exclusive or of bool tensors. */
 export const xor = (x: Tensor, y: Tensor): Tensor => apply(b.Xor, [x, y], none);
 
-/** `condition ? x : y`, elementwise with broadcasting; the gradient reaches the chosen side only. */
+/**
+ * `condition ? x : y`, elementwise with broadcasting; the gradient reaches the chosen side only.
+ * @example
+ * const x = leaf(Float32Array.of(-1, 2), [2]);
+ * (await realize(where(greater(x, 0), x, 0))).toArray(); // [0, 2]
+ */
 export function where(condition: Tensor, x: Operand, y: Operand): Tensor {
   const like = typeof x !== "number" ? x : typeof y !== "number" ? y : constant(0);
   return apply(
@@ -523,7 +598,11 @@ export function where(condition: Tensor, x: Operand, y: Operand): Tensor {
   );
 }
 
-/** The same numbers in another data type; between floats it is differentiable. */
+/**
+ * The same numbers in another data type; between floats it is differentiable.
+ * @example
+ * cast(leaf(BigInt64Array.of(3n), [1]), "float32").dtype; // "float32"
+ */
 export function cast(x: Tensor, to: DType): Tensor {
   return x.dtype === to ? x : apply(castOperation, [x], { to });
 }

@@ -432,30 +432,66 @@ export const indexOperations: {
   PutRows: putRowsOperation,
 };
 
-/** Entries of an axis by number: `out[…, i…, …] = x[…, indices[i…], …]`; for a table of rows, an embedding lookup. */
+/**
+ * Entries of an axis by number: `out[…, i…, …] = x[…, indices[i…], …]`; for a table of rows, an embedding lookup.
+ * @example
+ * const table = leaf(Float32Array.of(1, 2, 3, 4, 5, 6), [3, 2]);
+ * const rows = leaf(BigInt64Array.of(2n, 0n), [2]);
+ * (await realize(gather(table, rows))).toArray(); // [5, 6, 1, 2]
+ */
 export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
   return apply(gatherOperation, [x, indices], { axis: normalizeAxis("Gather", axis, x.shape) });
 }
-/** Adds rows into zeros by number: the derivative of {@link gather}. Repeated indices add up in a fixed order. */
+/**
+ * Adds rows into zeros by number: the derivative of {@link gather}. Repeated indices add up in a fixed order.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * const rows = leaf(BigInt64Array.of(2n, 0n), [2]);
+ * (await realize(addRows(x, rows, 0, 3))).toArray(); // [3, 4, 0, 0, 1, 2]
+ */
 export function addRows(updates: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
   return apply(addRowsOperation, [updates, indices], { axis, size });
 }
-/** One entry per position along an axis: `out[…, j, …] = x[…, indices[…, j, …], …]`. */
+/**
+ * One entry per position along an axis: `out[…, j, …] = x[…, indices[…, j, …], …]`.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * const index = leaf(BigInt64Array.of(1n, 0n), [2, 1]);
+ * (await realize(takeAlong(x, index, 1))).toArray(); // [2, 3]
+ */
 export function takeAlong(x: Tensor, indices: Tensor, axis: number): Tensor {
   return apply(gatherElementsOperation, [x, indices], { axis: normalizeAxis("GatherElements", axis, x.shape) });
 }
-/** Adds entries into zeros along an axis: the derivative of {@link takeAlong}. */
+/**
+ * Adds entries into zeros along an axis: the derivative of {@link takeAlong}.
+ * @example
+ * const updates = leaf(Float32Array.of(5, 6), [2, 1]);
+ * const index = leaf(BigInt64Array.of(1n, 0n), [2, 1]);
+ * (await realize(scatterAdd(updates, index, 1, 2))).toArray(); // [0, 5, 6, 0]
+ */
 export function scatterAdd(updates: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
   return apply(scatterAddOperation, [updates, indices], {
     axis: normalizeAxis("ScatterElements", axis, updates.shape),
     size,
   });
 }
-/** Slices addressed by index tuples (ONNX GatherND): the last axis of `indices` holds coordinates after `batchDims` shared axes. */
+/**
+ * Slices addressed by index tuples (ONNX GatherND): the last axis of `indices` holds coordinates after `batchDims` shared axes.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * const index = leaf(BigInt64Array.of(0n, 1n, 1n, 0n), [2, 2]);
+ * (await realize(gatherND(x, index))).toArray(); // [2, 3]
+ */
 export function gatherND(x: Tensor, indices: Tensor, options: { batchDims?: number } = {}): Tensor {
   return apply(gatherNDOperation, [x, indices], { batchDims: options.batchDims ?? 0 });
 }
-/** Adds slices into zeros of a shape at index tuples: the derivative of {@link gatherND}. */
+/**
+ * Adds slices into zeros of a shape at index tuples: the derivative of {@link gatherND}.
+ * @example
+ * const updates = leaf(Float32Array.of(5, 6), [2]);
+ * const index = leaf(BigInt64Array.of(0n, 1n, 1n, 0n), [2, 2]);
+ * (await realize(scatterNDAdd(updates, index, [2, 2]))).toArray(); // [0, 5, 6, 0]
+ */
 export function scatterNDAdd(updates: Tensor, indices: Tensor, shape: readonly Dim[]): Tensor {
   return apply(scatterNDOperation, [updates, indices], { shape });
 }
@@ -472,11 +508,21 @@ function rowAxes(
  * The positions listed for each batch row: `out[b, j] = x[b, index[b, j]]`.
  * @param x [batch, pos, …] (or with the two axes elsewhere, see options)
  * @param index int64 [batch, count]
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * const index = leaf(BigInt64Array.of(1n, 0n), [2, 1]);
+ * (await realize(takeRows(x, index))).toArray(); // [2, 3]
  */
 export function takeRows(x: Tensor, index: Tensor, options: { axis?: number; batchAxis?: number } = {}): Tensor {
   return apply(takeRowsOperation, [x, index], rowAxes("TakeRows", x, options));
 }
-/** Adds entries into zeros at the positions listed for each batch row: the derivative of {@link takeRows}. */
+/**
+ * Adds entries into zeros at the positions listed for each batch row: the derivative of {@link takeRows}.
+ * @example
+ * const updates = leaf(Float32Array.of(5, 6), [2, 1]);
+ * const index = leaf(BigInt64Array.of(1n, 0n), [2, 1]);
+ * (await realize(putRows(updates, index, 2))).toArray(); // [0, 5, 6, 0]
+ */
 export function putRows(
   updates: Tensor,
   index: Tensor,

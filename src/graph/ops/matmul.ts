@@ -111,6 +111,9 @@ export const matMulOperations: { readonly MatMul: typeof matMulOperation } = { M
  * @param b [… , k, n], or [… , n, k] with `transposeB`
  * @returns [… , m, n]
  * @throws GraphError when inner dimensions differ, naming both shapes
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(matmul(x, x, { transposeB: true }))).toArray(); // [5, 11, 11, 25]
  */
 export function matmul(a: Tensor, b: Tensor, options: { transposeA?: boolean; transposeB?: boolean } = {}): Tensor {
   const { transposeA = false, transposeB = false } = options;

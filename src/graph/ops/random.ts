@@ -13,7 +13,11 @@ function mix(x: number): number {
   return (h ^ (h >>> 15)) >>> 0;
 }
 
-/** Number `counter` of the stream `seed`: uniform in [0, 1), a multiple of 2⁻²⁴ so that float32 holds it exactly. */
+/**
+ * Number `counter` of the stream `seed`: uniform in [0, 1), a multiple of 2⁻²⁴ so that float32 holds it exactly.
+ * @example
+ * uniformAt(0, 5) === uniformAt(0, 5); // true
+ */
 export function uniformAt(seed: number, counter: number): number {
   const low = mix(counter ^ mix(seed));
   const high = mix(Math.floor(counter / 2 ** 32) ^ mix(Math.floor(seed / 2 ** 32) ^ 0x9e3779b9));
@@ -47,6 +51,9 @@ export const randomOperations: { readonly RandomUniform: typeof randomOperation 
 /**
  * Uniform float32 numbers in [0, 1), a function of the seed and the position only.
  * @param seed int64 scalar leaf
+ * @example
+ * const seed = leaf(BigInt64Array.of(7n), []);
+ * randomUniform(seed, [2, 3]); // [2, 3]
  */
 export function randomUniform(seed: Tensor, shape: readonly Dim[]): Tensor {
   return apply(randomOperation, [seed], { shape });

@@ -296,45 +296,95 @@ function reduce(
   return apply(op, [x], { axes: sorted, keepDims: options.keepDims ?? false });
 }
 
-/** Sum over axes (all of them by default). */
+/**
+ * Sum over axes (all of them by default).
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(sum(x, 0))).toArray(); // [4, 6]
+ */
 export function sum(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return reduce(reductions.ReduceSum, x, axes, options);
 }
-/** Mean over axes (all of them by default). */
+/**
+ * Mean over axes (all of them by default).
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(mean(x, -1))).toArray(); // [1.5, 3.5]
+ */
 export function mean(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return reduce(reductions.ReduceMean, x, axes, options);
 }
-/** Maximum over axes; ties share the gradient. */
+/**
+ * Maximum over axes; ties share the gradient.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(max(x))).toArray(); // [4]
+ */
 export function max(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return reduce(reductions.ReduceMax, x, axes, options);
 }
-/** Minimum over axes; ties share the gradient. */
+/**
+ * Minimum over axes; ties share the gradient.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(min(x, 1))).toArray(); // [1, 3]
+ */
 export function min(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return reduce(reductions.ReduceMin, x, axes, options);
 }
-/** `log Σ exp x` over axes, without overflow. */
+/**
+ * `log Σ exp x` over axes, without overflow.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * logSumExp(x, -1, { keepDims: true }); // [2, 1]
+ */
 export function logSumExp(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return reduce(reductions.ReduceLogSumExp, x, axes, options);
 }
-/** Index of the first maximum along an axis, int64, the axis removed. */
+/**
+ * Index of the first maximum along an axis, int64, the axis removed.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(argMax(x))).toArray(); // [1, 1]
+ */
 export function argMaxOf(x: Tensor, axis = -1): Tensor {
   return apply(argMax, [x], { axis: normalizeAxis("ArgMax", axis, x.shape) });
 }
 export { argMaxOf as argMax };
-/** Softmax along one axis. */
+/**
+ * Softmax along one axis.
+ * @example
+ * const x = leaf(Float32Array.of(0, 0), [2]);
+ * (await realize(softmax(x))).toArray(); // [0.5, 0.5]
+ */
 export function softmax(x: Tensor, axis = -1): Tensor {
   return apply(softmaxOperations.Softmax, [x], { axis: normalizeAxis("Softmax", axis, x.shape) });
 }
-/** Log of the softmax along one axis. */
+/**
+ * Log of the softmax along one axis.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * logSoftmax(x, -1); // [2, 2]
+ */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
   return apply(softmaxOperations.LogSoftmax, [x], { axis: normalizeAxis("LogSoftmax", axis, x.shape) });
 }
-/** Running sum along an axis. */
+/**
+ * Running sum along an axis.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(cumsum(x, 1))).toArray(); // [1, 3, 3, 7]
+ */
 export function cumsum(x: Tensor, axis: number, options: { reverse?: boolean; exclusive?: boolean } = {}): Tensor {
   const { reverse = false, exclusive = false } = options;
   return apply(cumSum, [x], { axis: normalizeAxis("CumSum", axis, x.shape), reverse, exclusive });
 }
-/** The `k` largest entries along an axis, largest first, and where they stand (int64). */
+/**
+ * The `k` largest entries along an axis, largest first, and where they stand (int64).
+ * @example
+ * const { values, indices } = topK(leaf(Float32Array.of(3, 1, 2), [3]), 2);
+ * (await realize([values, indices])).map((x) => x.toArray()); // [[3, 2], [0, 2]]
+ */
 export function topK(x: Tensor, k: number, axis = -1): { values: Tensor; indices: Tensor } {
   const at = normalizeAxis("TopK", axis, x.shape);
   return {

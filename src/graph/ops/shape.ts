@@ -279,7 +279,12 @@ export const shapeOperations: {
   Size: sizeOperation,
 };
 
-/** The same elements in row-major order under another shape; one entry may be −1 (the rest). */
+/**
+ * The same elements in row-major order under another shape; one entry may be −1 (the rest).
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * reshape(x, [2, -1]); // [2, 12]
+ */
 export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
   const hole = shape.indexOf(-1);
   let target = shape;
@@ -302,7 +307,12 @@ export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
   return sameShape(x.shape, target) ? x : apply(reshapeOperation, [x], { shape: target });
 }
 
-/** Axes in another order; default: the last two swapped. */
+/**
+ * Axes in another order; default: the last two swapped.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * transpose(x, [1, 0, 2]); // [3, 2, 4]
+ */
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   const order = perm ?? [...x.shape.keys()].map((i) => (i === x.rank - 1 ? i - 1 : i === x.rank - 2 ? i + 1 : i));
   return order.every((p, i) => p === i) && order.length === x.rank
@@ -310,12 +320,22 @@ export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
     : apply(transposeOperation, [x], { perm: order });
 }
 
-/** Stretches axes of size 1 (and missing leading ones) to a shape. */
+/**
+ * Stretches axes of size 1 (and missing leading ones) to a shape.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * broadcastTo(x, [5, 2, 3, 4]); // [5, 2, 3, 4]
+ */
 export function broadcastTo(x: Tensor, shape: readonly Dim[]): Tensor {
   return sameShape(x.shape, shape) ? x : apply(expandOperation, [x], { shape });
 }
 
-/** Entries `start … end − 1` of an axis. Negative numbers count from the end; bounds may be axes. */
+/**
+ * Entries `start … end − 1` of an axis. Negative numbers count from the end; bounds may be axes.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * slice(x, 1, -2); // [2, 2, 4]: the last two of axis 1
+ */
 export function slice(x: Tensor, axis: number, start: Dim, end?: Dim): Tensor {
   const at = normalizeAxis("Slice", axis, x.shape);
   const size = x.shape[at]!;
@@ -324,27 +344,47 @@ export function slice(x: Tensor, axis: number, start: Dim, end?: Dim): Tensor {
   return from === 0 && sameDim(to, size) ? x : apply(sliceOperation, [x], { axis: at, start: from, end: to });
 }
 
-/** One entry of an axis, the axis removed. Negative counts from the end. */
+/**
+ * One entry of an axis, the axis removed. Negative counts from the end.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(select(x, 1, -1))).toArray(); // [2, 4]
+ */
 export function select(x: Tensor, axis: number, index: number): Tensor {
   const at = normalizeAxis("Slice", axis, x.shape);
   const start = index < 0 ? addDims(x.shape[at]!, index) : index;
   return squeeze(slice(x, at, start, addDims(start, 1)), at);
 }
 
-/** Zeros before and after an axis. */
+/**
+ * Zeros before and after an axis.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * (await realize(pad(x, 1, 0, 1))).toArray(); // [1, 2, 0, 3, 4, 0]
+ */
 export function pad(x: Tensor, axis: number, before: Dim, after: Dim): Tensor {
   const at = normalizeAxis("Pad", axis, x.shape);
   return before === 0 && after === 0 ? x : apply(padOperation, [x], { axis: at, before, after });
 }
 
-/** Parts one after the other along an axis. */
+/**
+ * Parts one after the other along an axis.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * concat([x, x], 1); // [2, 6, 4]
+ */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   if (parts.length === 0) throw new GraphError("Concat: no parts", { code: "graph/concat" });
   const at = normalizeAxis("Concat", axis, parts[0]!.shape);
   return parts.length === 1 ? parts[0]! : apply(concatOperation, parts, { axis: at });
 }
 
-/** Tensors of one shape along a new axis. */
+/**
+ * Tensors of one shape along a new axis.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * stack([x, x], 1); // [2, 2, 3, 4]
+ */
 export function stack(parts: readonly Tensor[], axis = 0): Tensor {
   return concat(
     parts.map((x) => unsqueeze(x, axis)),
@@ -352,13 +392,23 @@ export function stack(parts: readonly Tensor[], axis = 0): Tensor {
   );
 }
 
-/** A new axis of size 1. */
+/**
+ * A new axis of size 1.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * unsqueeze(x, -1); // [2, 3, 4, 1]
+ */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   const at = axis < 0 ? axis + x.rank + 1 : axis;
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
-/** Without an axis of size 1. */
+/**
+ * Without an axis of size 1.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * squeeze(slice(x, 1, 0, 1), 1); // [2, 4]
+ */
 export function squeeze(x: Tensor, axis: number): Tensor {
   const at = normalizeAxis("Squeeze", axis, x.shape);
   if (x.shape[at] !== 1)
@@ -369,14 +419,24 @@ export function squeeze(x: Tensor, axis: number): Tensor {
   );
 }
 
-/** Adjacent axes `from … to` (both included) as one. */
+/**
+ * Adjacent axes `from … to` (both included) as one.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * mergeAxes(x, 1, 2); // [2, 12]
+ */
 export function mergeAxes(x: Tensor, from: number, to: number): Tensor {
   const a = normalizeAxis("Reshape", from, x.shape);
   const b = normalizeAxis("Reshape", to, x.shape);
   return reshape(x, [...x.shape.slice(0, a), productOf(x.shape.slice(a, b + 1)), ...x.shape.slice(b + 1)]);
 }
 
-/** One axis as several, e.g. `d_model` as `[head, d_head]`. */
+/**
+ * One axis as several, e.g. `d_model` as `[head, d_head]`.
+ * @example
+ * const x = leaf(new Float32Array(24), [2, 3, 4]);
+ * splitAxis(x, -1, [2, 2]); // [2, 3, 2, 2]
+ */
 export function splitAxis(x: Tensor, axis: number, sizes: readonly Dim[]): Tensor {
   const at = normalizeAxis("Reshape", axis, x.shape);
   if (!sameDim(productOf(sizes), x.shape[at]!))
@@ -389,17 +449,29 @@ export function splitAxis(x: Tensor, axis: number, sizes: readonly Dim[]): Tenso
   return reshape(x, [...x.shape.slice(0, at), ...sizes, ...x.shape.slice(at + 1)]);
 }
 
-/** `0, 1, …, size − 1` as int64. */
+/**
+ * `0, 1, …, size − 1` as int64.
+ * @example
+ * (await realize(range(3))).toArray(); // [0, 1, 2]
+ */
 export function range(size: Dim): Tensor {
   return apply(rangeOperation, [], { size });
 }
 
-/** A dimension as a scalar expression. */
+/**
+ * A dimension as a scalar expression.
+ * @example
+ * (await realize(sizeOf(axis("pos", 5)))).toArray(); // [5]
+ */
 export function sizeOf(dim: Dim, dtype: DType = "int64"): Tensor {
   return apply(sizeOperation, [], { dim, dtype });
 }
 
-/** One number repeated over a shape. */
+/**
+ * One number repeated over a shape.
+ * @example
+ * (await realize(full([2, 2], constant(1)))).toArray(); // [1, 1, 1, 1]
+ */
 export function full(shape: readonly Dim[], value: Tensor, dtype: DType = value.dtype): Tensor {
   return broadcastTo(cast(value, dtype), shape);
 }
