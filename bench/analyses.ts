@@ -67,9 +67,7 @@ report({
   holds: forward262 / perPair >= 500,
 });
 const profile = peers("profile", "--cases", "hooked_saes", "--shapes", "2x262", "--repeat", "3");
-const peerForward = profile.find(
-  (r) => r.name.includes("hooked_saes") && r.unit === "ms" && r.metric.includes("time"),
-)?.value;
+const peerForward = peerValue(profile, "profile.forward", "time", { case: "hooked_saes", batch: 2, length: 262 });
 // The peer runs one forward per latent that is alive in any row: latents, not pairs.
 const alive = new Set(
   Array.from(
