@@ -141,8 +141,35 @@ describe("forward hooks", () => {
   test("a flagged point is not part of a star, and costs nothing unless asked for", async () => {
     const { cache } = await model.runWithCache(batch);
     expect(cache.names.filter((n) => /hook_(attn_in|[qkv]_input|result|mlp_in)$/.test(n))).toEqual([]);
-    const logits = model.trace(batch, { capture: () => true }).logits;
-    expect(logits).toBe(model.trace(batch).logits);
+    expect(model.trace(batch, { capture: "*" }).logits).toBe(model.trace(batch).logits);
+    expect((await failure(() => model.run(batch, ({ hooks }) => hooks["blocks.0.attn.hook_result"]!))).code).toBe(
+      "model/not-kept",
+    );
+    const result = await model.run(batch, ({ hooks }) => hooks["blocks.0.attn.hook_result"]!, {
+      capture: "*.hook_result",
+    });
+    expect(result.dims).toEqual([2, 5, 4, 16]);
+  });
+
+  test("gradients by flagged points add up to those of what they are parts of", async () => {
+    const flagged = ["hook_q_input", "hook_k_input", "hook_v_input", "attn.hook_result", "hook_mlp_in"];
+    const others = ["hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_resid_post"];
+    const names = [...flagged, ...others].map((n) => `blocks.1.${n}`);
+    const { hooks } = await model.gradients(batch, (traced) => sum(select(traced.logits, 1, 4)), { names });
+    const of = (n: string): number[] => numbersOf(hooks[`blocks.1.${n}`]!);
+    const overHeads = (n: string): number[] =>
+      of(others[0]!).map((_, i) =>
+        [0, 1, 2, 3].reduce((s, h) => s + of(n)[(Math.floor(i / 16) * 4 + h) * 16 + (i % 16)]!, 0),
+      );
+    const plus = (...parts: number[][]): number[] => parts[0]!.map((_, i) => parts.reduce((s, x) => s + x[i]!, 0));
+    const inputs = flagged.slice(0, 3).map(overHeads);
+    expect(plus(of("hook_resid_mid"), ...inputs)).toBeCloseToLargest(of("hook_resid_pre"));
+    expect(plus(of("hook_resid_post"), of("hook_mlp_in"))).toBeCloseToLargest(of("hook_resid_mid"));
+    expect(overHeads("attn.hook_result")).toBeCloseToLargest(of("hook_attn_out").map((g) => 4 * g));
+    const alone = await model.gradients(batch, (traced) => sum(select(traced.logits, 1, 4)), {
+      names: others.map((n) => `blocks.1.${n}`),
+    });
+    for (const n of others) expect(of(n)).toBeCloseToLargest(numbersOf(alone.hooks[`blocks.1.${n}`]!));
   });
 
   test("values of another run fit in, as data or inside expressions", async () => {

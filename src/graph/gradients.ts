@@ -114,6 +114,23 @@ export function gradientHook(x: Tensor, onGradient: (gradient: Tensor) => Tensor
   return apply(op, [x], {});
 }
 
+const branchOperation: Operation<{ readonly label: string }> = {
+  name: "Branch",
+  infer: ([input]) => ({ shape: input!.shape, dtype: input!.dtype }),
+  lower: ({ inputs }) => inputs[0]!,
+  gradient: ({ gradient }) => [gradient],
+  evaluate: ({ inputs }) => inputs[0]!.data,
+  along: (_node, axis) => [axis],
+  broadcasts: true,
+  transparent: true,
+};
+
+/**
+ * The same value as a tensor of its own, so that a derivative by it is that of its own uses only. Branches of one tensor
+ * with one label are one tensor.
+ */
+export const branch = (x: Tensor, label: string): Tensor => apply(branchOperation, [x], { label });
+
 /**
  * `x` in the place of `original`, where `x` was computed outside the graph: a derivative that would have to go on into
  * `original` throws what `error` makes, instead of silently missing that part.

@@ -3,6 +3,7 @@ import { addDims, sameDim, subDims, type Dim } from "../graph/axis.ts";
 import {
   add,
   and,
+  branch,
   broadcastTo,
   concat,
   constant,
@@ -105,8 +106,8 @@ const scaleOf = (cfg: ModelConfig, layer: number): number => {
 };
 
 /**
- * Queries, keys and values of a block. The flagged points give each head its own copy of the residual; a copy that a
- * hook leaves alone costs nothing.
+ * Queries, keys and values of a block. Where somebody asks for the flagged points, each head reads a copy of the residual
+ * of its own, normalised by itself.
  */
 function projections(
   resid: Tensor,
@@ -120,9 +121,7 @@ function projections(
     broadcastTo(unsqueeze(resid, 2), [...resid.shape.slice(0, 2), n, resid.shape[2]!]); // [batch, pos, head, d_model]
   const perHead = (point: string, n: number, start: Tensor | undefined): Tensor | undefined => {
     if (!trace.wants(`${name}.${point}`)) return start;
-    const before = start ?? copy(n);
-    const after = trace.fire(`${name}.${point}`, before);
-    return after === before && start === undefined ? undefined : after;
+    return trace.fire(`${name}.${point}`, branch(start ?? copy(n), point));
   };
   // As in TransformerLens: with grouped keys there is no one copy per head for all three.
   const attnIn = heads.q === heads.k ? perHead("hook_attn_in", cfg.n_heads, undefined) : undefined;
@@ -229,13 +228,9 @@ function repeatHeads(x: Tensor, groups: number): Tensor {
 
 function output(z: Tensor, point: string, trace: Trace, weight: Tensor, bias: Tensor | undefined): Tensor {
   const [batch, pos, headCount, width] = z.shape as [Dim, Dim, number, number];
-  let out: Tensor | undefined;
-  if (trace.wants(`${point}.hook_result`)) {
-    const result = heads(matmul(heads(z), weight)); // [batch, pos, head, d_model]
-    const hooked = trace.fire(`${point}.hook_result`, result);
-    if (hooked !== result) out = sum(hooked, 2);
-  }
-  out ??= matmul(reshape(z, [batch, pos, headCount * width]), reshape(weight, [headCount * width, -1]));
+  const out = trace.wants(`${point}.hook_result`)
+    ? sum(trace.fire(`${point}.hook_result`, heads(matmul(heads(z), weight))), 2) // over [batch, pos, head, d_model]
+    : matmul(reshape(z, [batch, pos, headCount * width]), reshape(weight, [headCount * width, -1]));
   return bias === undefined ? out : add(out, bias);
 }
 

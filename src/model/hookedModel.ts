@@ -1,5 +1,5 @@
 /** @file The hooked transformer: load, run, hook, splice, differentiate. */
-import { gradientHook, gradients as differentiate } from "../graph/gradients.ts";
+import { branch, gradients as differentiate } from "../graph/gradients.ts";
 import { GraphError } from "../graph/errors.ts";
 import { axis, subDims } from "../graph/axis.ts";
 import { slice } from "../graph/index.ts";
@@ -58,6 +58,8 @@ export interface RunOptions extends BatchOptions {
   residual?: Tensor;
   /** What earlier tokens left: the input's tokens follow them. From the `past` of an earlier run. */
   past?: Past;
+  /** Which points `hooks` offers to what is built from a run. Default: all that need no flag. */
+  capture?: NameFilter;
   /** Replacements of whole hook points, by name: what `splice` sets. */
   splices?: ReadonlyMap<string, Splice>;
   /** Whether weights are fed to the graph or packed into it; see the runtime. Default: the model's policy. */
@@ -356,15 +358,14 @@ export class HookedModel {
 
   /**
    * Builds the lazy expression of a forward pass. Nothing is computed; async hooks are not allowed here.
-   * @param trace fires the hooks; its `capture` decides which points `hooks` offers
    */
-  trace(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Traced {
+  trace(input: ModelInput, options: RunOptions = {}): Traced {
     return this.#trace(this.#continued(this.batch(input, options), options), options, new Map());
   }
 
   #trace(
     batch: TokenBatch,
-    options: RunOptions & { capture?: NameFilter },
+    options: RunOptions,
     cuts: ReadonlyMap<string, Tensor>,
     weights: ModelWeights = this.weights,
   ): Traced {
@@ -394,10 +395,7 @@ export class HookedModel {
   }
 
   /** A trace with the permanent hooks and those of one run. @internal */
-  newTrace(
-    options: Pick<RunOptions, "hooks" | "splices"> & { capture?: NameFilter },
-    cuts?: ReadonlyMap<string, Tensor>,
-  ): Trace {
+  newTrace(options: Pick<RunOptions, "hooks" | "splices" | "capture">, cuts?: ReadonlyMap<string, Tensor>): Trace {
     const hooks = [...this.#permanent, ...(options.hooks ?? []).map(toEntry)];
     return new Trace({ hooks, splices: options.splices, capture: options.capture, cuts });
   }
@@ -418,7 +416,7 @@ export class HookedModel {
   }
 
   /** Traces; an async hook cuts the trace: its value is realized, the hook awaited, the pass traced again. @internal */
-  async traceAwaiting(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Promise<Traced> {
+  async traceAwaiting(input: ModelInput, options: RunOptions = {}): Promise<Traced> {
     const batch = this.#continued(this.batch(input, options), options);
     return this.#awaitHooks((cuts) => this.#trace(batch, options, cuts), options);
   }
@@ -531,7 +529,7 @@ export class HookedModel {
   ): Promise<{ value: Tensor; hooks: Record<string, Tensor>; weights: Record<string, Tensor> }> {
     const weightNames = wrt.weights ?? [];
     // The same values under identities of their own.
-    const own = new Map(weightNames.map((n) => [n, gradientHook(this.weight(n), () => undefined)]));
+    const own = new Map(weightNames.map((n) => [n, branch(this.weight(n), "parameter")]));
     const weights = new Map([...this.weights, ...own]);
     const batch = this.#continued(this.batch(input, options), options);
     const capturing = { ...options, capture: wrt.names ?? "*" };
@@ -680,7 +678,12 @@ function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Tra
   const hooks = new Proxy(Object.fromEntries(trace.captured), {
     get: (target, name) => {
       if (typeof name === "symbol" || name in target) return target[name as string];
-      throw noSuchPoint(`no hook point ${name} fired in this run`, name, trace.names);
+      if (!trace.names.has(name)) throw noSuchPoint(`no hook point ${name} fired in this run`, name, trace.names);
+      throw new ModelError("this run does not keep the value of a hook point", {
+        code: "model/not-kept",
+        where: name,
+        hint: "name it in `capture`",
+      });
     },
   });
   const logits = (): Tensor => {
@@ -718,7 +721,7 @@ export class SplicedModel {
     this.splices = splices;
   }
 
-  trace(input: ModelInput, options: RunOptions & { capture?: NameFilter } = {}): Traced {
+  trace(input: ModelInput, options: RunOptions = {}): Traced {
     return this.model.trace(input, { ...options, splices: this.splices });
   }
 

@@ -40,7 +40,10 @@ export interface HookEntry {
   readonly permanent?: boolean;
 }
 
-/** Points that fire only when a filter spells their last part: they would cost memory otherwise. */
+/**
+ * Points that fire only when a filter spells their last part: they would cost time otherwise. While queries, keys or values
+ * have inputs of their own, they do not read the block's `ln1` points.
+ */
 export const flaggedPoints: readonly string[] = [
   "hook_attn_in",
   "hook_q_input",

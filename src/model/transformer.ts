@@ -1,6 +1,20 @@
 /** @file The forward pass of every supported transformer, read top to bottom, hooks beside the math. */
 import { subDims, type Dim } from "../graph/axis.ts";
-import { add, div, gather, gelu, matmul, mul, relu, silu, slice, tanh, unsqueeze, where } from "../graph/index.ts";
+import {
+  add,
+  branch,
+  div,
+  gather,
+  gelu,
+  matmul,
+  mul,
+  relu,
+  silu,
+  slice,
+  tanh,
+  unsqueeze,
+  where,
+} from "../graph/index.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import {
   attention,
@@ -194,7 +208,9 @@ function transformerBlock(
   );
   if (cfg.attn_only) return { resid: trace.fire(`${name}.hook_resid_post`, add(resid, attnOut)), keyValues };
   const middle = cfg.parallel_attn_mlp ? resid : trace.fire(`${name}.hook_resid_mid`, add(resid, attnOut));
-  const mlpIn = trace.wants(`${name}.hook_mlp_in`) ? trace.fire(`${name}.hook_mlp_in`, middle) : middle;
+  const mlpIn = trace.wants(`${name}.hook_mlp_in`)
+    ? trace.fire(`${name}.hook_mlp_in`, branch(middle, "hook_mlp_in"))
+    : middle;
   const made = mlp(normalize(mlpIn, block, "ln2"), block);
   const mlpOut = trace.fire(
     `${name}.hook_mlp_out`,

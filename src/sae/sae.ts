@@ -1,10 +1,10 @@
 /** @file The sparse autoencoder: encode, decode, forward with every inner hook point, and its memory. */
 import {
   add,
+  branch,
   cast,
   detach,
   gather,
-  gradientHook,
   leaf,
   matmul,
   mul,
@@ -216,8 +216,8 @@ export class Sae {
   forward(x: Tensor, options: SaeForwardOptions = {}): Tensor {
     const { fire = quiet, useErrorTerm = false, gradientThroughError = false } = options;
     // Its own branch: the derivative with respect to a latent must not also run through the error's reconstruction.
-    const branch = useErrorTerm && gradientThroughError ? gradientHook(x, () => undefined) : x;
-    const { acts, context } = this.encode(branch, options);
+    const encoded = useErrorTerm && gradientThroughError ? branch(x, "encoder") : x;
+    const { acts, context } = this.encode(encoded, options);
     const reconstruction = this.decode(acts, context, options);
     if (!useErrorTerm) return fire("hook_sae_output", reconstruction);
     const quietly = { ...options, fire: quiet };
