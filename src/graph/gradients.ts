@@ -128,6 +128,10 @@ const branchOperation: Operation<{ readonly label: string }> = {
 /**
  * The same value as a tensor of its own, so that a derivative by it is that of its own uses only. Branches of one tensor
  * with one label are one tensor.
+ * @example
+ * const x = leaf(new Float32Array([1, 2, 3]), [3]);
+ * const own = branch(x, "left");
+ * const [dOwn] = gradients(sum(mul(own, x)), [own]); // x once realized; by x itself it is 2·x
  */
 export const branch = (x: Tensor, label: string): Tensor => apply(branchOperation, [x], { label });
 

@@ -15,7 +15,7 @@ export {
 export * from "./dtype.ts";
 export * from "./errors.ts";
 export { einsum } from "./einsum.ts";
-export { gradientHook, gradients, severed } from "./gradients.ts";
+export { branch, gradientHook, gradients, severed } from "./gradients.ts";
 export * from "./ops/elementwise.ts";
 export {
   argMax,

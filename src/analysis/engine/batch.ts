@@ -133,9 +133,7 @@ export async function analyzeBatch(
   const needsAblation = wants("logit_diffs_attr_ablation") && targets.length > 0;
 
   const tree = {
-    base: wants("logit_diffs_base")
-      ? valuesAt(model.trace(tokens, { capture: () => true }).logits, answers, diff)
-      : undefined,
+    base: wants("logit_diffs_base") ? valuesAt(model.trace(tokens).logits, answers, diff) : undefined,
     spliced: spliced ? splicedTree() : undefined,
   };
   function splicedTree(): SplicedTree {
