@@ -5,7 +5,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { leaf } from "../src/graph/index.ts";
 import { allExamples, docstringExamples, fencedExamples, repository, runExample } from "./support/docExamples.ts";
 import { useExamples, type ExampleScope } from "./support/exampleScope.ts";
-import { typeErrors } from "./support/exampleTypes.ts";
+import { compileExamples, typeErrors, undocumented, type ExampleProgram } from "./support/exampleTypes.ts";
 
 type Names = Readonly<Record<string, unknown>>;
 
@@ -44,20 +44,36 @@ describe("the documentation", () => {
     }
   });
 
-  test("compiles under the compiler's strict rules", () => {
+  describe("compiled", () => {
     const wrong = [
       { file: "src/graph/axis.ts", line: 7, code: "\nconst size: string = axis(`batch`);" },
       { file: "src/graph/axis.ts", line: 7, code: "prompt.length;" },
     ];
-    const errors = typeErrors([...examples, ...wrong], {
-      packages,
-      scope: ["test/support/exampleScope.ts", Object.keys(scope)],
-      modules: ({ file }) => modulesOf(file).map((from) => [from, Object.keys(modules.get(from)!)] as const),
+    let compiled: ExampleProgram;
+    beforeAll(() => {
+      compiled = compileExamples([...examples, ...wrong], {
+        packages,
+        scope: ["test/support/exampleScope.ts", Object.keys(scope)],
+        modules: ({ file }) => modulesOf(file).map((from) => [from, Object.keys(modules.get(from)!)] as const),
+      });
     });
-    expect(errors).toEqual([
-      "src/graph/axis.ts:8: Type 'Axis' is not assignable to type 'string'.",
-      "src/graph/axis.ts:7: Cannot find name 'prompt'.",
-    ]);
+
+    test("its examples are right under the compiler's strict rules", () => {
+      expect(typeErrors(compiled)).toEqual([
+        "src/graph/axis.ts:8: Type 'Axis' is not assignable to type 'string'.",
+        "src/graph/axis.ts:7: Cannot find name 'prompt'.",
+      ]);
+    });
+
+    test("is there for every public function and class", () => {
+      expect([...packages.values()].flatMap((module) => undocumented(compiled, module)).sort()).toEqual([]);
+    });
+
+    test("is missed where it is not there", () => {
+      expect(undocumented(compiled, "src/graph/ops/shape.ts")).toEqual([
+        "src/graph/ops/shape.ts: alignShapes has no example",
+      ]);
+    });
   });
 });
 

@@ -29,6 +29,8 @@ function hashWeights(hash: Hash, weights: readonly (readonly [string, Tensor])[]
  * The hash of a model: its configuration (but its name), its parameters as views of the file's tensors, and all of their
  * bytes. Every byte, not a sample: a run that is resumed with one head of the model changed must not go on. It takes
  * about as long as reading the file once.
+ * @example
+ * modelHash(model).length; // 64
  */
 export function modelHash(model: HookedModel): string {
   const { model_name: _, ...cfg } = model.cfg;
@@ -37,7 +39,11 @@ export function modelHash(model: HookedModel): string {
   return finish(hash);
 }
 
-/** The hash of an SAE: its configuration without what only describes it, and its weights. */
+/**
+ * The hash of an SAE: its configuration without what only describes it, and its weights.
+ * @example
+ * saes.map(saeHash);
+ */
 export function saeHash(sae: Sae): string {
   const { metadata: _, device: _device, dtype: _dtype, ...cfg } = sae.cfg;
   const hash = newHash().update(canonicalJson({ ...cfg, hook_name: sae.hookName }));

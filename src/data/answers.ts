@@ -23,7 +23,11 @@ const DEFAULTS: { readonly [kind in RowKind]: readonly string[] | null } = {
   input_ids: null,
 };
 
-/** The answers that a kind of rows has when nobody names them; null when there are none. */
+/**
+ * The answers that a kind of rows has when nobody names them; null when there are none.
+ * @example
+ * defaultAnswers("boolq"); // ["No", "Yes"]
+ */
 export const defaultAnswers = (kind: RowKind): readonly string[] | null => DEFAULTS[kind];
 
 /**
@@ -73,6 +77,8 @@ export function resolveAnswers(answers: readonly Answer[], tokenizer?: Tokenizer
  *
  * @throws DataError when a text comes without a tokenizer or two answers have one token
  * @throws TokenizerError when a text is not a single token, naming its pieces
+ * @example
+ * resolveRowAnswers([" Mary", " John"], "row 0", tokenizer).names; // [" Mary", " John"]
  */
 export function resolveRowAnswers(
   answers: readonly (string | number)[],

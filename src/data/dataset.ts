@@ -63,6 +63,9 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
  *
  * @param values makes a fresh iteration of located values
  * @throws DataError as `openDataset`
+ * @example
+ * const values = [{ value: { input_ids: [5, 6, 7], label: 1 }, where: "row 0" }];
+ * (await datasetOf(() => values, { name: "by hand", length: 1 })).kind; // "input_ids"
  */
 export async function datasetOf(
   values: () => AsyncIterable<Located> | Iterable<Located>,

@@ -47,6 +47,8 @@ const HAND_WRITTEN: { readonly [format in Exclude<ChatFormat, "template">]: (tex
  *
  * @throws DataError when the tokenizer's template is asked for and there is no tokenizer
  * @throws TokenizerError when the tokenizer has no template
+ * @example
+ * formatPrompt("Hi ", "gemma-chat"); // "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"
  */
 export function formatPrompt(text: string, format: ChatFormat = "plain", tokenizer?: Tokenizer): string {
   const stripped = strip(text);

@@ -72,6 +72,8 @@ const packedTokens = 32;
 /**
  * Whether the graph of one token feeds its weights or packs them: packed where enough tokens are asked for to pay for
  * it and the weights fit into one graph.
+ * @example
+ * decodingPolicy(500e6, 100); // "packed"
  */
 export function decodingPolicy(weightBytes: number, newTokens: number): WeightPolicy {
   return newTokens >= packedTokens && weightBytes <= packedLimit ? "packed" : "fed";

@@ -51,7 +51,9 @@ function fans(shape: readonly number[]): [fanIn: number, fanOut: number] {
  * kaiming, `initializer_range` as gain), biases 0, norm weights 1. Tied models share their embedding.
  * @returns float32 leaves under TransformerLens names
  * @example
- * const weights = initWeights(model.cfg, 0);
+ * const sizes = { n_layers: 1, d_model: 8, n_ctx: 4, d_head: 4, n_heads: 2, d_vocab: 10, d_vocab_out: 10 };
+ * const weights = initWeights(parseModelConfig({ ...sizes, attn_only: true }), 0);
+ * weights.get("blocks.0.attn.W_Q")!; // [2, 8, 4]
  */
 export function initWeights(cfg: ModelConfig, seed: number): ModelWeights {
   const { distribution, spread, defaultGain } = modes[cfg.init_mode];

@@ -8,6 +8,10 @@ import type { Tensor } from "../graph/tensor.ts";
  * @param logits [batch, pos, d_vocab]
  * @param tokens int64 [batch, pos]
  * @param keyMask bool [batch, pos]
+ * @example
+ * const { losses } = await model.run("Once upon a time", ({ logits, batch }) => ({
+ *   losses: lossPerToken(logits, batch.tokens), // [batch, new]
+ * }));
  */
 export function lossPerToken(logits: Tensor, tokens: Tensor, keyMask?: Tensor): Tensor {
   const pos = tokens.shape[1]!;
@@ -25,7 +29,13 @@ function lossWeight(keyMask: Tensor): Tensor {
   return mul(slice(real, 1, 0, subDims(pos, 1)), slice(real, 1, 1, pos));
 }
 
-/** Mean cross entropy over the counted tokens, a scalar. */
+/**
+ * Mean cross entropy over the counted tokens, a scalar.
+ * @example
+ * const logits = leaf(new Float32Array(2 * 3 * 4), [2, 3, 4]);
+ * const tokens = leaf(new BigInt64Array(6), [2, 3]);
+ * Math.exp((await realize(meanLoss(logits, tokens))).item()).toFixed(3); // "4.000": all four are equally likely
+ */
 export function meanLoss(logits: Tensor, tokens: Tensor, keyMask?: Tensor): Tensor {
   const losses = lossPerToken(logits, tokens, keyMask);
   return keyMask === undefined ? mean(losses) : div(sum(losses), sum(lossWeight(keyMask)));

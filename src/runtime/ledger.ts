@@ -25,7 +25,11 @@ export interface MemoryRow {
 
 const units = ["B", "kB", "MB", "GB", "TB"] as const;
 
-/** Bytes for people: 1 kB is 1000 B. */
+/**
+ * Bytes for people: 1 kB is 1000 B.
+ * @example
+ * formatBytes(1500); // "1.50 kB"
+ */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -33,7 +37,15 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(2)} ${units[unit]!}`;
 }
 
-/** The ledger of one process. */
+/**
+ * The ledger of one process.
+ * @example
+ * const ledger = new Ledger();
+ * const held = ledger.add({ owner: "mine", name: "x", object: "Tensor (2)", device: "cpu", bytes: 8 });
+ * ledger.report(); // [{ Name: "mine", Object: "Tensor (2)", Device: "cpu", Size: "8 B" }]
+ * held.release();
+ * ledger.bytes; // 0
+ */
 export class Ledger {
   readonly #entries = new Set<LedgerEntry>();
   #bytes = 0;
@@ -87,5 +99,9 @@ export class Ledger {
   }
 }
 
-/** The ledger of this process. */
+/**
+ * The ledger of this process.
+ * @example
+ * console.table(memory.report()); // one row per owner, largest first
+ */
 export const memory: Ledger = new Ledger();

@@ -14,7 +14,11 @@ import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";
 import type { Backend, Plan } from "./backend.ts";
 
-/** Any stored array as float64. */
+/**
+ * Any stored array as float64.
+ * @example
+ * toFloat64(BigInt64Array.of(3n), "int64"); // Float64Array [3]
+ */
 export function toFloat64(data: DataArray, dtype: DType): Float64Array {
   if (dtype === "bfloat16") return Float64Array.from(data as Uint16Array, bfloat16ToNumber);
   if (dtype === "float16") return Float64Array.from(data as Uint16Array, float16ToNumber);
@@ -32,7 +36,7 @@ export function fromFloat64(data: Float64Array, dtype: DType): DataArray {
   return out;
 }
 
-/** Evaluates a plan's outputs in float64 (exact inputs, no rounding in between). */
+/** Evaluates a plan's outputs in float64 (exact inputs, no rounding in between). @internal */
 export function evaluatePlan(plan: Plan, feeds: readonly NDArray[], sizes: ReadonlyMap<number, number>): NDArray[] {
   const values = new Map<Tensor, NDArray>();
   plan.feeds.forEach((x, i) => values.set(x, feeds[i]!));
@@ -51,7 +55,12 @@ export function evaluatePlan(plan: Plan, feeds: readonly NDArray[], sizes: Reado
   return plan.outputs.map((x) => values.get(x)!);
 }
 
-/** The oracle: slow, exact, in the calling thread. */
+/**
+ * The oracle: slow, exact, in the calling thread.
+ * @example
+ * const exact = new Runtime({ backend: reference });
+ * const y = await exact.realize(exp(leaf(Float64Array.of(0), [1])));
+ */
 export const reference: Backend = {
   name: "reference",
   device: "cpu",

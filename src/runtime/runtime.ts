@@ -308,7 +308,11 @@ function checkArgument(x: Tensor, given: Tensor | Buffer | undefined, name: stri
 
 let shared: Runtime | undefined;
 
-/** The runtime used where none is given: all cores, CPU. */
+/**
+ * The runtime used where none is given: all cores, CPU.
+ * @example
+ * defaultRuntime().backend.name; // "ort-node"
+ */
 export function defaultRuntime(): Runtime {
   return (shared ??= new Runtime());
 }

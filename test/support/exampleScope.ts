@@ -48,6 +48,7 @@ const config = {
   d_vocab: 50257,
   d_vocab_out: 50257,
   act_fn: "gelu_new",
+  tie_word_embeddings: true,
 } as const;
 
 const rows = [
@@ -74,7 +75,7 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
   await writeModel("models/gpt2");
   const model = await HookedModel.load("models/gpt2");
   for (const layer of [9, 10])
-    await randomSae(model, `blocks.${layer}.attn.hook_z`, "topk", 24576, layer).save(`saes/blocks.${layer}.hook_z`);
+    await randomSae(model, `blocks.${layer}.attn.hook_z`, "topk", 512, layer).save(`saes/blocks.${layer}.hook_z`);
   const saes = await Promise.all(["saes/blocks.9.hook_z", "saes/blocks.10.hook_z"].map((path) => Sae.load(path)));
   await copyFile("models/gpt2/model.safetensors", "model.safetensors");
   await writeFile("model.Q4_1.gguf", gguf());

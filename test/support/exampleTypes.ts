@@ -1,5 +1,5 @@
 /** @file The examples of docstrings and README, type-checked where a reader would paste them. */
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import ts from "typescript";
 import { hasImports, repository, type Example } from "./docExamples.ts";
 
@@ -15,8 +15,14 @@ export interface ExampleSurroundings {
   readonly modules: (example: Example) => readonly NamesOf[];
 }
 
-/** What the compiler has to say about examples, as `file:line: message`. */
-export function typeErrors(examples: readonly Example[], surroundings: ExampleSurroundings): string[] {
+/** Examples and the sources they are about, as the compiler sees them. */
+export interface ExampleProgram {
+  readonly program: ts.Program;
+  readonly files: ReadonlyMap<Example, string>;
+}
+
+/** Reads the examples and all they use. */
+export function compileExamples(examples: readonly Example[], surroundings: ExampleSurroundings): ExampleProgram {
   const paths = Object.fromEntries([...surroundings.packages].map(([name, file]) => [name, [join(repository, file)]]));
   const options: ts.CompilerOptions = {
     ...readOptions(),
@@ -25,10 +31,10 @@ export function typeErrors(examples: readonly Example[], surroundings: ExampleSu
     noUnusedLocals: false,
     noUncheckedIndexedAccess: false,
   };
-  const fileOf = (i: number): string => join(repository, `test/example${i}.ts`);
-  const texts = new Map(examples.map((example, i) => [fileOf(i), asModule(example, surroundings)]));
+  const files = new Map(examples.map((example, i) => [example, join(repository, `test/example${i}.ts`)]));
+  const texts = new Map(examples.map((example) => [files.get(example)!, asModule(example, surroundings)]));
   const host = ts.createCompilerHost(options);
-  const program = ts.createProgram([...texts.keys()], options, {
+  const program = ts.createProgram([...texts.keys(), ...Object.values(paths).flat()], options, {
     ...host,
     fileExists: (path) => texts.has(path) || host.fileExists(path),
     getSourceFile: (path, language, ...rest) => {
@@ -38,13 +44,40 @@ export function typeErrors(examples: readonly Example[], surroundings: ExampleSu
         : ts.createSourceFile(path, text, language);
     },
   });
-  return examples.flatMap(({ file, line }, i) => {
-    const source = program.getSourceFile(fileOf(i))!;
+  return { program, files };
+}
+
+/** What the compiler has to say about examples, as `file:line: message`. */
+export function typeErrors({ program, files }: ExampleProgram): string[] {
+  return [...files].flatMap(([{ file, line }, path]) => {
+    const source = program.getSourceFile(path)!;
     const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
     return found.map(({ start, messageText }) => {
       const within = source.getLineAndCharacterOfPosition(start ?? 0).line - 1;
       return `${file}:${line + within}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`;
     });
+  });
+}
+
+/**
+ * What lacks among the functions and classes that a module exports: `file: name has no docstring`, or `no example`. What
+ * is `@internal` needs neither; of functions of one line (constants), an example of their kind is enough.
+ */
+export function undocumented({ program }: ExampleProgram, module: string): string[] {
+  const checker = program.getTypeChecker();
+  const entry = checker.getSymbolAtLocation(program.getSourceFile(join(repository, module))!)!;
+  return checker.getExportsOfModule(entry).flatMap((exported) => {
+    const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
+    const declaration = symbol.valueDeclaration;
+    const isCallable = declaration && checker.getTypeOfSymbol(symbol).getCallSignatures().length > 0;
+    if (declaration === undefined || !(isCallable || ts.isClassDeclaration(declaration))) return [];
+    const tags = symbol.getJsDocTags(checker).map(({ name }) => name);
+    const lacks = [
+      ...(symbol.getDocumentationComment(checker).length === 0 ? ["docstring"] : []),
+      ...(ts.isFunctionDeclaration(declaration) && !tags.includes("example") ? ["example"] : []),
+    ];
+    const file = relative(repository, declaration.getSourceFile().fileName);
+    return tags.includes("internal") ? [] : lacks.map((what) => `${file}: ${exported.name} has no ${what}`);
   });
 }
 

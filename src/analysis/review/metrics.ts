@@ -149,7 +149,6 @@ export interface LatentMetricsOptions {
  * const store = await AnalysisStore.open("runs/rte");
  * const metrics = latentMetrics(await store.load("logit_diffs_attr_ablation"));
  * const effects = metrics.dense("blocks.9.attn.hook_z.hook_sae_acts_post", "total_effect"); // one per latent
- * effects.length; // 24576
  * ```
  */
 export function latentMetrics(result: AnalysisResult, options: LatentMetricsOptions = {}): LatentMetrics {

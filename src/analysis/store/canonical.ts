@@ -5,7 +5,11 @@ import { AnalysisError } from "../errors.ts";
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 export type JsonObject = { readonly [key: string]: Json | undefined };
 
-/** JSON with sorted keys and no spaces; absent (undefined) values are left out. NaN and infinities are an error. */
+/**
+ * JSON with sorted keys and no spaces; absent (undefined) values are left out. NaN and infinities are an error.
+ * @example
+ * canonicalJson({ b: [1, 2], a: null }); // '{"a":null,"b":[1,2]}'
+ */
 export function canonicalJson(value: Json, where = "config"): string {
   if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
   if (typeof value === "number" && Number.isFinite(value)) return JSON.stringify(value);
@@ -26,7 +30,11 @@ export function canonicalJson(value: Json, where = "config"): string {
   });
 }
 
-/** SHA-256 of the canonical JSON, in hexadecimal. */
+/**
+ * SHA-256 of the canonical JSON, in hexadecimal.
+ * @example
+ * jsonHash({ b: 1, a: 2 }) === jsonHash({ a: 2, b: 1 }); // true
+ */
 export function jsonHash(value: Json): string {
   return createHash("sha256").update(canonicalJson(value)).digest("hex");
 }

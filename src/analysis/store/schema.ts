@@ -27,6 +27,7 @@ export const analyses: { readonly [A in AnalysisName]: readonly LatentValue[] } 
 
 export type AnalysisName =
   "logit_diffs_base" | "logit_diffs_sae" | "logit_diffs_attr_grad" | "logit_diffs_attr_ablation";
+/** The names of the four analyses. */
 export const analysisNames: readonly AnalysisName[] = Object.keys(analyses) as AnalysisName[];
 
 /** A hook point whose latents are analysed, and the number of latents of its SAE. Widths may differ between hooks. */
@@ -100,7 +101,11 @@ export interface AnalysisResult {
   readonly latents: LatentColumns;
 }
 
-/** Columns of `length` rows, zero filled, with the value columns of an analysis. */
+/**
+ * Columns of `length` rows, zero filled, with the value columns of an analysis.
+ * @example
+ * emptyLatents("logit_diffs_attr_grad").attribution_values; // Float32Array []
+ */
 export function emptyLatents(analysis: AnalysisName, length = 0): LatentColumns {
   const values = analyses[analysis].map((name) => [name, new latentValues[name](length)]);
   return {
@@ -147,7 +152,14 @@ export function latentColumns(
   return columns;
 }
 
-/** The rows `start` to `end` (exclusive; default all) of a `latents` table, hooks by name. */
+/**
+ * The rows `start` to `end` (exclusive; default all) of a `latents` table, hooks by name.
+ * @example
+ * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
+ * const rows = [9464, 11321].map((latent) => ({ example: 0, hook: hooks[0].name, latent, activation: 1 }));
+ * const columns = latentColumns("logit_diffs_sae", hooks, rows);
+ * latentRows(columns, hooks).map(({ latent }) => latent); // [9464, 11321]
+ */
 export function latentRows(
   columns: LatentColumns,
   hooks: readonly HookInfo[],
@@ -164,13 +176,27 @@ export function latentRows(
   return rows;
 }
 
-/** The rows `start` to `end` (exclusive), as views. */
+/**
+ * The rows `start` to `end` (exclusive), as views.
+ * @example
+ * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
+ * const rows = [9464, 11321].map((latent) => ({ example: 0, hook: hooks[0].name, latent, activation: 1 }));
+ * const columns = latentColumns("logit_diffs_sae", hooks, rows);
+ * sliceLatents(columns, 1, 2).latent; // Int32Array [11321]
+ */
 export function sliceLatents(columns: LatentColumns, start: number, end: number): LatentColumns {
   const parts = latentArrays(columns).map(([name, array]) => [name, array.subarray(start, end)]);
   return { length: Math.max(0, end - start), ...Object.fromEntries(parts) } as LatentColumns;
 }
 
-/** The given rows, in the given order. */
+/**
+ * The given rows, in the given order.
+ * @example
+ * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
+ * const rows = [9464, 11321].map((latent) => ({ example: 0, hook: hooks[0].name, latent, activation: 1 }));
+ * const columns = latentColumns("logit_diffs_sae", hooks, rows);
+ * takeLatents(columns, [1, 0]).latent; // Int32Array [11321, 9464]
+ */
 export function takeLatents(columns: LatentColumns, rows: ArrayLike<number>): LatentColumns {
   const out = latentArrays(columns).map(([name, from]) => {
     const to = from instanceof Int32Array ? new Int32Array(rows.length) : new Float32Array(rows.length);
@@ -180,7 +206,14 @@ export function takeLatents(columns: LatentColumns, rows: ArrayLike<number>): La
   return { length: rows.length, ...Object.fromEntries(out) } as LatentColumns;
 }
 
-/** Several tables of one analysis, one after the other. */
+/**
+ * Several tables of one analysis, one after the other.
+ * @example
+ * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
+ * const rows = [9464, 11321].map((latent) => ({ example: 0, hook: hooks[0].name, latent, activation: 1 }));
+ * const columns = latentColumns("logit_diffs_sae", hooks, rows);
+ * concatLatents("logit_diffs_sae", [columns, columns]).length; // 4
+ */
 export function concatLatents(analysis: AnalysisName, parts: readonly LatentColumns[]): LatentColumns {
   const all = emptyLatents(
     analysis,

@@ -56,7 +56,13 @@ export interface BatchRange {
   readonly last: number;
 }
 
-/** For each latent row the index of its example in `examples`. */
+/**
+ * For each latent row the index of its example in `examples`.
+ * @example
+ * const store = await AnalysisStore.open("runs/rte");
+ * const result = await store.load("logit_diffs_attr_grad");
+ * exampleOf(result).length === result.latents.length; // true
+ */
 export function exampleOf({ examples, latents }: AnalysisResult): Int32Array {
   const rows = new Int32Array(latents.length);
   let at = 0;
@@ -67,7 +73,12 @@ export function exampleOf({ examples, latents }: AnalysisResult): Int32Array {
   return rows;
 }
 
-/** The batches of an analysis, in order. */
+/**
+ * The batches of an analysis, in order.
+ * @example
+ * const store = await AnalysisStore.open("runs/rte");
+ * batchRanges(await store.load("logit_diffs_base")).map(({ start, end }) => end - start); // [2, 1]: sizes of batches
+ */
 export function batchRanges({ examples, latents }: AnalysisResult): BatchRange[] {
   const ranges: BatchRange[] = [];
   let first = 0;
@@ -86,6 +97,9 @@ export function batchRanges({ examples, latents }: AnalysisResult): BatchRange[]
  * The effect of each latent row.
  *
  * @throws AnalysisError when the analysis has no attributions.
+ * @example
+ * const store = await AnalysisStore.open("runs/rte");
+ * const effects = effectsOf(await store.load("logit_diffs_attr_ablation"), "all"); // one per latent row
  */
 export function effectsOf({ analysis, latents }: AnalysisResult, effects: Effects = "masked"): Float32Array {
   const { attribution_values: all, ablated_logit_diff: ablated } = latents;
@@ -98,7 +112,12 @@ export function effectsOf({ analysis, latents }: AnalysisResult, effects: Effect
   return effects === "masked" && ablated ? all.map((value, i) => (ablated[i]! > 0 ? value : 0)) : all;
 }
 
-/** The rows of one hook, and the latents active in any example, ascending. */
+/**
+ * The rows of one hook, and the latents active in any example, ascending.
+ * @example
+ * const store = await AnalysisStore.open("runs/rte");
+ * const { alive } = hookView(await store.load("logit_diffs_sae"), "blocks.9.attn.hook_z.hook_sae_acts_post");
+ */
 export function hookView(
   result: AnalysisResult,
   hook: string,

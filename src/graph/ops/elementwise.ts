@@ -559,13 +559,23 @@ export const minimum = (x: Operand, y: Operand): Tensor => pair(b.Min, x, y);
 export function equal(x: Operand, y: Operand): Tensor {
   return pair(b.Equal, x, y);
 }
-/** Where `x < y`, bool. */
+/**
+ * Where `x < y`, bool.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2), [2]);
+ * (await realize(less(x, 2))).toArray(); // [1, 0]
+ */
 export function less(x: Operand, y: Operand): Tensor {
   return pair(b.Less, x, y);
 }
 /** Where `x ≤ y`, bool. */
 export const lessEqual = (x: Operand, y: Operand): Tensor => pair(b.LessOrEqual, x, y);
-/** Where `x > y`, bool. */
+/**
+ * Where `x > y`, bool.
+ * @example
+ * const x = leaf(Float32Array.of(1, 2), [2]);
+ * (await realize(greater(x, 1))).toArray(); // [0, 1]
+ */
 export function greater(x: Operand, y: Operand): Tensor {
   return pair(b.Greater, x, y);
 }

@@ -6,6 +6,7 @@ import { randomOperations } from "./random.ts";
 import { reduceOperations } from "./reduce.ts";
 import { shapeOperations } from "./shape.ts";
 
+/** Every operation by its name: shape rule, lowering to ONNX, derivative, reference evaluation. */
 export const operations: typeof unaryOperations &
   typeof binaryOperations &
   typeof otherElementwise &

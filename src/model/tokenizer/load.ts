@@ -61,6 +61,10 @@ export async function loadTokenizer(folder: string, options: TokenizerOptions = 
  * A tokenizer from the parsed contents of tokenizer.json and tokenizer_config.json.
  *
  * @throws TokenizerError when they are malformed
+ * @example
+ * const model = { type: "WordLevel", vocab: { hello: 0, world: 1, "?": 2 }, unk_token: "?" };
+ * const tokenizer = tokenizerFromJson({ model, added_tokens: [], pre_tokenizer: { type: "Whitespace" } });
+ * tokenizer.encode("hello world").ids; // [0, 1]
  */
 export function tokenizerFromJson(tokenizerJson: unknown, config?: unknown, options: TokenizerOptions = {}): Tokenizer {
   return new Tokenizer(tokenizerJson, { ...options, config });
