@@ -68,7 +68,11 @@ export interface AnalysisOptions {
 const rows = (data: ArrayLike<number>, [b, p]: readonly [number, number]): number[][] =>
   Array.from({ length: b }, (_, r) => Array.from({ length: p }, (_, i) => data[r * p + i]!));
 
-/** The latents' points of some SAEs, in the order in which a forward pass reaches them. */
+/**
+ * The latents' points of some SAEs, in the order in which a forward pass reaches them.
+ * @example
+ * hooksOf(model, saes)[0].info.name; // "blocks.9.attn.hook_z.hook_sae_acts_post"
+ */
 export function hooksOf(
   model: HookedModel,
   saes: readonly Sae[],
