@@ -171,7 +171,13 @@ export class HookedModel {
     });
   }
 
-  /** A model with random weights, a function of the seed. */
+  /**
+   * A model with random weights, a function of the seed.
+   * @example
+   * const sizes = { n_layers: 1, d_model: 8, n_ctx: 4, d_head: 4, n_heads: 2, d_vocab: 10, d_vocab_out: 10 };
+   * const tiny = HookedModel.fromConfig({ ...sizes, attn_only: true }, { seed: 1 });
+   * await tiny.run([[1, 2, 3]]); // [1, 3, 10]
+   */
   static fromConfig(
     config: ModelConfigInput,
     options: { seed?: number; runtime?: Runtime; weights?: WeightPolicy; tokenizer?: Tokenizer } = {},
@@ -203,6 +209,9 @@ export class HookedModel {
   /**
    * Token ids, mask and positions as leaves, made once: runs over one batch object share what they have in common.
    * @throws ModelError when a row is longer than the context
+   * @example
+   * const batch = model.batch(["The Eiffel Tower is in", "Once upon a time"], { paddingSide: "left" });
+   * const logits = await model.run(batch); // [2, pos, d_vocab]
    */
   batch(input: ModelInput, options: BatchOptions = {}): TokenBatch {
     if (isBatch(input)) return input;
@@ -260,7 +269,11 @@ export class HookedModel {
     };
   }
 
-  /** Token ids of a text, with BOS as the model's policy says. */
+  /**
+   * Token ids of a text, with BOS as the model's policy says.
+   * @example
+   * model.toTokens("Hello world"); // [[50256, 15496, 995]]
+   */
   toTokens(
     text: string | readonly string[],
     options: { prependBos?: boolean; paddingSide?: "left" | "right" } = {},
@@ -270,22 +283,40 @@ export class HookedModel {
     return rowsOf(ids, dims);
   }
 
-  /** The text of token ids. */
+  /**
+   * The text of token ids.
+   * @example
+   * model.toString([15496, 995]); // "Hello world"
+   */
   toString(ids: readonly number[]): string {
     return this.tokenizer.decode(ids);
   }
 
-  /** Each token's own text, byte-exact. */
+  /**
+   * Each token's own text, byte-exact.
+   * @example
+   * model.toStringTokens("Hello world"); // ["<|endoftext|>", "Hello", " world"]
+   */
   toStringTokens(input: string | readonly number[], options: { prependBos?: boolean } = {}): string[] {
     return this.tokenizer.tokenStrings(typeof input === "string" ? this.toTokens(input, options)[0]! : input);
   }
 
-  /** The id of a text that is exactly one token. */
+  /**
+   * The id of a text that is exactly one token.
+   * @example
+   * model.toSingleToken(" Paris"); // 6342
+   */
   toSingleToken(text: string): number {
     return this.tokenizer.singleToken(text);
   }
 
-  /** Adds a hook to every later run. */
+  /**
+   * Adds a hook to every later run.
+   * @example
+   * const remove = model.addHook("blocks.0.hook_mlp_out", (value) => value.mul(2));
+   * const logits = await model.run("Hello world");
+   * remove();
+   */
   addHook(
     filter: NameFilter,
     hook: Hook | AsyncHook,
@@ -305,7 +336,13 @@ export class HookedModel {
     this.#permanent.length = 0;
   }
 
-  /** Runs a function with extra hooks on; they come off however it ends. */
+  /**
+   * Runs a function with extra hooks on; they come off however it ends.
+   * @example
+   * const without = await model.withHooks([["blocks.0.hook_mlp_out", (value) => value.mul(0)]], () =>
+   *   model.run("Hello world"),
+   * );
+   */
   async withHooks<T>(hooks: readonly HookSpec[], run: () => T | Promise<T>): Promise<T> {
     const undo = hooks.map(toEntry).map((e) => this.addHook(e.filter, e.hook, { direction: e.direction }));
     try {
@@ -358,6 +395,9 @@ export class HookedModel {
 
   /**
    * Builds the lazy expression of a forward pass. Nothing is computed; async hooks are not allowed here.
+   * @example
+   * const { logits } = model.trace("Hello world"); // nothing is computed yet
+   * const best = await model.runtime.realize(logits.argMax()); // [batch, pos]
    */
   trace(input: ModelInput, options: RunOptions = {}): Traced {
     return this.#trace(this.#continued(this.batch(input, options), options), options, new Map());
@@ -482,6 +522,9 @@ export class HookedModel {
    * Runs the model, keeping activations.
    * @param options.names which hook points; default all that need no flag
    * @returns logits [batch, pos, d_vocab_out] (the residual when stopped early) and the cache
+   * @example
+   * const { logits, cache } = await model.runWithCache("Hello world", { names: /hook_resid_(pre|post)$/ });
+   * cache.get(["resid_post", 11]); // [batch, pos, d_model]
    */
   async runWithCache(
     input: ModelInput,
@@ -509,7 +552,11 @@ export class HookedModel {
     return compileModel(this, select, options);
   }
 
-  /** Mean next-token cross entropy, or each token's with `perToken` ([batch, pos − 1], 0 where a token is padding). */
+  /**
+   * Mean next-token cross entropy, or each token's with `perToken` ([batch, pos − 1], 0 where a token is padding).
+   * @example
+   * (await model.loss("Hello world", { perToken: true })).dims; // [1, 2]
+   */
   async loss(input: ModelInput, options: RunOptions & { perToken?: boolean } = {}): Promise<Tensor> {
     return this.run(input, (t) => (options.perToken ? t.lossPerToken : t.loss), options);
   }
@@ -520,6 +567,9 @@ export class HookedModel {
    * @param wrt hook names (a filter) and weight names; where two parameters are one array (tied embeddings), each gets
    *   the part that its own use contributes
    * @returns gradients by name, in the shapes of their values
+   * @example
+   * const { hooks } = await model.gradients("Hello world", ({ loss }) => loss, { names: "blocks.*.attn.hook_z" });
+   * hooks["blocks.9.attn.hook_z"]!; // [batch, pos, head, d_head]
    */
   async gradients(
     input: ModelInput,
@@ -588,14 +638,22 @@ export class HookedModel {
     return generateStream(this, input, options);
   }
 
-  /** A parameter by its TransformerLens name. */
+  /**
+   * A parameter by its TransformerLens name.
+   * @example
+   * model.weight("blocks.0.attn.W_Q"); // [head, d_model, d_head]
+   */
   weight(name: string): Tensor {
     const found = this.weights.get(name);
     if (found === undefined) throw noSuchPoint(`the model has no parameter ${name}`, name, this.weights.keys());
     return found;
   }
 
-  /** Every hook point of a plain forward pass with its shape, in order. */
+  /**
+   * Every hook point of a plain forward pass with its shape, in order.
+   * @example
+   * console.table(model.describeHooks()); // blocks.0.hook_resid_pre, [batch, pos, 768] …
+   */
   describeHooks(): HookDescription[] {
     const batch = tokenBatch([[0]]);
     const named = { ...batch, batch: axis("batch"), pos: axis("pos") };
@@ -711,7 +769,15 @@ function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Tra
   };
 }
 
-/** A model with splices; the same runs, on the spliced forward pass. */
+/**
+ * A model with splices; the same runs, on the spliced forward pass.
+ * @example
+ * const spliced = model.splice(saes, { useErrorTerm: true });
+ * const { logits, acts } = await spliced.run("Once upon a time", ({ logits, hooks }) => ({
+ *   logits,
+ *   acts: hooks["blocks.9.attn.hook_z.hook_sae_acts_post"]!, // [batch, pos, d_sae]
+ * }));
+ */
 export class SplicedModel {
   readonly model: HookedModel;
   readonly splices: ReadonlyMap<string, Splice>;
