@@ -177,11 +177,18 @@ function isFixed(op: Operation, inputs: readonly Tensor[], shape: readonly Dim[]
   return inputs.some((x) => x.fixed) && inputs.every((x) => x.fixed || x.op.name === "Constant");
 }
 
-/** Weak, keyed by the parents' identities: an expression nobody holds leaves the table. */
+/**
+ * Weak, keyed by the parents' identities: an expression nobody holds leaves the table, at the latest when the table has
+ * doubled. (A finalizer for each expression costs as much as building it.)
+ */
 const interned = new Map<string, WeakRef<Tensor>>();
-const forgotten = new FinalizationRegistry((key: string) => {
-  if (interned.get(key)?.deref() === undefined) interned.delete(key);
-});
+const smallTable = 4096;
+let sweepAt = smallTable;
+
+function sweep(): void {
+  for (const [key, tensor] of interned) if (tensor.deref() === undefined) interned.delete(key);
+  sweepAt = Math.max(smallTable, 2 * interned.size);
+}
 
 /**
  * Number of live entries of the intern table, for tests of its emptying.
@@ -189,6 +196,7 @@ const forgotten = new FinalizationRegistry((key: string) => {
  * console.log(internedCount());
  */
 export function internedCount(): number {
+  sweep();
   return interned.size;
 }
 
@@ -223,7 +231,7 @@ export function apply<A extends Attributes>(op: Operation<A>, inputs: readonly T
   const { shape, dtype } = op.infer(inputs, attributes);
   const made = new Tensor(op, inputs, attributes, shape, dtype);
   interned.set(key, new WeakRef(made));
-  forgotten.register(made, key);
+  if (interned.size > sweepAt) sweep();
   return made;
 }
 
