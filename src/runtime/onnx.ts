@@ -1,4 +1,5 @@
 /** @file Lowering a plan to the bytes of an ONNX model. */
+import { create, toBinary } from "@bufbuild/protobuf";
 import { dimKey, sameDim, type Atom, type Dim } from "../graph/axis.ts";
 import { numberToBfloat16, numberToFloat16, type DType } from "../graph/dtype.ts";
 import type { Emitter, OnnxAttribute, Value } from "../graph/operation.ts";
@@ -6,41 +7,34 @@ import { onnxDTypes } from "../graph/ops/elementwise.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";
 import type { Plan } from "./backend.ts";
-import { Message } from "./protobuf.ts";
+import {
+  AttributeProto_AttributeType as AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  TensorProtoSchema,
+  ValueInfoProtoSchema,
+  type AttributeProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from "./onnx_pb.js";
 
 /** ONNX operator set and file format the models are written for. */
-const opset = 22;
-const irVersion = 10;
-
-/** Numbers of the fields of onnx.proto that we write. */
-const field = {
-  model: { irVersion: 1, producerName: 2, graph: 7, opsetImport: 8 },
-  opset: { domain: 1, version: 2 },
-  graph: { node: 1, name: 2, initializer: 5, input: 11, output: 12, valueInfo: 13 },
-  node: { input: 1, output: 2, opType: 4, attribute: 5, domain: 7 },
-  attribute: { name: 1, f: 2, i: 3, s: 4, ints: 8, type: 20 },
-  tensor: { dims: 1, dataType: 2, name: 8, rawData: 9 },
-  valueInfo: { name: 1, type: 2 },
-  type: { tensorType: 1 },
-  tensorType: { elemType: 1, shape: 2 },
-  shape: { dim: 1 },
-  dim: { dimValue: 1, dimParam: 2 },
-} as const;
-
-/** AttributeProto.AttributeType. */
-const attributeType = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const opset = 22n;
+const irVersion = 10n;
 
 /** What a data type travels as: bfloat16 cannot cross the JavaScript binding and crosses as float32. */
 export const wireType = (dtype: DType): DType => (dtype === "bfloat16" ? "float32" : dtype);
 
-function attribute(name: string, value: OnnxAttribute): Message {
-  const { f, i, s, ints, type } = field.attribute;
-  const made = new Message().text(field.attribute.name, name);
-  if (typeof value === "number") return made.int(i, value).int(type, attributeType.int);
-  if (typeof value === "string") return made.text(s, value).int(type, attributeType.string);
-  if ("float" in value) return made.float(f, value.float).int(type, attributeType.float);
-  for (const n of value) made.int(ints, n);
-  return made.int(type, attributeType.ints);
+function attribute(name: string, value: OnnxAttribute): AttributeProto {
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
+  if (typeof value === "string")
+    return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
+  if ("float" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) });
 }
 
 function scalarBytes(value: number, dtype: DType): Uint8Array {
@@ -70,10 +64,10 @@ interface SizeInput {
 }
 
 class GraphBuilder implements Emitter {
-  /** The GraphProto as far as it is written. */
-  readonly graph = new Message().text(field.graph.name, "interpretune");
+  readonly nodesOut: NodeProto[] = [];
+  readonly initializers: TensorProto[] = [];
+  readonly inputs: ValueInfoProto[] = [];
   readonly #plan: Plan;
-  readonly #types = new Map<string, Message>();
   readonly #known = new Map<string, Value>();
   readonly #multi = new Map<string, readonly Value[]>();
   readonly sizes = new Map<number, SizeInput>();
@@ -95,15 +89,14 @@ class GraphBuilder implements Emitter {
 
   initializer(dims: readonly number[], dtype: DType, bytes: Uint8Array): Value {
     const name = this.#name();
-    const { tensor } = field;
-    const made = new Message().text(tensor.name, name).int(tensor.dataType, onnxDTypes[dtype]);
-    for (const d of dims) made.int(tensor.dims, d);
-    this.graph.message(field.graph.initializer, made.bytes(tensor.rawData, bytes));
+    this.initializers.push(
+      create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType: onnxDTypes[dtype], rawData: bytes }),
+    );
     return name;
   }
 
   input(dims: readonly Dim[], dtype: DType, name: Value): Value {
-    this.declare("input", name, dtype, dims);
+    this.inputs.push(this.info(name, dtype, dims));
     return name;
   }
 
@@ -112,29 +105,16 @@ class GraphBuilder implements Emitter {
     return dimKey(dim, (atom) => this.#plan.atoms.indexOf(atom));
   }
 
-  /** A TypeProto. Equal sizes only share a name, or ONNX Runtime would share their buffers. */
-  #type(dtype: DType, dims: readonly Dim[]): Message {
-    const sizes = dims.map((d) => (typeof d === "number" ? d : `size ${this.#key(d)}`));
-    const key = `${dtype}[${sizes.join(",")}]`;
-    let type = this.#types.get(key);
-    if (type !== undefined) return type;
-    const { dimValue, dimParam } = field.dim;
-    const shape = new Message();
-    for (const size of sizes) {
-      const dim = typeof size === "number" ? new Message().int(dimValue, size) : new Message().text(dimParam, size);
-      shape.message(field.shape.dim, dim);
-    }
-    const { elemType, shape: shapeField } = field.tensorType;
-    const tensor = new Message().int(elemType, onnxDTypes[dtype]).message(shapeField, shape);
-    type = new Message().message(field.type.tensorType, tensor);
-    this.#types.set(key, type);
-    return type;
-  }
-
-  /** Declares the type of a value. */
-  declare(as: "input" | "output" | "valueInfo", name: string, dtype: DType, dims: readonly Dim[]): void {
-    const { name: nameField, type } = field.valueInfo;
-    this.graph.message(field.graph[as], new Message().text(nameField, name).message(type, this.#type(dtype, dims)));
+  /** A declaration of a value's type. Equal sizes only share a name, or ONNX Runtime would share their buffers. */
+  info(name: string, dtype: DType, dims: readonly Dim[]): ValueInfoProto {
+    const dim = dims.map((d) => ({
+      value:
+        typeof d === "number"
+          ? { case: "dimValue" as const, value: BigInt(d) }
+          : { case: "dimParam" as const, value: `size ${this.#key(d)}` },
+    }));
+    const value = { case: "tensorType" as const, value: { elemType: onnxDTypes[dtype], shape: { dim } } };
+    return create(ValueInfoProtoSchema, { name, type: { value } });
   }
 
   node(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute } = {}, domain = ""): Value {
@@ -162,11 +142,15 @@ class GraphBuilder implements Emitter {
     domain: string,
   ): Value[] {
     const names = Array.from({ length: outputs }, () => this.#name());
-    const made = new Message().text(field.node.opType, type).text(field.node.domain, domain);
-    for (const name of inputs) made.text(field.node.input, name);
-    for (const name of names) made.text(field.node.output, name);
-    for (const [name, value] of Object.entries(attributes)) made.message(field.node.attribute, attribute(name, value));
-    this.graph.message(field.graph.node, made);
+    this.nodesOut.push(
+      create(NodeProtoSchema, {
+        opType: type,
+        domain,
+        input: [...inputs],
+        output: names,
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    );
     return names;
   }
 
@@ -266,14 +250,13 @@ export function lowerPlan(plan: Plan): OnnxModel {
     packedBytes += byteLength;
     values.set(weight, builder.initializer(weight.dims, weight.dtype, new Uint8Array(buffer, byteOffset, byteLength)));
   }
-  const declared = new Set<Value>(feeds);
+  const shapes = new Map<Value, ValueInfoProto>();
   for (const node of topological(plan.outputs)) {
     if (values.has(node)) continue;
     const inputs = node.inputs.map((x) => values.get(x)!);
     const value = node.op.lower({ emit: builder, inputs, node, attributes: node.attributes });
     values.set(node, value);
-    if (!declared.has(value)) builder.declare("valueInfo", value, node.dtype, node.shape);
-    declared.add(value);
+    shapes.set(value, builder.info(value, node.dtype, node.shape));
   }
   // Every output gets a node of its own, so that an input or a shared value can be one too.
   const outputs = plan.outputs.map((x) =>
@@ -281,15 +264,18 @@ export function lowerPlan(plan: Plan): OnnxModel {
       ? builder.node("Identity", [values.get(x)!])
       : builder.node("Cast", [values.get(x)!], { to: onnxDTypes[wireType(x.dtype)] }),
   );
-  plan.outputs.forEach((x, i) => builder.declare("output", outputs[i]!, wireType(x.dtype), x.shape));
-  const model = new Message()
-    .int(field.model.irVersion, irVersion)
-    .text(field.model.producerName, "interpretune")
-    .message(field.model.opsetImport, new Message().int(field.opset.version, opset))
-    .message(
-      field.model.opsetImport,
-      new Message().text(field.opset.domain, "com.microsoft").int(field.opset.version, 1),
-    )
-    .message(field.model.graph, builder.graph);
-  return { bytes: model.finish(), feeds, sizes: [...builder.sizes.values()], outputs, packedBytes };
+  const model = create(ModelProtoSchema, {
+    irVersion,
+    producerName: "interpretune",
+    opsetImport: [{ version: opset }, { domain: "com.microsoft", version: 1n }],
+    graph: create(GraphProtoSchema, {
+      name: "interpretune",
+      node: builder.nodesOut,
+      initializer: builder.initializers,
+      input: builder.inputs,
+      valueInfo: [...shapes.values()],
+      output: plan.outputs.map((x, i) => builder.info(outputs[i]!, wireType(x.dtype), x.shape)),
+    }),
+  });
+  return { bytes: toBinary(ModelProtoSchema, model), feeds, sizes: [...builder.sizes.values()], outputs, packedBytes };
 }
