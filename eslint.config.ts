@@ -1,7 +1,17 @@
 import tseslint, { type ConfigArray } from "typescript-eslint";
 
 const config: ConfigArray = tseslint.config(
-  { ignores: ["dist/**", ".cache/**", "scripts/**", "coverage/**", "node_modules/**", "src/runtime/onnx_pb.*", "runs/**"] },
+  {
+    ignores: [
+      "dist/**",
+      ".cache/**",
+      "scripts/**",
+      "coverage/**",
+      "node_modules/**",
+      "src/runtime/onnx_pb.*",
+      "runs/**",
+    ],
+  },
   ...tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true } },
