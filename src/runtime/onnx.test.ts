@@ -59,6 +59,19 @@ test("packed weights are in the graph, fed ones among its inputs", () => {
   expect(packed.initializer.map((t) => [...new Float32Array(t.rawData.slice().buffer)])).toContainEqual([1, 2, 3, 4]);
 });
 
+test("large packed weights stay where they are, beside the model", () => {
+  const data = new Float32Array(40_000).fill(2).subarray(10_000); // not at the start of its buffer
+  const w = leaf(data, [100, 300], { role: "weight" });
+  const { bytes, external, packedBytes } = lowerPlan(
+    makePlan([matmul(leaf(new Float32Array(100), [1, 100]), w)], () => true),
+  );
+  expect(bytes.length).toBeLessThan(1000);
+  expect(external.map(({ data: bytesOf }) => [bytesOf.buffer, bytesOf.byteOffset, bytesOf.length])).toEqual([
+    [data.buffer, 40_000, 120_000],
+  ]);
+  expect(packedBytes).toBe(120_000);
+});
+
 test("a reshape that copies and merges axes needs no sizes fed", () => {
   const [batch, pos] = [axis("batch", 2), axis("pos", 3)];
   const x = leaf(new Float32Array(24), [2, 3, 4], { shape: [batch, pos, 4] });

@@ -13,17 +13,24 @@ import {
   GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation as DataLocation,
   TensorProtoSchema,
+  TypeProtoSchema,
   ValueInfoProtoSchema,
   type AttributeProto,
   type NodeProto,
   type TensorProto,
+  type TypeProto,
   type ValueInfoProto,
 } from "./onnx_pb.js";
 
 /** ONNX operator set and file format the models are written for. */
 const opset = 22n;
 const irVersion = 10n;
+
+/** Packed weights of this size and more are handed over beside the model: not copied into it, and not part of its 2 GiB. */
+const largeWeight = 65536;
 
 /** What a data type travels as: bfloat16 cannot cross the JavaScript binding and crosses as float32. */
 export const wireType = (dtype: DType): DType => (dtype === "bfloat16" ? "float32" : dtype);
@@ -67,7 +74,9 @@ class GraphBuilder implements Emitter {
   readonly nodesOut: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
   readonly inputs: ValueInfoProto[] = [];
+  readonly external: ExternalData[] = [];
   readonly #plan: Plan;
+  readonly #types = new Map<string, TypeProto>();
   readonly #known = new Map<string, Value>();
   readonly #multi = new Map<string, readonly Value[]>();
   readonly sizes = new Map<number, SizeInput>();
@@ -89,9 +98,14 @@ class GraphBuilder implements Emitter {
 
   initializer(dims: readonly number[], dtype: DType, bytes: Uint8Array): Value {
     const name = this.#name();
-    this.initializers.push(
-      create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType: onnxDTypes[dtype], rawData: bytes }),
-    );
+    const tensor = create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType: onnxDTypes[dtype] });
+    if (bytes.length < largeWeight) tensor.rawData = bytes;
+    else {
+      this.external.push({ path: name, data: bytes });
+      tensor.dataLocation = DataLocation.EXTERNAL;
+      tensor.externalData = [create(StringStringEntryProtoSchema, { key: "location", value: name })];
+    }
+    this.initializers.push(tensor);
     return name;
   }
 
@@ -107,14 +121,20 @@ class GraphBuilder implements Emitter {
 
   /** A declaration of a value's type. Equal sizes only share a name, or ONNX Runtime would share their buffers. */
   info(name: string, dtype: DType, dims: readonly Dim[]): ValueInfoProto {
-    const dim = dims.map((d) => ({
-      value:
-        typeof d === "number"
-          ? { case: "dimValue" as const, value: BigInt(d) }
-          : { case: "dimParam" as const, value: `size ${this.#key(d)}` },
-    }));
-    const value = { case: "tensorType" as const, value: { elemType: onnxDTypes[dtype], shape: { dim } } };
-    return create(ValueInfoProtoSchema, { name, type: { value } });
+    const sizes = dims.map((d) => (typeof d === "number" ? d : `size ${this.#key(d)}`));
+    const key = `${dtype}[${sizes.join(",")}]`;
+    let type = this.#types.get(key);
+    if (type === undefined) {
+      const dim = sizes.map((size) => ({
+        value:
+          typeof size === "number"
+            ? { case: "dimValue" as const, value: BigInt(size) }
+            : { case: "dimParam" as const, value: size },
+      }));
+      const value = { case: "tensorType" as const, value: { elemType: onnxDTypes[dtype], shape: { dim } } };
+      this.#types.set(key, (type = create(TypeProtoSchema, { value })));
+    }
+    return create(ValueInfoProtoSchema, { name, type });
   }
 
   node(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute } = {}, domain = ""): Value {
@@ -224,9 +244,18 @@ class GraphBuilder implements Emitter {
   }
 }
 
+/** Data of an initializer that is not in the model's bytes. */
+export interface ExternalData {
+  /** Where the model says it is. */
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
 /** An ONNX model as bytes, with the names of what it takes and gives. */
 export interface OnnxModel {
   readonly bytes: Uint8Array;
+  /** Large packed weights: the leaves' own bytes. */
+  readonly external: readonly ExternalData[];
   /** Names in the order of `plan.feeds`; undefined for a feed that the graph does not use. */
   readonly feeds: readonly string[];
   /** The sizes it takes. */
@@ -277,5 +306,12 @@ export function lowerPlan(plan: Plan): OnnxModel {
       output: plan.outputs.map((x, i) => builder.info(outputs[i]!, wireType(x.dtype), x.shape)),
     }),
   });
-  return { bytes: toBinary(ModelProtoSchema, model), feeds, sizes: [...builder.sizes.values()], outputs, packedBytes };
+  return {
+    bytes: toBinary(ModelProtoSchema, model),
+    external: builder.external,
+    feeds,
+    sizes: [...builder.sizes.values()],
+    outputs,
+    packedBytes,
+  };
 }

@@ -82,8 +82,8 @@ export function ortNode(
     threads,
     providers,
     compile: async (plan: Plan): Promise<Executable> => {
-      const { bytes, ...model } = lowerPlan(plan);
-      const session = await createSession(bytes, sessionOptions, plan);
+      const { bytes, external, ...model } = lowerPlan(plan);
+      const session = await createSession(bytes, { ...sessionOptions, externalData: external }, plan);
       const dtypes = plan.feeds.map((x) => x.dtype);
       const outputTypes = plan.outputs.map((x) => x.dtype);
       let disposed = false;

@@ -333,6 +333,15 @@ describe("weights", () => {
     await own.dispose();
   });
 
+  test.each([10, 300])("packed or fed, the numbers are equal: %i rows", async (rows) => {
+    const own = new Runtime({ backend: ort });
+    const large = (f: (i: number) => number): Tensor => leaf(numbers(rows * 200, f), [rows, 200], { role: "weight" });
+    const y = matmul(matmul(leaf(numbers(400), [2, 200]), large(Math.cos), { transposeB: true }), large(Math.sin));
+    const [fed, packed] = [await own.realize(y), await own.realize(y, { weights: "packed" })];
+    expect(packed.toArray()).toBeAllClose(fed.toArray(), 1e-5);
+    await own.dispose();
+  });
+
   test("a packed graph is for its own weights, a fed one for all", async () => {
     const own = new Runtime({ backend: counting(reference) });
     const x = leaf(numbers(4), [1, 4]);
