@@ -5,9 +5,10 @@ import { analyzeBatch, type AnalysisBatch } from "../src/analysis/engine/batch.t
 import type { AnalysisResult } from "../src/analysis/store/index.ts";
 import { HookedModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
-import { besideCheckout, goldenTensors, sharedPath, type GoldenTensors } from "./support/goldens.ts";
+import { goldenTensors, sharedPath, type GoldenTensors } from "./support/goldens.ts";
+import { shared } from "./support/shared.ts";
 
-const root = besideCheckout("goldens/analysis");
+const root = shared("goldens/analysis");
 const cases = existsSync(root) ? readdirSync(root) : [];
 
 interface Golden {

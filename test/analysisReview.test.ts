@@ -27,7 +27,13 @@ import {
   computeCorrect,
   latentMetrics,
 } from "../src/analysis/review/index.ts";
-import { analysisCase, analysisCases, missingCase, sharedAnalysisCases, type AnalysisCase } from "./analysisGolden.ts";
+import {
+  analysisCase,
+  analysisCases,
+  missingCase,
+  sharedAnalysisCases,
+  type AnalysisCase,
+} from "./support/analysisGolden.ts";
 
 const ops = ["base", "sae", "grad", "ablation"] as const;
 

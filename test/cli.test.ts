@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StoreExport } from "../src/analysis/index.ts";
-import { cli, document } from "./helpers/cli.ts";
-import { besideCheckout, describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
+import { cli, document } from "./support/cli.ts";
+import { describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
+import { shared } from "./support/shared.ts";
 
 let folder: string;
 beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "cli-"))));
@@ -172,7 +173,7 @@ describe("activations", () => {
   });
 
   describeWithGoldens("under SAEs", ["goldens/families/gpt2/golden.safetensors"], () => {
-    const golden = besideCheckout("goldens/analysis/resid-jumprelu-and-hook-z");
+    const golden = shared("goldens/analysis/resid-jumprelu-and-hook-z");
 
     it.skipIf(!existsSync(golden)).each([false, true])(
       "their points and gradients (error term %s; needs ../shared/goldens/analysis)",
@@ -248,7 +249,7 @@ interface Golden {
 }
 
 describe("analyze", () => {
-  const root = besideCheckout("goldens/analysis");
+  const root = shared("goldens/analysis");
   // The right-padded goldens use the library's one-too-small answer index, which rows of ids cannot say.
   const names = [
     "two-hook-z",

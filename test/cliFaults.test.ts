@@ -12,7 +12,7 @@ import { HookedModel } from "../src/model/index.ts";
 import { saveModel } from "../src/model/save.ts";
 import { uniformAt } from "../src/graph/index.ts";
 import { Sae } from "../src/sae/index.ts";
-import { cli, document, program, start } from "./helpers/cli.ts";
+import { cli, document, program, start } from "./support/cli.ts";
 
 const layers = 2;
 const width = 16;

@@ -3,7 +3,7 @@ import { batches, datasetOf, openDataset, resolveAnswers } from "../src/data/ind
 import type { BatchesOptions, ChatFormat, PromptStyle } from "../src/data/index.ts";
 import { loadTokenizer } from "../src/model/tokenizer/index.ts";
 import type { Tokenizer } from "../src/model/tokenizer/index.ts";
-import { describeWithShared, readJson, shared } from "./helpers/shared.ts";
+import { describeWithShared, readJson, shared } from "./support/shared.ts";
 
 const smol = "models/smollm2-135m-instruct";
 const rte = "data/rte/validation.jsonl";

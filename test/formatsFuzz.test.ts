@@ -15,7 +15,7 @@ import {
   type ByteSource,
   type TensorFile,
 } from "../src/formats/index.ts";
-import { GgufBytes } from "./helpers/ggufBytes.ts";
+import { GgufBytes } from "./support/ggufBytes.ts";
 
 const golden = (path: string) =>
   new Uint8Array(readFileSync(fileURLToPath(new URL(`goldens/${path}`, import.meta.url))));

@@ -15,7 +15,7 @@ import {
   type GgufValue,
   type TensorData,
 } from "../src/formats/index.ts";
-import { describeWithShared, readJson, shared } from "./helpers/shared.ts";
+import { describeWithShared, readJson, shared } from "./support/shared.ts";
 
 const golden = (path: string) => fileURLToPath(new URL(`goldens/${path}`, import.meta.url));
 const sha256 = (data: Float32Array) => createHash("sha256").update(data).digest("hex");

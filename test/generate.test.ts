@@ -14,7 +14,8 @@ import {
 } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { memory, Runtime } from "../src/runtime/index.ts";
-import { besideCheckout, describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
+import { describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
+import { shared } from "./support/shared.ts";
 import { goldenBatch, numbersOf, rowsOf } from "./support/model.ts";
 
 const families = [
@@ -128,8 +129,8 @@ describeWithGoldens(
 const smol = "models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf";
 describeWithGoldens("SmolLM2", [smol], () => {
   test("greedy answers", { timeout: 300_000 }, async () => {
-    const model = await HookedModel.load(besideCheckout(smol));
-    const golden = JSON.parse(readFileSync(besideCheckout("models/smollm2-135m-instruct/golden.json"), "utf8")) as {
+    const model = await HookedModel.load(shared(smol));
+    const golden = JSON.parse(readFileSync(shared("models/smollm2-135m-instruct/golden.json"), "utf8")) as {
       greedy_generation: { prompt_ids: number[]; new_ids: number[]; text: string }[];
     };
     for (const { prompt_ids, new_ids, text } of golden.greedy_generation) {
@@ -462,7 +463,7 @@ describe("the stream", () => {
 
   describeWithGoldens("of GPT-2", ["tokenizers/gpt2"], () => {
     test("too", async () => {
-      await expectStreamed(await loadTokenizer(besideCheckout("tokenizers/gpt2")), "a b 東京 é 🦊!");
+      await expectStreamed(await loadTokenizer(shared("tokenizers/gpt2")), "a b 東京 é 🦊!");
     });
   });
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadModelFiles, type LoadedModel } from "../src/model/load.ts";
 import { saveModel } from "../src/model/save.ts";
-import { GgufBytes } from "./helpers/ggufBytes.ts";
+import { GgufBytes } from "./support/ggufBytes.ts";
 import { describeWithGoldens, sharedPath } from "./support/goldens.ts";
 import { failure, familyPath, numbers, stored, useFolder, type Stored } from "./support/modelFiles.ts";
 

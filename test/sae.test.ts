@@ -20,8 +20,8 @@ import { writeSafetensors } from "../src/formats/index.ts";
 import { Trace } from "../src/model/hooks.ts";
 import { memory, reference, Runtime } from "../src/runtime/index.ts";
 import { Sae, SaeError, saeHookNames, spliceHooks, type SaeFire, type SaeForwardOptions } from "../src/sae/index.ts";
-import { cases, goldenTensors, inputLeaf, relativeError, saeGoldens, type GoldenTensors } from "./helpers/saeGolden.ts";
-import { describeWithShared, readJson, shared } from "./helpers/shared.ts";
+import { cases, goldenTensors, inputLeaf, relativeError, saeGoldens, type GoldenTensors } from "./support/saeGolden.ts";
+import { describeWithShared, readJson, shared } from "./support/shared.ts";
 
 const runtimes = [new Runtime({ backend: reference }), new Runtime({ threads: 1 })];
 afterAll(async () => {

@@ -3,16 +3,16 @@ import { describe, expect, test } from "vitest";
 import { leaf, mean, select, sub, sum, softmax, argMax, add, mul, type Tensor } from "../src/graph/index.ts";
 import { HookedModel, tokenBatch, type ActivationCache } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
-import { readJson } from "./helpers/shared.ts";
-import { besideCheckout, describeWithGoldens, goldenTensors } from "./support/goldens.ts";
+import { readJson, shared } from "./support/shared.ts";
+import { describeWithGoldens, goldenTensors } from "./support/goldens.ts";
 import { atReal, numbersOf, padded } from "./support/model.ts";
 import { randomNumbers } from "./support/random.ts";
 
 type Nested = number | readonly Nested[];
 const flat = (x: Nested): number[] => (typeof x === "number" ? [x] : x.flatMap(flat));
 const folder = (name: string): string => `models/${name}`;
-const golden = <T>(name: string): T => readJson<T>(besideCheckout(`${folder(name)}/golden.json`));
-const load = (name: string): Promise<HookedModel> => HookedModel.load(besideCheckout(folder(name)));
+const golden = <T>(name: string): T => readJson<T>(shared(`${folder(name)}/golden.json`));
+const load = (name: string): Promise<HookedModel> => HookedModel.load(shared(folder(name)));
 
 describeWithGoldens("nano-gpt-sort", [folder("nano-gpt-sort")], () => {
   type Golden = { idx: number[][] } & Record<string, Nested>;
@@ -266,7 +266,7 @@ describeWithGoldens("list-comp-2L", [folder("list-comp-2L")], () => {
   });
 
   describe("its SAE", () => {
-    const file = besideCheckout(`${folder("list-comp-2L")}/sae_batchtopk_k3.safetensors`);
+    const file = shared(`${folder("list-comp-2L")}/sae_batchtopk_k3.safetensors`);
 
     test("latents and reconstructions at the separator", async () => {
       const model = await load("list-comp-2L");

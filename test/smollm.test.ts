@@ -9,8 +9,8 @@ import { batches, openDataset, type Batch, type BatchesOptions } from "../src/da
 import { logSumExp, mean, select, takeRows, type Tensor } from "../src/graph/index.ts";
 import { HookedModel, tokenBatch, type PositionPolicy, type TokenBatch } from "../src/model/index.ts";
 import { Sae, spliceHooks } from "../src/sae/index.ts";
-import { readJson } from "./helpers/shared.ts";
-import { besideCheckout, describeWithGoldens } from "./support/goldens.ts";
+import { readJson, shared } from "./support/shared.ts";
+import { describeWithGoldens } from "./support/goldens.ts";
 import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
 
 const folder = "models/smollm2-135m-instruct";
@@ -100,10 +100,10 @@ function latentsOf(
 }
 
 describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
-  const golden = readJson<Golden>(besideCheckout(`${folder}/golden.json`));
+  const golden = readJson<Golden>(shared(`${folder}/golden.json`));
   let model: HookedModel;
   beforeAll(async () => {
-    model = await HookedModel.load(besideCheckout(`${folder}/SmolLM2-135M-Instruct.Q4_1.gguf`));
+    model = await HookedModel.load(shared(`${folder}/SmolLM2-135M-Instruct.Q4_1.gguf`));
   });
   afterAll(() => model.dispose());
 
@@ -121,7 +121,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
       answers,
       batchSize,
     };
-    yield* batches(await openDataset(besideCheckout(rte), { limit }), options);
+    yield* batches(await openDataset(shared(rte), { limit }), options);
   }
 
   const close = (row: readonly number[], last: Last, where: string): void =>
@@ -184,7 +184,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
   });
 
   describe("RTE", () => {
-    const forms = readJson<Record<string, RteForm>>(besideCheckout(`${folder}/golden-rte-first64.json`));
+    const forms = readJson<Record<string, RteForm>>(shared(`${folder}/golden-rte-first64.json`));
     test.each(Object.keys(forms))("%s: answer logits, padded on the left", async (name) => {
       const form = forms[name]!;
       const received: number[][] = [];
@@ -217,7 +217,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
   });
 
   test("indirect objects: 64 of 64 right, by 4.08 on average", async () => {
-    const { summary, examples } = readJson<Ioi>(besideCheckout(`${folder}/golden-ioi.json`));
+    const { summary, examples } = readJson<Ioi>(shared(`${folder}/golden-ioi.json`));
     const { ids, mask } = padded(
       examples.map((e) => e.ids),
       "left",
@@ -236,10 +236,10 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
   });
 
   describe.each(["sae-resid_pre-11", "sae-hook_z-20"])("%s", (name) => {
-    const { hook, prompt0, examples } = readJson<SaeGolden>(besideCheckout(`${folder}/${name}/golden.json`));
+    const { hook, prompt0, examples } = readJson<SaeGolden>(shared(`${folder}/${name}/golden.json`));
     let sae: Sae;
     beforeAll(async () => {
-      sae = await Sae.load(besideCheckout(`${folder}/${name}`));
+      sae = await Sae.load(shared(`${folder}/${name}`));
     });
     afterAll(() => sae.dispose());
 

@@ -10,7 +10,7 @@ import { afterAll, expect, it } from "vitest";
 import { AnalysisStore } from "../src/analysis/store/index.ts";
 
 const jiti = join(dirname(createRequire(import.meta.url).resolve("jiti/package.json")), "lib", "jiti-cli.mjs");
-const child = fileURLToPath(new URL("helpers/storeChild.ts", import.meta.url));
+const child = fileURLToPath(new URL("support/storeChild.ts", import.meta.url));
 const folders: string[] = [];
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
 

@@ -6,7 +6,7 @@ import { fileSource, openGguf } from "../src/formats/index.ts";
 import { renderChat } from "../src/model/tokenizer/chat.ts";
 import { loadTokenizer, tokenizerFromGguf, tokenizerFromJson } from "../src/model/tokenizer/index.ts";
 import type { ChatMessage, Tokenizer } from "../src/model/tokenizer/index.ts";
-import { describeWithShared, readJson, shared } from "./helpers/shared.ts";
+import { describeWithShared, readJson, shared } from "./support/shared.ts";
 
 interface Row {
   text: string;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { GgufBytes } from "../../test/helpers/ggufBytes.ts";
+import { GgufBytes } from "../../test/support/ggufBytes.ts";
 import { byteSource, memorySource } from "./byteSource.ts";
 import { openGguf } from "./gguf.ts";
 

@@ -58,6 +58,10 @@ export interface PastLeaves {
   readonly mask: readonly (readonly number[])[];
 }
 
+/** A row-major rectangle of numbers as rows. */
+export const rowsOf = (data: ArrayLike<number>, [rows, width]: readonly [number, number]): number[][] =>
+  Array.from({ length: rows }, (_, r) => Array.from({ length: width }, (_, i) => data[r * width + i]!));
+
 /** Rows of equal width as int64. */
 export const int64Rows = (rows: readonly (readonly number[])[], width: number): BigInt64Array => {
   const out = new BigInt64Array(rows.length * width);

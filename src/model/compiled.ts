@@ -5,7 +5,9 @@ import { placeholder } from "../graph/tensor.ts";
 import type { WeightPolicy } from "../runtime/runtime.ts";
 import type { TokenBatch } from "./batch.ts";
 import { ModelError } from "./errors.ts";
-import type { HookedModel, HookSpec, Traced } from "./hookedModel.ts";
+import type { HookedModel } from "./hookedModel.ts";
+import type { HookSpec } from "./runOptions.ts";
+import type { Traced } from "./traced.ts";
 import type { Splice } from "./hooks.ts";
 
 export interface CompileOptions {

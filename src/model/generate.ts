@@ -4,7 +4,8 @@ import type { WeightPolicy } from "../runtime/runtime.ts";
 import { tokenBatch, type TokenBatch } from "./batch.ts";
 import { CachingDecoder, recomputingDecoder, type Decoder } from "./decoder.ts";
 import { ModelError } from "./errors.ts";
-import type { HookedModel, ModelInput, RunOptions } from "./hookedModel.ts";
+import type { HookedModel } from "./hookedModel.ts";
+import type { ModelInput, RunOptions } from "./runOptions.ts";
 import { nextToken, parseSampling, type Sampling, type SamplingOptions } from "./sampling.ts";
 
 export interface GenerateOptions

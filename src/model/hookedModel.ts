@@ -1,12 +1,11 @@
 /** @file The hooked transformer: load, run, hook, splice, differentiate. */
 import { branch, gradients as differentiate } from "../graph/gradients.ts";
 import { GraphError } from "../graph/errors.ts";
-import { axis, subDims } from "../graph/axis.ts";
-import { slice } from "../graph/index.ts";
+import { axis } from "../graph/axis.ts";
 import { leaf, type Tensor } from "../graph/tensor.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
 import { ActivationCache } from "./activationCache.ts";
-import { tokenBatch, type PositionPolicy, type TokenBatch } from "./batch.ts";
+import { rowsOf, tokenBatch, type TokenBatch } from "./batch.ts";
 import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import {
@@ -24,66 +23,15 @@ import { compileModel, type CompiledModel, type CompileOptions } from "./compile
 import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
 import { initWeights } from "./init.ts";
 import { loadModelFiles, type LoadOptions } from "./load.ts";
-import { lossPerToken, meanLoss } from "./loss.ts";
-import { continueBatch, pastAfter, type Past } from "./past.ts";
+import { continueBatch } from "./past.ts";
 import { rotaryTables } from "./rope.ts";
+import type { BatchOptions, HookSpec, ModelInput, RunOptions } from "./runOptions.ts";
+import { SplicedModel } from "./splicedModel.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
 import { loadTokenizer, TokenizerError, tokenizerFromGguf } from "./tokenizer/index.ts";
-import { forward, type ForwardInput, type ForwardOutput, type TransformerParts } from "./transformer.ts";
+import { tracedView, type Traced } from "./traced.ts";
+import { forward, type ForwardInput, type TransformerParts } from "./transformer.ts";
 import type { ModelWeights } from "./weights.ts";
-
-/** Text, ids, or a batch made once with {@link HookedModel.batch}. */
-export type ModelInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[] | TokenBatch;
-
-export interface BatchOptions {
-  /** 1 for real tokens, 0 for padding. Default: all real for ids, the tokenizer's own mask for text. */
-  attentionMask?: readonly (readonly number[])[];
-  positions?: PositionPolicy;
-  /** Default: `cfg.default_prepend_bos` for text; ids are used as given. */
-  prependBos?: boolean;
-  paddingSide?: "left" | "right";
-}
-
-/** `[filter, hook]`, or an entry with a direction. */
-export type HookSpec = readonly [NameFilter, Hook | AsyncHook] | HookEntry;
-
-export interface RunOptions extends BatchOptions {
-  /** Hooks of this run only, after the permanent ones. */
-  hooks?: readonly HookSpec[];
-  /** The first block that is not run; negative counts from the end. The residual before it is returned. */
-  stopAtLayer?: number;
-  /** The first block that is run, on `residual`; negative counts from the end. */
-  startAtLayer?: number;
-  /** [batch, pos, d_model], entering block `startAtLayer`. */
-  residual?: Tensor;
-  /** What earlier tokens left: the input's tokens follow them. From the `past` of an earlier run. */
-  past?: Past;
-  /** Which points `hooks` offers to what is built from a run. Default: all that need no flag. */
-  capture?: NameFilter;
-  /** Replacements of whole hook points, by name: what `splice` sets. */
-  splices?: ReadonlyMap<string, Splice>;
-  /** Whether weights are fed to the graph or packed into it; see the runtime. Default: the model's policy. */
-  weights?: WeightPolicy;
-  signal?: AbortSignal;
-}
-
-/** What a traced forward pass offers to build on. All values are lazy. */
-export interface Traced {
-  /** [batch, pos, d_vocab_out] */
-  readonly logits: Tensor;
-  /** Values by hook name; an unknown name is an error with the nearest ones. */
-  readonly hooks: Readonly<Record<string, Tensor>>;
-  /** The residual after the last block that ran, [batch, pos, d_model]. */
-  readonly residual: Tensor;
-  /** Mean next-token cross entropy, a scalar. */
-  readonly loss: Tensor;
-  /** Next-token cross entropy, [batch, pos − 1]. */
-  readonly lossPerToken: Tensor;
-  /** Keys and values of all tokens up to here: realize it and give it to a run over what follows. */
-  readonly past: Past;
-  readonly batch: TokenBatch;
-  readonly output: ForwardOutput;
-}
 
 export interface HookDescription {
   readonly name: string;
@@ -113,10 +61,6 @@ const isBatch = (input: ModelInput): input is TokenBatch =>
 
 const isPair = (spec: HookSpec): spec is readonly [NameFilter, Hook | AsyncHook] => Array.isArray(spec);
 const toEntry = (spec: HookSpec): HookEntry => (isPair(spec) ? { filter: spec[0], hook: spec[1] } : spec);
-
-/** A rectangle of numbers as rows. */
-const rowsOf = (data: ArrayLike<number>, [rows, width]: readonly [number, number]): number[][] =>
-  Array.from({ length: rows }, (_, r) => Array.from({ length: width }, (_, i) => data[r * width + i]!));
 
 export interface ModelOptions extends LoadOptions {
   runtime?: Runtime;
@@ -724,101 +668,5 @@ async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
   } catch (error) {
     if (error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
     throw error;
-  }
-}
-
-/** The key mask of the batch's own tokens. */
-function ownMask({ keyMask, pos, past }: TokenBatch): Tensor | undefined {
-  return keyMask === undefined || past === undefined ? keyMask : slice(keyMask, 1, subDims(keyMask.shape[1]!, pos));
-}
-
-function tracedView(batch: TokenBatch, output: ForwardOutput, trace: Trace): Traced {
-  const hooks = new Proxy(Object.fromEntries(trace.captured), {
-    get: (target, name) => {
-      if (typeof name === "symbol" || name in target) return target[name as string];
-      if (!trace.names.has(name)) throw noSuchPoint(`no hook point ${name} fired in this run`, name, trace.names);
-      throw new ModelError("this run does not keep the value of a hook point", {
-        code: "model/not-kept",
-        where: name,
-        hint: "name it in `capture`",
-      });
-    },
-  });
-  const logits = (): Tensor => {
-    if (output.logits === undefined)
-      throw new ModelError("this run stopped before the logits", { code: "model/stopped", hint: "use `residual`" });
-    return output.logits;
-  };
-  return {
-    hooks,
-    batch,
-    output,
-    residual: output.residual,
-    get logits() {
-      return logits();
-    },
-    get loss() {
-      return meanLoss(logits(), batch.tokens, ownMask(batch));
-    },
-    get lossPerToken() {
-      return lossPerToken(logits(), batch.tokens, ownMask(batch));
-    },
-    get past() {
-      return pastAfter(batch, output);
-    },
-  };
-}
-
-/**
- * A model with splices; the same runs, on the spliced forward pass.
- * @example
- * const spliced = model.splice(saes, { useErrorTerm: true });
- * const { logits, acts } = await spliced.run("Once upon a time", ({ logits, hooks }) => ({
- *   logits,
- *   acts: hooks["blocks.9.attn.hook_z.hook_sae_acts_post"]!, // [batch, pos, d_sae]
- * }));
- */
-export class SplicedModel {
-  readonly model: HookedModel;
-  readonly splices: ReadonlyMap<string, Splice>;
-
-  constructor(model: HookedModel, splices: ReadonlyMap<string, Splice>) {
-    this.model = model;
-    this.splices = splices;
-  }
-
-  trace(input: ModelInput, options: RunOptions = {}): Traced {
-    return this.model.trace(input, { ...options, splices: this.splices });
-  }
-
-  run(input: ModelInput, options?: RunOptions): Promise<Tensor>;
-  run<T>(input: ModelInput, select: (traced: Traced) => T, options?: RunOptions): Promise<T>;
-  run<T>(input: ModelInput, second?: ((traced: Traced) => T) | RunOptions, third?: RunOptions): Promise<T | Tensor> {
-    const options = { ...((typeof second === "function" ? third : second) ?? {}), splices: this.splices };
-    return typeof second === "function" ? this.model.run(input, second, options) : this.model.run(input, options);
-  }
-
-  runWithCache(
-    input: ModelInput,
-    options: RunOptions & { names?: NameFilter } = {},
-  ): Promise<{ logits: Tensor; cache: ActivationCache }> {
-    return this.model.runWithCache(input, { ...options, splices: this.splices });
-  }
-
-  generate(input: ModelInput, options: GenerateOptions = {}): Promise<Generation> {
-    return this.model.generate(input, { ...options, splices: this.splices });
-  }
-
-  generateStream(input: ModelInput, options: GenerateOptions = {}): AsyncGenerator<GenerationStep, void, void> {
-    return this.model.generateStream(input, { ...options, splices: this.splices });
-  }
-
-  gradients(
-    input: ModelInput,
-    metric: (traced: Traced) => Tensor,
-    wrt: { names?: NameFilter; weights?: readonly string[] },
-    options: RunOptions = {},
-  ): Promise<{ value: Tensor; hooks: Record<string, Tensor>; weights: Record<string, Tensor> }> {
-    return this.model.gradients(input, metric, wrt, { ...options, splices: this.splices });
   }
 }

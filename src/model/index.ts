@@ -11,18 +11,7 @@ export {
   type GenerationPolicy,
   type GenerationStep,
 } from "./generate.ts";
-export {
-  HookedModel,
-  SplicedModel,
-  type BatchOptions,
-  type HookDescription,
-  type HookSpec,
-  type ModelInput,
-  type ModelOptions,
-  type RunOptions,
-  type TopToken,
-  type Traced,
-} from "./hookedModel.ts";
+export { HookedModel, type HookDescription, type ModelOptions, type TopToken } from "./hookedModel.ts";
 export {
   actName,
   type AsyncHook,
@@ -36,7 +25,10 @@ export {
 export { lossPerToken, meanLoss } from "./loss.ts";
 export type { Past } from "./past.ts";
 export { processWeights, type ModelParameters, type ProcessingOptions } from "./processing.ts";
+export type { BatchOptions, HookSpec, ModelInput, RunOptions } from "./runOptions.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export { saveModel, type SavedModel, type SaveOptions } from "./save.ts";
+export { SplicedModel } from "./splicedModel.ts";
 export * from "./tokenizer/index.ts";
+export type { Traced } from "./traced.ts";
 export type { ModelWeights } from "./weights.ts";

@@ -9,7 +9,7 @@ import { HookedModel, type Tokenizer } from "../../src/model/index.ts";
 import { saveModel } from "../../src/model/save.ts";
 import { defaultRuntime, type Runtime } from "../../src/runtime/index.ts";
 import { Sae } from "../../src/sae/index.ts";
-import { GgufBytes } from "../helpers/ggufBytes.ts";
+import { GgufBytes } from "../support/ggufBytes.ts";
 import { repository } from "./docExamples.ts";
 import { randomSae } from "./random.ts";
 

@@ -4,18 +4,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, test } from "vitest";
 import { fileSource, openSafetensors } from "../../src/formats/index.ts";
+import { shared } from "./shared.ts";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 
 /** A path in the repository's own fixtures where it is there, else in the material beside the checkout. */
 export function sharedPath(path: string): string {
   const own = join(repository, "test/goldens", path.replace(/^goldens\//, ""));
-  return existsSync(own) ? own : join(repository, "../shared", path);
-}
-
-/** A path in the material beside the checkout. */
-export function besideCheckout(path: string): string {
-  return join(repository, "../shared", path);
+  return existsSync(own) ? own : shared(path);
 }
 
 /**

@@ -18,7 +18,7 @@ import { Trace, type Splice } from "../../model/hooks.ts";
 import type { KeyValues } from "../../model/attention.ts";
 import { forward } from "../../model/transformer.ts";
 import { spliceHooks, type Sae, type SpliceOptions } from "../../sae/index.ts";
-import { answerLeaves, answerValues, variants, type AnswerLeaves, type DiffKind } from "./answers.ts";
+import { answerLeaves, answerValues, int64, variants, type AnswerLeaves, type DiffKind } from "./answers.ts";
 
 /** Latents to be set to 0 one at a time: for each, the row and the latent's number. */
 export interface Pairs {
@@ -70,8 +70,6 @@ export const isCausal = (model: HookedModel): boolean =>
 
 /** Rows of activations one chunk holds: enough for large products, few enough to stay small. */
 const chunkRows = 256;
-
-const int64 = (values: ArrayLike<number>): BigInt64Array => BigInt64Array.from(Array.from(values, BigInt));
 
 /** SAEs from a block on; those before it have done their part in the spliced run. */
 function splicesFrom(setting: AblationSetting, layer: number, replacement: Splice): ReadonlyMap<string, Splice> {

@@ -46,7 +46,8 @@ export interface AnswerValues {
   readonly logits: Tensor;
 }
 
-const int64 = (values: ArrayLike<number>): BigInt64Array => BigInt64Array.from(Array.from(values, BigInt));
+/** Whole numbers as int64. */
+export const int64 = (values: ArrayLike<number>): BigInt64Array => BigInt64Array.from(Array.from(values, BigInt));
 
 /** The answers of a batch: `ids` row-major [batch, classes], the right class and the answer position of each row. */
 export function answerLeaves(

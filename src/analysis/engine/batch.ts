@@ -1,6 +1,7 @@
 /** @file The four analyses of one batch, computed together. */
 import { gradients, mul, sum, takeRows, type Tensor } from "../../graph/index.ts";
 import type { KeyValues } from "../../model/attention.ts";
+import { rowsOf } from "../../model/batch.ts";
 import type { HookedModel, PositionPolicy } from "../../model/index.ts";
 import { spliceHooks, type Sae, type SpliceOptions } from "../../sae/index.ts";
 import { AnalysisError } from "../errors.ts";
@@ -65,9 +66,6 @@ export interface AnalysisOptions {
   onAblation?: (done: number, total: number) => void;
 }
 
-const rows = (data: ArrayLike<number>, [b, p]: readonly [number, number]): number[][] =>
-  Array.from({ length: b }, (_, r) => Array.from({ length: p }, (_, i) => data[r * p + i]!));
-
 /**
  * The latents' points of some SAEs, in the order in which a forward pass reaches them.
  * @example
@@ -118,8 +116,8 @@ export async function analyzeBatch(
       code: "analysis/no-saes",
       received: analyses.join(", "),
     });
-  const tokens = model.batch(rows(batch.tokens, batch.dims), {
-    attentionMask: rows(batch.mask, batch.dims),
+  const tokens = model.batch(rowsOf(batch.tokens, batch.dims), {
+    attentionMask: rowsOf(batch.mask, batch.dims),
     positions: options.positions,
     paddingSide: options.paddingSide,
     prependBos: options.prependBos,

@@ -8,8 +8,8 @@ import {
   type AnalysisResult,
   type ExampleRow,
   type LatentRow,
-} from "../src/analysis/store/index.ts";
-import { fileSource, openSafetensors } from "../src/formats/index.ts";
+} from "../../src/analysis/store/index.ts";
+import { fileSource, openSafetensors } from "../../src/formats/index.ts";
 
 interface Report {
   case: { name: string; saes: { hook: string; d_sae: number }[]; batches: number[][] };
@@ -39,8 +39,8 @@ export interface AnalysisCase {
   readonly results: Record<"base" | "sae" | "grad" | "ablation", AnalysisResult>;
 }
 
-const committed = new URL("goldens/analysis/", import.meta.url);
-const shared = new URL("../../shared/goldens/analysis/", import.meta.url);
+const committed = new URL("../goldens/analysis/", import.meta.url);
+const shared = new URL("../../../shared/goldens/analysis/", import.meta.url);
 
 /** The committed cases; more lie in the shared material beside a developer's checkout. */
 export const analysisCases: readonly string[] = [
