@@ -1,6 +1,7 @@
 /** @file Interpretune: open language models up. Re-exports of every layer. */
 export * from "./graph/index.ts";
 export * from "./runtime/index.ts";
+export * from "./display/index.ts";
 export * from "./model/index.ts";
 export * from "./sae/index.ts";
 export * from "./data/index.ts";

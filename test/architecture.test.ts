@@ -5,7 +5,20 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const src = fileURLToPath(new URL("../src", import.meta.url));
-const rooms = ["graph", "runtime", "formats", "model", "sae", "data", "train", "session", "analysis", "report", "cli"];
+const rooms = [
+  "graph",
+  "runtime",
+  "formats",
+  "display",
+  "model",
+  "sae",
+  "data",
+  "train",
+  "session",
+  "analysis",
+  "report",
+  "cli",
+];
 
 const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter(
   (f) => f.endsWith(".ts") && !f.endsWith(".test.ts") && !f.endsWith(".d.ts"),

@@ -1,6 +1,7 @@
 /** @file The four analyses over a data set: batches in file order, shards of a store, resumption. */
 import { createHash } from "node:crypto";
 import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../data/index.ts";
+import type { Json, JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import { spliceHooks, type Sae } from "../sae/index.ts";
 import { analyzeBatch, hooksOf, type AnalysisOptions } from "./engine/batch.ts";
@@ -15,8 +16,6 @@ import {
   type AnalysisName,
   type AnalysisResult,
   type HookInfo,
-  type Json,
-  type JsonObject,
 } from "./store/index.ts";
 
 /** How far a run is. */

@@ -4,7 +4,7 @@ import { printGraph, type DataArray, type Tensor } from "../graph/index.ts";
 import { topological } from "../graph/traverse.ts";
 import type { HookedModel } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
-import { canonicalJson } from "./store/index.ts";
+import { canonicalJson } from "../formats/index.ts";
 
 /** BLAKE2b: twice as fast as SHA-256 where the processor has no instructions for that. */
 const newHash = (): Hash => createHash("blake2b512");

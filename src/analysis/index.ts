@@ -12,4 +12,3 @@ export { AnalysisError } from "./errors.ts";
 export { modelHash, saeHash } from "./identity.ts";
 export * from "./review/index.ts";
 export * from "./store/index.ts";
-export { Table, type Cell, type Column } from "./table.ts";

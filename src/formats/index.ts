@@ -18,3 +18,4 @@ export { openGguf } from "./gguf.ts";
 export { type GgufArray, type GgufValue } from "./ggufHeader.ts";
 export { readNpy, type NpyArray } from "./npy.ts";
 export { openNpz } from "./npz.ts";
+export { canonicalJson, jsonHash, type Json, type JsonObject } from "./canonicalJson.ts";

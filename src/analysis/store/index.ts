@@ -1,5 +1,4 @@
 /** @file The store of analyses: its tables, writer, reader, views and exports. */
-export { canonicalJson, jsonHash, type Json, type JsonObject } from "./canonical.ts";
 export { exportCsv, exportJson, type StoreExport } from "./export.ts";
 export type { Manifest } from "./manifest.ts";
 export {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { AnalysisError } from "../errors.ts";
 import { systemCode, writeAtomic } from "./atomic.ts";
-import { jsonHash, type Json, type JsonObject } from "./canonical.ts";
+import { jsonHash, type Json, type JsonObject } from "../../formats/canonicalJson.ts";
 import { analysisNames, type AnalysisName, type HookInfo } from "./schema.ts";
 
 export const manifestFile = "manifest.json";

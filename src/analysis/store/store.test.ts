@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AnalysisError } from "../errors.ts";
-import { jsonHash, type JsonObject } from "./canonical.ts";
+import { jsonHash, type JsonObject } from "../../formats/canonicalJson.ts";
 import { exportCsv, exportJson } from "./export.ts";
 import { analysisNames, analysisResult, type ExampleRow, type LatentRow } from "./schema.ts";
 import { AnalysisStore } from "./store.ts";

@@ -3,7 +3,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { makeFolder, temporary, writeAtomic, writing } from "./atomic.ts";
-import { canonicalJson, differences, type JsonObject } from "./canonical.ts";
+import { canonicalJson, differences, type JsonObject } from "../../formats/canonicalJson.ts";
 import { lockFile, lockFolder } from "./lock.ts";
 import { configHash, identity, readManifest, writeManifest, type Manifest } from "./manifest.ts";
 import {

@@ -8,12 +8,12 @@ import {
   baseVsSaeLogitDiffs,
   latentMetrics,
   latentRows,
-  Table,
   type AnalysisName,
   type AnalysisResult,
   type AnalysisRun,
   type DiffKind,
 } from "../../analysis/index.ts";
+import type { Table } from "../../display/index.ts";
 import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
 import type { PositionPolicy } from "../../model/index.ts";
 import type { CliContext } from "../context.ts";

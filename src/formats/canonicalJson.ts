@@ -1,6 +1,6 @@
 /** @file Configs as canonical JSON: the same config has the same text, hence the same hash. */
 import { createHash } from "node:crypto";
-import { AnalysisError } from "../errors.ts";
+import { FormatError } from "./errors.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 export type JsonObject = { readonly [key: string]: Json | undefined };
@@ -23,8 +23,8 @@ export function canonicalJson(value: Json, where = "config"): string {
       });
     return `{${parts.join(",")}}`;
   }
-  throw new AnalysisError("a config holds only JSON values", {
-    code: "store/config",
+  throw new FormatError("a config holds only JSON values", {
+    code: "formats/config",
     where,
     received: String(value),
   });

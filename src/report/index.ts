@@ -1,0 +1,2 @@
+/** @file Dashboards and the report page of a store. */
+export {};

@@ -1,0 +1,55 @@
+/** @file What the layers above need of a session, and nothing more: anything of this shape will do. */
+import type { Answer, Batch } from "../data/index.ts";
+import type { JsonObject } from "../formats/index.ts";
+import type { HookedModel } from "../model/index.ts";
+import type { Sae } from "../sae/index.ts";
+
+/** The parts of a data set. As published, test and predict read the rows of `validation`. */
+export type Split = "train" | "validation" | "test" | "predict";
+
+/** What a session goes through. Each has a start and an end; `analysis` is the phase of the analysis runner. */
+export type Phase = "train" | "validation" | "test" | "predict" | "analysis";
+
+/** The moments at which a module, a data module and extensions may act, in the order of a session. */
+export type LifecycleHook =
+  | "prepareData"
+  | "setup"
+  | "configureOptimizers"
+  | `on${Capitalize<Phase>}Start`
+  | `on${Capitalize<Phase>}EpochStart`
+  | `on${Capitalize<Phase>}BatchStart`
+  | `on${Capitalize<Phase>}BatchEnd`
+  | `on${Capitalize<Phase>}EpochEnd`
+  | `on${Capitalize<Phase>}End`
+  | "onSessionEnd";
+
+/** The model's side of a session as analyses see it. */
+export interface AnalysisModule {
+  readonly model: HookedModel;
+  /** Spliced SAEs; empty without the `sae_lens` adapter. */
+  readonly saes: readonly Sae[];
+  /** One answer for each class, in the order of the labels; null where rows bring their own. */
+  readonly answers: readonly Answer[] | null;
+}
+
+/** The data's side of a session as analyses see it. */
+export interface AnalysisDataModule {
+  /** Rows a batch has in evaluation; the last one may be smaller. */
+  readonly evalBatchSize: number;
+  /** Goes through a split in order; rows are tokenised once and kept. Each iteration starts anew. */
+  batches(split: Split): AsyncIterable<Batch>;
+}
+
+/** A session as the analysis runner sees it. `Session` is one; so is any object of this shape. */
+export interface AnalysisSession {
+  readonly module: AnalysisModule;
+  readonly datamodule: AnalysisDataModule;
+  /** What decides results and is worth keeping with them: entered into the provenance of stores. */
+  readonly record: JsonObject;
+  /** Prepares data, sets both sides up; the second call does nothing. */
+  init(): Promise<void>;
+  /** Lets both sides and the extensions act, data module first. */
+  call(hook: LifecycleHook): Promise<void>;
+  /** Ends the session once: `onSessionEnd`, logs flushed. Later calls do nothing. */
+  end(): Promise<void>;
+}
