@@ -13,7 +13,7 @@ import {
   type AnalysisRun,
   type DiffKind,
 } from "../../analysis/index.ts";
-import type { Table } from "../../display/index.ts";
+import { Table } from "../../display/index.ts";
 import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
 import type { PositionPolicy } from "../../model/index.ts";
 import type { CliContext } from "../context.ts";
