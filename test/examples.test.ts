@@ -1,0 +1,52 @@
+/** The programs of examples/ run from start to end, on a small model. */
+import { readdirSync } from "node:fs";
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { HookedModel } from "../src/model/index.ts";
+import { saveModel } from "../src/model/save.ts";
+import { repository } from "./support/docExamples.ts";
+import { useExamples } from "./support/exampleScope.ts";
+
+const saes = ["--saes", "saes/blocks.9.hook_z", "--saes", "saes/blocks.10.hook_z"];
+/** What each is called with, and what it is to say. */
+const programs: Record<string, { model?: string; args: readonly string[]; says: readonly RegExp[] }> = {
+  "hooks.ts": { args: [], says: [] },
+  "patching.ts": { model: "models/shallow", args: [], says: [/Part of the logit difference/, /\|\s+1 \|/] },
+  "steering.ts": { args: [], says: [/as it is: /, /steered: {2}/] },
+  "ownData.ts": { args: saes, says: [/logit_diffs_attr_ablation/, /Top 3 positive total_effect/] },
+};
+
+describe("examples", () => {
+  let leave: () => Promise<void>;
+  beforeAll(async () => {
+    const { scope, leave: home } = await useExamples();
+    leave = home;
+    await saveModel("models/shallow", HookedModel.fromConfig({ ...scope.model.cfg, n_layers: 2 }));
+    for (const file of ["tokenizer.json", "tokenizer_config.json"])
+      await copyFile(join("models/gpt2", file), join("models/shallow", file));
+  });
+  afterAll(() => leave());
+
+  test("are all here", () => {
+    const files = readdirSync(join(repository, "examples")).filter((file) => file.endsWith(".ts"));
+    expect(files.filter((file) => file !== "arguments.ts").sort()).toEqual(Object.keys(programs).sort());
+  });
+
+  test.each(Object.entries(programs))("%s", async (file, { model = "models/gpt2", args, says }) => {
+    const argv = process.argv;
+    const said: string[] = [];
+    const log = vi.spyOn(console, "log").mockImplementation((...values) => void said.push(values.join(" ")));
+    const table = vi.spyOn(console, "table").mockImplementation((rows) => void said.push(JSON.stringify(rows)));
+    process.argv = ["node", file, "--model", model, ...args];
+    try {
+      await import(join(repository, "examples", file));
+    } finally {
+      process.argv = argv;
+      log.mockRestore();
+      table.mockRestore();
+    }
+    expect(said.length).toBeGreaterThan(0);
+    for (const pattern of says) expect(said.join("\n")).toMatch(pattern);
+  });
+});
