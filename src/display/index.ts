@@ -1,2 +1,16 @@
-/** @file Results that read well everywhere: tables and figures as data, and their renderings. */
-export { Table, csvLine, fixed, general, type Cell, type Column } from "./table.ts";
+/** @file Results that read well everywhere: tables, figures and sections as data, and their renderings. */
+export {
+  displayAs,
+  isDisplayable,
+  type Displayable,
+  type HtmlOptions,
+  type MimeBundle,
+  type PngOptions,
+} from "./displayable.ts";
+export { Figure, type FigureAxis, type FigureSpec, type Mark, type Series } from "./figure.ts";
+export { csvLine, fixed, general } from "./numbers.ts";
+export { Section, type SectionItem } from "./section.ts";
+export { show } from "./show.ts";
+export { displayStyle, type Hue } from "./style.ts";
+export { Table, type Cell, type Column } from "./table.ts";
+export { escapeHtml } from "./text.ts";

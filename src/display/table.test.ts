@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Table, csvLine, fixed, general } from "./table.ts";
+import { csvLine, fixed, general } from "./numbers.ts";
+import { Table } from "./table.ts";
 
 describe("numbers as C prints them", () => {
   // Each right-hand side is what Python 3 prints for `format(x, "g")` and `f"{x:.4f}"`.

@@ -1,6 +1,9 @@
 /** @file One table model: columns and rows, rendered for a terminal, as Markdown, CSV and JSON. */
 import stringWidth from "string-width";
-import { inspectAs } from "../graph/inspect.ts";
+import { displayAs, type Displayable, type HtmlOptions, type PngOptions } from "./displayable.ts";
+import { csvLine, general } from "./numbers.ts";
+import { displayStyle, mono, sans, svgStart } from "./style.ts";
+import { alignPoints, escapeHtml, pad, printable, wrap } from "./text.ts";
 
 export type Cell = string | number | boolean | null;
 
@@ -28,7 +31,7 @@ export interface Column {
  * console.log(String(table));
  * ```
  */
-export class Table {
+export class Table implements Displayable {
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Cell[])[];
   /** A line above the table, where it has one. */
@@ -64,6 +67,82 @@ export class Table {
     );
   }
 
+  async toHTML({ style = true }: HtmlOptions = {}): Promise<string> {
+    const { numbers } = this;
+    const caption = this.title === undefined ? "" : `<caption>${escapeHtml(this.title)}</caption>`;
+    const kind = numbers.map((is) => (is ? "it-number" : "it-text"));
+    const heads = this.columns.map(({ label }, c) => `<th scope="col" class="${kind[c]}">${escapeHtml(label)}</th>`);
+    const texts = this.columns.map((column, c) => {
+      const cells = this.rows.map((row) => (column.format ?? display)(row[c] ?? null));
+      return numbers[c] ? alignPoints(cells).map((text) => text.replace(/ +$/, figureSpaces)) : cells;
+    });
+    const rows = this.rows.map((row, r) => {
+      const cells = this.columns.map((_, c) => {
+        const cell = row[c];
+        const value = typeof cell === "number" ? ` data-value="${cell}"` : "";
+        return `<td class="${kind[c]}"${value}>${escapeHtml(texts[c]![r]!)}</td>`;
+      });
+      return `<tr>${cells.join("")}</tr>`;
+    });
+    const head = `<thead><tr>${heads.join("")}</tr></thead>`;
+    const table = `<table class="it-table">${caption}${head}<tbody>${rows.join("")}</tbody></table>`;
+    return `${style ? displayStyle : ""}<div class="it-scroll">${table}</div>`;
+  }
+
+  async toSVG(): Promise<string> {
+    const { heads, lines, widths, left } = this.#layout((text) => text);
+    const [unit, leading, gap] = [7.5, 18, 3]; // of a character, of a line, characters between columns
+    const starts = widths.map((_, c) => widths.slice(0, c).reduce((sum, width) => sum + width + gap, 2));
+    const across = Math.max(starts.at(-1)! + widths.at(-1)! + 2, stringWidth(this.title ?? "") * 1.1 + 4);
+    const out: string[] = [];
+    let y = 8;
+    const draw = (cells: readonly string[][]): void => {
+      cells.forEach((cell, c) =>
+        cell.forEach((text, line) => {
+          const x = (starts[c]! + (left[c] ? 0 : widths[c]!)) * unit;
+          const anchor = left[c] ? "" : ` text-anchor="end"`;
+          const whole = left[c] ? text : text.replaceAll(" ", "\u00a0");
+          if (text !== "")
+            out.push(`<text x="${x}" y="${y + (line + 1) * leading - 5}"${anchor}>${escapeHtml(whole)}</text>`);
+        }),
+      );
+      y += leading * Math.max(1, ...cells.map((cell) => cell.length)) + 4;
+    };
+    const rule = (opacity: number): void => {
+      out.push(`<path d="M8,${y}H${across * unit - 8}" stroke="currentColor" stroke-opacity="${opacity}"/>`);
+      y += 4;
+    };
+    if (this.title !== undefined) {
+      out.push(
+        `<text x="15" y="${y + 14}" font-family="${sans}" font-size="14" font-weight="600">${escapeHtml(this.title)}</text>`,
+      );
+      y += 26;
+    }
+    out.push(`<g font-weight="600">`);
+    draw(heads.map((head) => [head]));
+    out.push("</g>");
+    rule(0.6);
+    lines.forEach((cells) => {
+      draw(cells);
+      rule(0.15);
+    });
+    const start = svgStart(Math.ceil(across * unit), y + 4, escapeHtml(this.title ?? "Table"));
+    return `${start}<g font-family="${mono}" font-size="12">${out.join("")}</g></svg>`;
+  }
+
+  async toPNG(options: PngOptions = {}): Promise<Uint8Array> {
+    const { png } = await import("./png.ts");
+    return png(await this.toSVG(), options);
+  }
+
+  /** Which columns hold numbers and nothing else. */
+  get numbers(): boolean[] {
+    return this.columns.map(
+      (_, c) =>
+        this.rows.length > 0 && this.rows.every((row) => typeof row[c] === "number" || (row[c] ?? null) === null),
+    );
+  }
+
   /** One record per row, full values; numbers that are not finite are null. */
   toJSON(): Record<string, Cell>[] {
     return this.rows.map((row) => Object.fromEntries(this.columns.map(({ key }, c) => [key, finite(row[c] ?? null)])));
@@ -75,7 +154,7 @@ export class Table {
   }
 
   static {
-    inspectAs(this, String);
+    displayAs(this);
   }
 
   #heading(): string[] {
@@ -106,41 +185,6 @@ export class Table {
   }
 }
 
-/** A number as C's `%g` writes it: six significant digits, no trailing zeros. */
-export function general(value: number): string {
-  if (Number.isNaN(value)) return "nan";
-  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  if (Object.is(value, -0)) return "-0";
-  const strip = (digits: string): string => (digits.includes(".") ? digits.replace(/\.?0+$/, "") : digits);
-  const [digits, power] = value.toExponential(5).split("e") as [string, string];
-  const exponent = Number(power);
-  if (exponent >= -4 && exponent < 6) return strip(fixed(value, 5 - exponent));
-  return `${strip(digits)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
-}
-
-/** A number with a fixed count of decimals as C's `%.nf` writes it: exact ties go to the even digit. */
-export function fixed(value: number, decimals: number): string {
-  if (Number.isNaN(value)) return "nan";
-  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  const scaled = Math.abs(value) * 10 ** decimals;
-  // Only multiples of 2^-(decimals + 1) lie exactly between two decimals.
-  const tie = Number.isInteger(value * 2 ** (decimals + 1)) && scaled % 1 === 0.5;
-  const even = tie && Math.floor(scaled) % 2 === 0;
-  const sign = value < 0 || Object.is(value, -0) ? "-" : "";
-  return sign + (even ? Math.floor(scaled) / 10 ** decimals : Math.abs(value)).toFixed(decimals);
-}
-
-/** One line of CSV with its line end. Absent and not finite values are empty, lists are JSON. */
-export function csvLine(cells: readonly unknown[]): string {
-  const texts = cells.map((cell) => {
-    if (cell === null || cell === undefined) return "";
-    if (typeof cell === "number") return Number.isFinite(cell) ? String(cell) : "";
-    const text = typeof cell === "string" ? cell : JSON.stringify(cell);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  });
-  return texts.join(",") + "\r\n";
-}
-
 function finite(cell: Cell): Cell {
   return typeof cell === "number" && !Number.isFinite(cell) ? null : cell;
 }
@@ -149,61 +193,7 @@ function display(cell: Cell): string {
   return typeof cell === "number" ? general(cell) : cell === null ? "" : String(cell);
 }
 
-/** Text of strangers must not drive the terminal: control characters are shown, not sent. */
-function printable(text: string): string {
-  const lines = text.replaceAll("\r\n", "\n").replaceAll("\t", "    ");
-  return lines.replace(
-    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
-}
-
-function pad(text: string, width: number, left: boolean): string {
-  const space = " ".repeat(Math.max(0, width - stringWidth(text)));
-  return left ? text + space : space + text;
-}
-
-/** Appends spaces so that right-aligned numbers have their decimal points below each other. */
-function alignPoints(texts: readonly string[]): string[] {
-  const after = texts.map((text) => {
-    const point = text.includes(".") ? text.lastIndexOf(".") : text.lastIndexOf("e");
-    return point < 0 ? -1 : text.length - point - 1;
-  });
-  const most = Math.max(-1, ...after);
-  return texts.map((text, i) => text + " ".repeat(most - after[i]!));
-}
-
-/** Lines of at most `width` columns, broken between words, inside a word only where it is wider than a line. */
-function wrap(text: string, width: number): string[] {
-  const out: string[] = [];
-  for (const paragraph of text.split("\n")) {
-    let line = "";
-    for (const word of paragraph.split(" ")) {
-      let rest = word;
-      const joined = line === "" ? rest : `${line} ${rest}`;
-      if (stringWidth(joined) <= width) {
-        line = joined;
-        continue;
-      }
-      if (line !== "") out.push(line);
-      while (stringWidth(rest) > width) {
-        const head = clip(rest, width);
-        out.push(head);
-        rest = rest.slice(head.length);
-      }
-      line = rest;
-    }
-    out.push(line);
-  }
-  return out;
-}
-
-/** The longest start of the text that fits, at least one character. */
-function clip(text: string, width: number): string {
-  let head = "";
-  for (const character of text) {
-    if (head !== "" && stringWidth(head + character) > width) break;
-    head += character;
-  }
-  return head;
+/** Spaces as wide as the point and the digits that are not there. */
+function figureSpaces(spaces: string): string {
+  return `\u2008${"\u2007".repeat(spaces.length - 1)}`;
 }

@@ -1,7 +1,7 @@
 /** @file The latents with the largest effects, as tables. */
 import { inspectAs } from "../../graph/inspect.ts";
 import { AnalysisError } from "../errors.ts";
-import { Table, fixed, general, type Cell, type Column } from "../../display/table.ts";
+import { Table, fixed, general, type Cell, type Column } from "../../display/index.ts";
 import { metricFields, type LatentMetrics, type MetricField } from "./metrics.ts";
 
 export interface AttributionTableOptions {

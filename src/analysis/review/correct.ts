@@ -1,7 +1,7 @@
 /** @file How often each analysis is right, and for ablations what its vote is worth. */
 import { batchRanges, exampleOf } from "../store/views.ts";
 import type { AnalysisName, AnalysisResult } from "../store/schema.ts";
-import { Table, fixed, type Column } from "../../display/table.ts";
+import { Table, fixed, type Column } from "../../display/index.ts";
 
 /** What `computeCorrect` says. */
 export interface CorrectSummary {

@@ -2,7 +2,7 @@
 import { AnalysisError } from "../errors.ts";
 import { effectsOf, exampleOf, type Effects } from "../store/views.ts";
 import type { AnalysisName, AnalysisResult, HookInfo, LatentColumns } from "../store/schema.ts";
-import { csvLine } from "../../display/table.ts";
+import { csvLine } from "../../display/index.ts";
 import { computeCorrect } from "./correct.ts";
 
 /** Activations of the latents of one hook over the examples with a positive logit difference, latents ascending. */

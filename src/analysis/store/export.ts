@@ -1,5 +1,5 @@
 /** @file A store as JSON or CSV text, piece by piece, so that its size does not matter. */
-import { csvLine } from "../../display/table.ts";
+import { csvLine } from "../../display/index.ts";
 import { analysisNames, latentRows, type AnalysisName, type ExampleRow, type LatentRow } from "./schema.ts";
 import { latentColumnNames, type TableName } from "./shard.ts";
 import type { AnalysisStore } from "./store.ts";
