@@ -2,22 +2,24 @@
 import { uniformAt } from "../../graph/index.ts";
 import type { Histogram } from "./types.ts";
 
-/** Keeps the `size` items with the largest scores; of equal ones the earlier. */
+/** Keeps the `size` items with the largest scores; of equal ones those with the smaller rank. */
 export class Best<T> {
   readonly #size: number;
-  readonly #items: { score: number; item: T }[] = [];
+  readonly #items: { score: number; rank: number; item: T }[] = [];
 
   constructor(size: number) {
     this.#size = size;
   }
 
   /** `make` is called only for an item that is kept. */
-  offer(score: number, make: () => T): void {
+  offer(score: number, rank: number, make: () => T): void {
     const items = this.#items;
-    if (items.length >= this.#size && !(this.#size > 0 && score > items.at(-1)!.score)) return;
+    const before = (other: { score: number; rank: number }): boolean =>
+      score > other.score || (score === other.score && rank < other.rank);
+    if (items.length >= this.#size && !(this.#size > 0 && before(items.at(-1)!))) return;
     let at = items.length;
-    while (at > 0 && items[at - 1]!.score < score) at--;
-    items.splice(at, 0, { score, item: make() });
+    while (at > 0 && before(items[at - 1]!)) at--;
+    items.splice(at, 0, { score, rank, item: make() });
     if (items.length > this.#size) items.pop();
   }
 
@@ -93,7 +95,7 @@ export interface RowActivations {
   readonly at: (position: number, latent: number) => number;
 }
 
-/** Takes rows, gives statistics of each latent and correlations between them; up to ties their order does not matter. */
+/** Takes rows, gives statistics of each latent and correlations between them, whatever the order of the rows. */
 export class Collector {
   readonly streams: readonly LatentStream[];
   readonly #options: CollectorOptions;
@@ -136,7 +138,7 @@ export class Collector {
         stream.max = Math.max(stream.max, value);
         stream.histogram.add(value);
         // A hash of the place as score: a uniform sample that does not depend on the order.
-        stream.sample.offer(uniformAt(row.row, position), () => this.#window(row, latent, position));
+        stream.sample.offer(uniformAt(row.row, position), row.row, () => this.#window(row, latent, position));
         if (peaks[latent]! < 0 || value > row.at(peaks[latent]!, latent)) peaks[latent] = position;
       }
       this.#correlate(row, position, active);
@@ -145,7 +147,7 @@ export class Collector {
       if (position < 0) return;
       const stream = this.streams[latent]!;
       stream.rows++;
-      stream.top.offer(row.at(position, latent), () => this.#window(row, latent, position));
+      stream.top.offer(row.at(position, latent), row.row, () => this.#window(row, latent, position));
     });
   }
 

@@ -125,8 +125,8 @@ function logitWeights(weights: Float32Array, through: string, k: number, token: 
   for (let id = 0; id < weights.length; id++) {
     const weight = weights[id]!;
     const make = (): TokenWeight => ({ id, token: token(id), weight });
-    promoted.offer(weight, make);
-    suppressed.offer(-weight, make);
+    promoted.offer(weight, id, make);
+    suppressed.offer(-weight, id, make);
   }
   const histogram = histogramOf(weights, weightBins);
   return { through, promoted: promoted.items, suppressed: suppressed.items, histogram };

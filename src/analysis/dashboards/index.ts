@@ -2,7 +2,13 @@
 export { Dashboard, Dashboards } from "./dashboard.ts";
 export type { RunResults } from "./effects.ts";
 export { latentDashboards, type LatentDashboardsOptions } from "./latentDashboards.ts";
-export { DashboardLinks, displayLatentDashboards, type DashboardLink, type DisplayDashboardsOptions } from "./links.ts";
+export {
+  DashboardLinks,
+  displayLatentDashboards,
+  type DashboardLink,
+  type RankedMetrics,
+  type DisplayDashboardsOptions,
+} from "./links.ts";
 export { neuronpediaLinks } from "./neuronpedia.ts";
 export type {
   DashboardData,

@@ -11,7 +11,7 @@ import {
   type PngOptions,
 } from "../../display/index.ts";
 import type { Sae } from "../../sae/index.ts";
-import type { LatentMetrics } from "../review/metrics.ts";
+import type { HookMetrics } from "../review/index.ts";
 import { saeHook } from "./effects.ts";
 import { neuronpediaLinks } from "./neuronpedia.ts";
 
@@ -37,6 +37,11 @@ export interface DisplayDashboardsOptions {
   readonly saes?: readonly Sae[];
   /** Ids by hook point, `model/layer-set`; they win over the SAEs' own. */
   readonly neuronpediaIds?: Readonly<Record<string, string>>;
+}
+
+/** What the lists need of a run's metrics: `latentMetrics` gives it. */
+export interface RankedMetrics {
+  readonly hooks: readonly Pick<HookMetrics, "hook" | "latents" | "total_effect" | "num_samples_active">[];
 }
 
 /** The lists of {@link displayLatentDashboards}. */
@@ -139,7 +144,7 @@ function remarkOn(list: DashboardLink["list"], links: readonly DashboardLink[]):
  * console.log(String(displayLatentDashboards(metrics, { title: "Ablation-Mediated Latent Analysis", saes })));
  */
 export function displayLatentDashboards(
-  metrics: LatentMetrics,
+  metrics: RankedMetrics,
   options: DisplayDashboardsOptions = {},
 ): DashboardLinks {
   const { title = "Latent dashboards", topK = 1, saes = [], neuronpediaIds = {} } = options;
