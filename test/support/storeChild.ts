@@ -1,5 +1,5 @@
 /** @file A process that writes a store of made-up rows; the kill test ends it at random moments. */
-import { StoreWriter, analysisNames, type ExampleRow, type LatentRow } from "../../src/analysis/store/index.ts";
+import { StoreWriter, analysisNames, type AnalysisName, type ExampleRow, type LatentRow } from "../../src/analysis/store/index.ts";
 
 const folder = process.argv[2]!;
 const hooks = [
@@ -57,5 +57,5 @@ const options = { analyses: analysisNames, hooks, shards: 6, resume: true };
 const writer = await StoreWriter.create(folder, { made_up: true, seed: 1 }, options);
 process.stdout.write("writing\n");
 for (const { shard, analyses } of writer.missing())
-  for (const name of analyses) await writer.write(shard, name, rows(shard, analysisNames.indexOf(name)));
+  for (const name of analyses) await writer.write(shard, name, rows(shard, analysisNames.indexOf(name as AnalysisName)));
 await writer.finish({ threads: 1, pid: process.pid });

@@ -1,23 +1,25 @@
 /** @file A store as JSON or CSV text, piece by piece, so that its size does not matter. */
 import { csvLine } from "../../display/index.ts";
-import { analysisNames, latentRows, type AnalysisName, type ExampleRow, type LatentRow } from "./schema.ts";
+import { columnsPer, hasBatches, type StoredRow } from "./entry.ts";
+import { latentRows, type AnalysisName, type ExampleRow, type LatentRow } from "./schema.ts";
 import { latentColumnNames, type TableName } from "./shard.ts";
 import type { AnalysisStore } from "./store.ts";
 
-/** What `exportJson` writes: for each analysis that was run both tables, effects unmasked; NaN and ±inf are null. */
-export type StoreExport = { [name in AnalysisName]?: { examples: ExampleRow[]; latents: LatentRow[] } };
+/** What `exportJson` writes: for each analysis its tables, effects unmasked; NaN and ±inf are null. */
+export type StoreExport = { [name in AnalysisName]?: { examples: ExampleRow[]; latents: LatentRow[] } } & {
+  [name: string]: { examples: (ExampleRow | StoredRow)[]; latents: LatentRow[]; batches?: object[] } | undefined;
+};
 
 /** Rows per piece of text: enough to be quick, few enough not to matter in memory. */
 const piece = 4096;
 
-async function* rowsOf(store: AnalysisStore, analysis: AnalysisName, table: TableName): AsyncGenerator<object[]> {
-  if (table === "examples") {
-    yield* store.exampleShards(analysis);
-    return;
-  }
+async function* rowsOf(store: AnalysisStore, analysis: string, table: TableName): AsyncGenerator<object[]> {
+  if (table === "examples") return yield* store.exampleShards(analysis);
+  if (table === "batches") return yield await store.batches(analysis);
+  const { hooks } = store.entry(analysis);
   for await (const columns of store.latentShards(analysis))
     for (let start = 0; start < columns.length; start += piece)
-      yield latentRows(columns, store.hooks, start, Math.min(start + piece, columns.length));
+      yield latentRows(columns, hooks, start, Math.min(start + piece, columns.length));
 }
 
 /**
@@ -30,10 +32,12 @@ async function* rowsOf(store: AnalysisStore, analysis: AnalysisName, table: Tabl
  */
 export async function* exportJson(store: AnalysisStore): AsyncGenerator<string> {
   let lead = "{\n";
-  for (const analysis of store.analyses) {
+  for (const analysis of store.names) {
     yield `${lead}${JSON.stringify(analysis)}: {`;
     lead = ",\n";
-    for (const table of ["examples", "latents"] as const) {
+    const tables: TableName[] = ["examples", "latents"];
+    if (hasBatches(store.entry(analysis))) tables.push("batches");
+    for (const table of tables) {
       yield `${table === "examples" ? "" : ",\n"}"${table}": [`;
       let separator = "\n";
       for await (const rows of rowsOf(store, analysis, table)) {
@@ -45,7 +49,7 @@ export async function* exportJson(store: AnalysisStore): AsyncGenerator<string> 
     }
     yield "}";
   }
-  yield store.analyses.length === 0 ? "{}\n" : "\n}\n";
+  yield store.names.length === 0 ? "{}\n" : "\n}\n";
 }
 
 /**
@@ -59,15 +63,19 @@ export async function* exportJson(store: AnalysisStore): AsyncGenerator<string> 
  */
 export async function* exportCsv(store: AnalysisStore, table: TableName): AsyncGenerator<string> {
   const names = new Set<string>();
-  for (const analysis of store.analyses) {
-    if (table === "latents") for (const name of latentColumnNames(analysis)) names.add(name);
+  const having = store.names.filter((name) => table !== "batches" || hasBatches(store.entry(name)));
+  for (const analysis of having) {
+    const { columns } = store.entry(analysis);
+    if (table === "latents") for (const name of latentColumnNames(columns)) names.add(name);
+    else if (table === "batches")
+      for (const name of ["batch", ...columnsPer(columns, "batch").map(([n]) => n)]) names.add(name);
     else
       for await (const rows of store.exampleShards(analysis))
         for (const name of Object.keys(rows[0] ?? {})) names.add(name);
   }
   const columns = [...names];
   yield csvLine(["analysis", ...columns]);
-  for (const analysis of analysisNames.filter((name) => store.analyses.includes(name))) {
+  for (const analysis of having) {
     for await (const rows of rowsOf(store, analysis, table)) {
       const lines = rows.map((row) => {
         const cells = new Map<string, unknown>(Object.entries(row));

@@ -1,12 +1,18 @@
 /** @file The store of analyses: its tables, writer, reader, views and exports. */
 export { exportCsv, exportJson, type StoreExport } from "./export.ts";
+export { opResult, type AnalysisEntry, type BatchRow, type OpResult, type StoredRow } from "./entry.ts";
+export { latentColumn } from "./latents.ts";
+export { type NdArray, type Reduction } from "./ndArray.ts";
 export type { Manifest } from "./manifest.ts";
 export {
   analyses,
+  analysisEntry,
   analysisNames,
   analysisResult,
   concatLatents,
   emptyLatents,
+  isAnalysisName,
+  isAnalysisResult,
   latentColumns,
   latentRows,
   sliceLatents,
@@ -19,7 +25,7 @@ export {
   type LatentRow,
   type LatentValue,
 } from "./schema.ts";
-export { AnalysisStore } from "./store.ts";
+export { AnalysisStore, type StoredExample, type StoredResult } from "./store.ts";
 export {
   batchRanges,
   batchView,

@@ -1,5 +1,18 @@
-/** @file The two tidy tables of a store, `examples` and `latents`, and the analyses that fill them. */
+/** @file The tidy tables of the four analyses, `examples` and `latents`, and their rows. */
+import type { ColumnSpecs } from "../columns.ts";
 import { AnalysisError } from "../errors.ts";
+import { checkTables, type AnalysisEntry, type OpResult } from "./entry.ts";
+import { joinLatents, latentArrays, zeroLatents, type HookInfo, type LatentColumns } from "./latents.ts";
+
+export {
+  firstLatentColumns,
+  latentArrays,
+  latentColumn,
+  sliceLatents,
+  takeLatents,
+  type HookInfo,
+  type LatentColumns,
+} from "./latents.ts";
 
 /** The typed arrays of the value columns a `latents` table may have beside example, hook, latent and activation. */
 export const latentValues: {
@@ -30,12 +43,42 @@ export type AnalysisName =
 /** The names of the four analyses. */
 export const analysisNames: readonly AnalysisName[] = Object.keys(analyses) as AnalysisName[];
 
-/** A hook point whose latents are analysed, and the number of latents of its SAE. Widths may differ between hooks. */
-export interface HookInfo {
-  /** Full point name, such as `blocks.9.attn.hook_z.hook_sae_acts_post`. */
-  readonly name: string;
-  /** Number of latents (`d_sae`). */
-  readonly width: number;
+/** The columns of the `examples` table of each of the four, in order. */
+const exampleColumns: ColumnSpecs = {
+  label_ids: { per: "example", type: "int32", description: "token id of the right answer" },
+  orig_labels: { per: "example", type: "int32", description: "class of the right answer" },
+  answer_indices: { per: "example", type: "int32", description: "position where the answer is read" },
+  loss: { per: "example", type: "float32", description: "cross entropy of the right answer" },
+  logit_diffs: { per: "example", type: "float32", description: "logit of the right answer minus that of the others" },
+  preds: { per: "example", type: "int32", description: "class with the largest answer logit" },
+  answer_logits: { per: "example", type: "float32", list: true, description: "logits of the answers" },
+  prompts: { per: "example", type: "string", optional: true, description: "text of the example" },
+  tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids without padding" },
+};
+
+const latentDescriptions: Readonly<Record<LatentValue, string>> = {
+  attribution_values: "effect on the logit difference, unmasked",
+  ablated_logit_diff: "logit difference with the latent set to 0",
+  ablated_loss: "loss with the latent set to 0",
+  ablated_pred: "class with the largest answer logit, the latent set to 0",
+};
+
+/** Whether a name is that of one of the four. */
+export const isAnalysisName = (name: string): name is AnalysisName => Object.hasOwn(analyses, name);
+
+/**
+ * How one of the four is declared: its op and its stored columns.
+ * @param name what it is called in a store; default its own name
+ * @example
+ * Object.keys(analysisEntry("logit_diffs_attr_grad").columns).at(-1); // "attribution_values"
+ */
+export function analysisEntry(analysis: AnalysisName, name: string = analysis): AnalysisEntry {
+  const latents = analyses[analysis].map((value) => [
+    value,
+    { per: "latent", type: value === "ablated_pred" ? "int32" : "float32", description: latentDescriptions[value] },
+  ]);
+  const columns = { ...exampleColumns, ...(Object.fromEntries(latents) as ColumnSpecs) };
+  return { name, op: analysis, columns, latents: true };
 }
 
 /** One row of the `examples` table. Logits, losses and differences are in nats, unnormalised. */
@@ -76,25 +119,11 @@ export interface LatentRow {
   readonly ablated_pred?: number;
 }
 
-/**
- * The `latents` table as columns, rows ordered by example, hook in forward-pass order, latent. `hook` holds indices
- * into the hooks of the run.
- */
-export interface LatentColumns {
-  readonly length: number;
-  readonly example: Int32Array;
-  readonly hook: Int32Array;
-  readonly latent: Int32Array;
-  readonly activation: Float32Array;
-  readonly attribution_values?: Float32Array;
-  readonly ablated_logit_diff?: Float32Array;
-  readonly ablated_loss?: Float32Array;
-  readonly ablated_pred?: Int32Array;
-}
-
 /** What one analysis of one run says: both tables and the hooks they speak of. Review functions and views take this. */
 export interface AnalysisResult {
   readonly analysis: AnalysisName;
+  /** What it is called where that is not the name of its op. */
+  readonly name?: string;
   /** Hooks in forward-pass order. */
   readonly hooks: readonly HookInfo[];
   readonly examples: readonly ExampleRow[];
@@ -107,22 +136,7 @@ export interface AnalysisResult {
  * emptyLatents("logit_diffs_attr_grad").attribution_values; // Float32Array []
  */
 export function emptyLatents(analysis: AnalysisName, length = 0): LatentColumns {
-  const values = analyses[analysis].map((name) => [name, new latentValues[name](length)]);
-  return {
-    length,
-    example: new Int32Array(length),
-    hook: new Int32Array(length),
-    latent: new Int32Array(length),
-    activation: new Float32Array(length),
-    ...(Object.fromEntries(values) as object),
-  };
-}
-
-const latentColumnOrder = ["example", "hook", "latent", "activation", ...latentValueNames] as const;
-
-/** The typed arrays of a `latents` table by column name, in column order. */
-export function latentArrays(columns: LatentColumns): [string, Int32Array | Float32Array][] {
-  return latentColumnOrder.flatMap((name) => (columns[name] ? [[name, columns[name]]] : []));
+  return zeroLatents(analysisEntry(analysis).columns, length);
 }
 
 /**
@@ -177,36 +191,6 @@ export function latentRows(
 }
 
 /**
- * The rows `start` to `end` (exclusive), as views.
- * @example
- * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
- * const rows = [9464, 11321].map((latent) => ({ example: 0, hook: hooks[0].name, latent, activation: 1 }));
- * const columns = latentColumns("logit_diffs_sae", hooks, rows);
- * sliceLatents(columns, 1, 2).latent; // Int32Array [11321]
- */
-export function sliceLatents(columns: LatentColumns, start: number, end: number): LatentColumns {
-  const parts = latentArrays(columns).map(([name, array]) => [name, array.subarray(start, end)]);
-  return { length: Math.max(0, end - start), ...Object.fromEntries(parts) } as LatentColumns;
-}
-
-/**
- * The given rows, in the given order.
- * @example
- * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
- * const rows = [9464, 11321].map((latent) => ({ example: 0, hook: hooks[0].name, latent, activation: 1 }));
- * const columns = latentColumns("logit_diffs_sae", hooks, rows);
- * takeLatents(columns, [1, 0]).latent; // Int32Array [11321, 9464]
- */
-export function takeLatents(columns: LatentColumns, rows: ArrayLike<number>): LatentColumns {
-  const out = latentArrays(columns).map(([name, from]) => {
-    const to = from instanceof Int32Array ? new Int32Array(rows.length) : new Float32Array(rows.length);
-    for (let i = 0; i < rows.length; i++) to[i] = from[rows[i]!]!;
-    return [name, to];
-  });
-  return { length: rows.length, ...Object.fromEntries(out) } as LatentColumns;
-}
-
-/**
  * Several tables of one analysis, one after the other.
  * @example
  * const hooks = [{ name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 24576 }];
@@ -215,34 +199,7 @@ export function takeLatents(columns: LatentColumns, rows: ArrayLike<number>): La
  * concatLatents("logit_diffs_sae", [columns, columns]).length; // 4
  */
 export function concatLatents(analysis: AnalysisName, parts: readonly LatentColumns[]): LatentColumns {
-  const all = emptyLatents(
-    analysis,
-    parts.reduce((sum, part) => sum + part.length, 0),
-  );
-  const targets = new Map(latentArrays(all));
-  let at = 0;
-  for (const part of parts) {
-    for (const [name, array] of latentArrays(part)) targets.get(name)?.set(array, at);
-    at += part.length;
-  }
-  return all;
-}
-
-/** Negative, zero or positive as row `a` comes before, is the same latent as, or comes after row `b`. */
-function order(columns: LatentColumns, a: number, b: number): number {
-  return (
-    columns.example[a]! - columns.example[b]! ||
-    columns.hook[a]! - columns.hook[b]! ||
-    columns.latent[a]! - columns.latent[b]!
-  );
-}
-
-function ordered(columns: LatentColumns): LatentColumns {
-  let sorted = true;
-  for (let i = 1; i < columns.length && sorted; i++) sorted = order(columns, i - 1, i) < 0;
-  if (sorted) return columns;
-  const rows = Uint32Array.from({ length: columns.length }, (_, i) => i).sort((a, b) => order(columns, a, b));
-  return takeLatents(columns, rows);
+  return joinLatents(analysisEntry(analysis).columns, parts);
 }
 
 /**
@@ -265,37 +222,28 @@ export function analysisResult(
   examples: readonly ExampleRow[],
   latents: LatentColumns | readonly LatentRow[],
 ): AnalysisResult {
-  const columns = ordered("activation" in latents ? latents : latentColumns(analysis, hooks, latents));
-  const fail = (what: string, row: string): never => {
+  const columns = "activation" in latents ? latents : latentColumns(analysis, hooks, latents);
+  const fail = (what: string): never => {
     throw new AnalysisError(`the rows of ${analysis} are not a valid table: ${what}`, {
       code: "store/rows",
-      where: row,
+      where: "latents",
     });
   };
-  examples.forEach((row, i) => {
-    const before = examples[i - 1];
-    if (!Number.isInteger(row.example) || row.example < 0) fail("example is not a count from 0", `examples row ${i}`);
-    if (before && row.example <= before.example) fail("examples are not in ascending order", `examples row ${i}`);
-    if (before && row.batch < before.batch) fail("a batch is not a run of consecutive examples", `examples row ${i}`);
-  });
-  if (analysis === "logit_diffs_base" && columns.length > 0) fail("the plain model has no latents", "latents");
+  if (analysis === "logit_diffs_base" && columns.length > 0) fail("the plain model has no latents");
   const own: readonly LatentValue[] = analyses[analysis];
   for (const name of latentValueNames)
-    if (own.includes(name) !== (columns[name] !== undefined))
-      fail(`column ${name} is ${own.includes(name) ? "missing" : "not one of this analysis"}`, "latents");
-  for (const [name, array] of latentArrays(columns))
-    if (array.length !== columns.length) fail(`${name} has ${array.length} of ${columns.length} rows`, "latents");
-  let at = 0;
-  for (let i = 0; i < columns.length; i++) {
-    const hook = hooks[columns.hook[i]!];
-    const row = `latents row ${i}`;
-    while (at < examples.length && examples[at]!.example < columns.example[i]!) at++;
-    if (examples[at]?.example !== columns.example[i]) fail(`example ${columns.example[i]} is not in examples`, row);
-    if (!hook) fail("the hook is not one of the run's hooks", row);
-    else if (!(columns.latent[i]! >= 0 && columns.latent[i]! < hook.width))
-      fail(`latent ${columns.latent[i]} is outside the ${hook.width} latents of ${hook.name}`, row);
-    if (!(columns.activation[i]! > 0)) fail(`the latent is not active (activation ${columns.activation[i]})`, row);
-    if (i > 0 && order(columns, i - 1, i) === 0) fail(`latent ${columns.latent[i]} is there twice`, row);
-  }
-  return { analysis, hooks, examples, latents: columns };
+    if (!own.includes(name) && columns[name] !== undefined) fail(`column ${name} is not one of this analysis`);
+  const checked = checkTables(analysisEntry(analysis), hooks, { examples, latents: columns, batches: [] });
+  return { analysis, hooks, examples, latents: checked.latents };
+}
+
+/**
+ * Whether a result is that of one of the four, whatever its name: the review functions take it.
+ * @example
+ * const store = await AnalysisStore.open("runs/rte");
+ * const loaded = await Promise.all(store.names.map((name) => store.load(name)));
+ * loaded.filter(isAnalysisResult).length; // 4
+ */
+export function isAnalysisResult(result: AnalysisResult | OpResult): result is AnalysisResult {
+  return isAnalysisName(result.analysis);
 }

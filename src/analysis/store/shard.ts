@@ -3,30 +3,41 @@ import { createHash } from "node:crypto";
 import { parquetMetadata, parquetRead, type FileMetaData, type SchemaElement } from "hyparquet";
 import { ByteWriter, parquetWrite, type ColumnSource } from "hyparquet-writer";
 import { AnalysisError } from "../errors.ts";
+import type { ColumnSpec, ColumnSpecs } from "../columns.ts";
+import { columnsPer, hasBatches, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
 import {
-  analyses,
-  emptyLatents,
+  firstLatentColumns,
   latentArrays,
-  type AnalysisName,
-  type ExampleRow,
+  latentValueColumns,
+  zeroLatents,
   type HookInfo,
   type LatentColumns,
-} from "./schema.ts";
+} from "./latents.ts";
 
-export type TableName = "examples" | "latents";
+export type TableName = "examples" | "latents" | "batches";
+
+/** The tables an analysis has, in the order in which they are written. */
+export function tablesOf(entry: AnalysisEntry): TableName[] {
+  return [
+    ...(entry.latents ? ["latents" as const] : []),
+    ...(hasBatches(entry) ? ["batches" as const] : []),
+    "examples",
+  ];
+}
 
 /** What a shard is of: stands in its footer and is checked when it is read. */
 export interface ShardId {
   readonly config_hash: string;
-  readonly analysis: AnalysisName;
+  readonly analysis: string;
   readonly table: TableName;
   readonly shard: number;
 }
 
 interface Column {
   name: string;
-  type: "INT32" | "FLOAT" | "STRING";
+  type: "INT32" | "FLOAT" | "BOOLEAN" | "STRING";
   list?: boolean;
+  nullable?: boolean;
   data: ColumnSource["data"];
 }
 
@@ -38,15 +49,16 @@ export function shardFile(table: TableName, shard: number): string {
 const mark = "sha256:";
 const blank = "0".repeat(64);
 
-function schemaOf({ name, type, list }: Column): SchemaElement[] {
+function schemaOf({ name, type, list, nullable }: Column): SchemaElement[] {
+  const repetition_type = nullable ? "OPTIONAL" : "REQUIRED";
   const leaf: SchemaElement = {
     name: list ? "element" : name,
-    repetition_type: "REQUIRED",
+    repetition_type: list ? "REQUIRED" : repetition_type,
     ...(type === "STRING" ? { type: "BYTE_ARRAY", converted_type: "UTF8" } : { type }),
   };
   if (!list) return [leaf];
   return [
-    { name, repetition_type: "REQUIRED", converted_type: "LIST", num_children: 1 },
+    { name, repetition_type, converted_type: "LIST", num_children: 1 },
     { name: "list", repetition_type: "REPEATED", num_children: 1 },
     leaf,
   ];
@@ -96,34 +108,46 @@ function ownBuffer(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer; // a copy: small reads share a pool
 }
 
-/** The `examples` table of a shard as Parquet. `prompts` and `tokens` are columns where every row has them. */
-export function encodeExamples(id: ShardId, rows: readonly ExampleRow[]): Uint8Array {
-  const column = (name: keyof ExampleRow, type: Column["type"], list = false): Column => ({
-    name,
-    type,
-    list,
-    data: rows.map((row) => row[name]),
+const parquetTypes = { float32: "FLOAT", int32: "INT32", bool: "BOOLEAN", string: "STRING", json: "STRING" } as const;
+
+/** Columns of rows; an optional one is there where any row has it. */
+function columnsOfRows(specs: readonly [string, ColumnSpec][], rows: readonly object[]): Column[] {
+  const cells = rows.map((row) => row as Readonly<Record<string, unknown>>);
+  return specs.flatMap(([name, { type, list, optional }]): Column[] => {
+    const text = type === "json" ? (value: unknown): unknown => JSON.stringify(value) : (value: unknown) => value;
+    const lacking = (row: Readonly<Record<string, unknown>>): boolean =>
+      row[name] === undefined || (row[name] === null && type !== "json");
+    if (optional && cells.every(lacking)) return [];
+    const value = (row: Readonly<Record<string, unknown>>): unknown => {
+      if (lacking(row)) return null;
+      return list && type === "json" ? (row[name] as unknown[]).map(text) : text(row[name]);
+    };
+    return [{ name, type: parquetTypes[type], list, nullable: cells.some(lacking), data: cells.map(value) }];
   });
-  const columns = [
-    column("example", "INT32"),
-    column("batch", "INT32"),
-    column("label_ids", "INT32"),
-    column("orig_labels", "INT32"),
-    column("answer_indices", "INT32"),
-    column("loss", "FLOAT"),
-    column("logit_diffs", "FLOAT"),
-    column("preds", "INT32"),
-    column("answer_logits", "FLOAT", true),
-  ];
-  if (rows.length > 0 && rows.every((row) => row.prompts !== undefined)) columns.push(column("prompts", "STRING"));
-  if (rows.length > 0 && rows.every((row) => row.tokens !== undefined)) columns.push(column("tokens", "INT32", true));
-  return encode(id, columns);
+}
+
+const number: ColumnSpec = { per: "example", type: "int32", description: "" };
+
+/** The `examples` table of a shard as Parquet. */
+export function encodeExamples(id: ShardId, columns: ColumnSpecs, rows: readonly object[]): Uint8Array {
+  return encode(id, columnsOfRows([["example", number], ["batch", number], ...columnsPer(columns, "example")], rows));
+}
+
+/** The `batches` table of a shard as Parquet. */
+export function encodeBatches(id: ShardId, columns: ColumnSpecs, rows: readonly object[]): Uint8Array {
+  return encode(id, columnsOfRows([["batch", number], ...columnsPer(columns, "batch")], rows));
 }
 
 /** The `latents` table of a shard as Parquet, hooks by name. */
-export function encodeLatents(id: ShardId, hooks: readonly HookInfo[], columns: LatentColumns): Uint8Array {
+export function encodeLatents(
+  id: ShardId,
+  specs: ColumnSpecs,
+  hooks: readonly HookInfo[],
+  columns: LatentColumns,
+): Uint8Array {
   const data = latentArrays(columns).map(([name, array]): Column => {
     if (name === "hook") return { name, type: "STRING", data: Array.from(array, (code) => hooks[code]!.name) };
+    if (specs[name]?.type === "bool") return { name, type: "BOOLEAN", data: Array.from(array, Boolean) };
     return { name, type: array instanceof Float32Array ? "FLOAT" : "INT32", data: array };
   });
   return encode(id, data);
@@ -140,31 +164,46 @@ async function decode(bytes: Uint8Array, take: (name: string, data: Chunk, start
   });
 }
 
-/** The rows of an `examples` shard whose bytes have been checked. */
-export async function decodeExamples(bytes: Uint8Array): Promise<ExampleRow[]> {
+async function decodeRows(
+  bytes: Uint8Array,
+  specs: readonly [string, ColumnSpec][],
+): Promise<Record<string, unknown>[]> {
   const rows: Record<string, unknown>[] = [];
+  const bySpec = new Map(specs);
   await decode(bytes, (name, data, start) => {
+    const parse = bySpec.get(name)?.type === "json" ? (value: unknown): unknown => JSON.parse(String(value)) : same;
     for (let i = 0; i < data.length; i++) {
       const value = data[i];
       const row = (rows[start + i] ??= {});
-      row[name] = typeof value === "object" ? Array.from(value as ArrayLike<number>) : value;
+      if (value === null || value === undefined) row[name] = null;
+      else row[name] = typeof value === "object" ? Array.from(value as ArrayLike<unknown>, parse) : parse(value);
     }
   });
-  const order = ["example", "batch", "label_ids", "orig_labels", "answer_indices", "loss", "logit_diffs", "preds"];
-  const names = [...order, "answer_logits", "prompts", "tokens"];
-  return rows.map(
-    (row) => Object.fromEntries(names.flatMap((n) => (n in row ? [[n, row[n]]] : []))) as object as ExampleRow,
-  );
+  const names = specs.map(([name]) => name);
+  return rows.map((row) => Object.fromEntries(names.flatMap((name) => (name in row ? [[name, row[name]]] : []))));
+}
+
+const same = (value: unknown): unknown => value;
+
+/** The rows of an `examples` shard whose bytes have been checked. */
+export async function decodeExamples(bytes: Uint8Array, columns: ColumnSpecs): Promise<StoredRow[]> {
+  const specs: [string, ColumnSpec][] = [["example", number], ["batch", number], ...columnsPer(columns, "example")];
+  return (await decodeRows(bytes, specs)) as object[] as StoredRow[];
+}
+
+/** The rows of a `batches` shard whose bytes have been checked. */
+export async function decodeBatches(bytes: Uint8Array, columns: ColumnSpecs): Promise<BatchRow[]> {
+  return (await decodeRows(bytes, [["batch", number], ...columnsPer(columns, "batch")])) as object[] as BatchRow[];
 }
 
 /** The columns of a `latents` shard whose bytes have been checked. */
 export async function decodeLatents(
   bytes: Uint8Array,
-  analysis: AnalysisName,
+  specs: ColumnSpecs,
   hooks: readonly HookInfo[],
 ): Promise<LatentColumns> {
   const length = Number(parquetMetadata(ownBuffer(bytes)).num_rows);
-  const columns = emptyLatents(analysis, length);
+  const columns = zeroLatents(specs, length);
   const targets = new Map(latentArrays(columns));
   const codes = new Map<unknown, number>(hooks.map((hook, code) => [hook.name, code]));
   await decode(bytes, (name, data, start) => {
@@ -174,7 +213,7 @@ export async function decodeLatents(
     for (let i = 0; i < data.length; i++) {
       const code = codes.get(data[i]);
       if (code === undefined)
-        throw new AnalysisError(`a shard of ${analysis} speaks of a hook that the run does not have`, {
+        throw new AnalysisError(`a shard speaks of a hook that the run does not have`, {
           code: "store/corrupt",
           received: String(data[i]),
         });
@@ -185,6 +224,6 @@ export async function decodeLatents(
 }
 
 /** Columns a `latents` table has, in order. */
-export function latentColumnNames(analysis: AnalysisName): string[] {
-  return ["example", "hook", "latent", "activation", ...analyses[analysis]];
+export function latentColumnNames(columns: ColumnSpecs): string[] {
+  return [...firstLatentColumns, ...latentValueColumns(columns)];
 }

@@ -3,16 +3,25 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { systemCode } from "./atomic.ts";
-import { readManifest, type Manifest } from "./manifest.ts";
+import { AnalysisView, type ViewOptions } from "./analysisView.ts";
+import type { AnalysisEntry, BatchRow, OpResult, StoredRow } from "./entry.ts";
+import { joinLatents, type HookInfo, type LatentColumns } from "./latents.ts";
+import { analysisHash, entryOf, readManifest, shardHash, type Manifest } from "./manifest.ts";
+import { isAnalysisName, type AnalysisName, type AnalysisResult, type ExampleRow } from "./schema.ts";
 import {
-  concatLatents,
-  type AnalysisName,
-  type AnalysisResult,
-  type ExampleRow,
-  type HookInfo,
-  type LatentColumns,
-} from "./schema.ts";
-import { decodeExamples, decodeLatents, shardFault, shardFile, type TableName } from "./shard.ts";
+  decodeBatches,
+  decodeExamples,
+  decodeLatents,
+  shardFault,
+  shardFile,
+  tablesOf,
+  type TableName,
+} from "./shard.ts";
+
+/** What a store gives back for an analysis: one of the four under its own name, or that of any op. */
+export type StoredResult<Name extends string> = Name extends AnalysisName ? AnalysisResult : OpResult;
+/** A row of the `examples` table of an analysis. */
+export type StoredExample<Name extends string> = Name extends AnalysisName ? ExampleRow : StoredRow;
 
 /**
  * A finished (or, with `partial`, a growing) store. Every shard is checked against its checksum and the config hash
@@ -50,8 +59,13 @@ export class AnalysisStore {
     return new AnalysisStore(folder, manifest, options.partial ?? false);
   }
 
-  /** The analyses of the store, in their usual order. */
+  /** Those of the four that are here under their own names, in their usual order. */
   get analyses(): readonly AnalysisName[] {
+    return this.names.filter(isAnalysisName);
+  }
+
+  /** All analyses of the store by name: the four first. */
+  get names(): readonly string[] {
     return this.manifest.analyses;
   }
 
@@ -60,44 +74,77 @@ export class AnalysisStore {
     return this.manifest.hooks;
   }
 
-  /** Both tables of an analysis. */
-  async load(analysis: AnalysisName): Promise<AnalysisResult> {
-    const [examples, latents] = [await this.examples(analysis), await this.latents(analysis)];
-    return { analysis, hooks: this.hooks, examples, latents };
+  /** How an analysis is declared: its op, its columns, its hooks. */
+  entry(name: string): AnalysisEntry & { readonly hooks: readonly HookInfo[] } {
+    const entry = entryOf(this.manifest, name);
+    if (entry !== undefined) return { ...entry, hooks: entry.hooks ?? this.hooks };
+    throw new AnalysisError(`${this.folder} does not hold ${name}`, {
+      code: "store/analysis",
+      expected: this.names.join(", "),
+      received: name,
+    });
+  }
+
+  /** The content address of an analysis: what it holds was computed from the same things wherever it is the same. */
+  hashOf(name: string): string {
+    const { hooks: _, ...entry } = this.entry(name);
+    return analysisHash(this.manifest.config_hash, { ...entry, hooks: entryOf(this.manifest, name)!.hooks });
+  }
+
+  /** All tables of an analysis. */
+  async load<Name extends string>(name: Name): Promise<StoredResult<Name>> {
+    const { op, hooks, columns } = this.entry(name);
+    const [examples, latents] = [await this.examples(name), await this.latents(name)];
+    const result = { analysis: op, hooks, examples, latents };
+    if (isAnalysisName(name) && op === name) return result as object as StoredResult<Name>;
+    return { ...result, name, columns, batches: await this.batches(name) } as object as StoredResult<Name>;
+  }
+
+  /** An analysis batch by batch, as the published store has it: see {@link AnalysisView}. */
+  async view(name: string, options: ViewOptions = {}): Promise<AnalysisView> {
+    return AnalysisView.of(await this.load(name), options);
   }
 
   /** The `examples` table of an analysis. */
-  async examples(analysis: AnalysisName): Promise<ExampleRow[]> {
-    const parts: ExampleRow[][] = [];
-    for await (const part of this.exampleShards(analysis)) parts.push(part);
+  async examples<Name extends string>(name: Name): Promise<StoredExample<Name>[]> {
+    const parts: StoredExample<Name>[][] = [];
+    for await (const part of this.exampleShards(name)) parts.push(part);
     return parts.flat();
   }
 
-  /** The `latents` table of an analysis, as columns. */
-  async latents(analysis: AnalysisName): Promise<LatentColumns> {
+  /** The `latents` table of an analysis, as columns; empty where it has none. */
+  async latents(name: string): Promise<LatentColumns> {
     const parts: LatentColumns[] = [];
-    for await (const part of this.latentShards(analysis)) parts.push(part);
-    return concatLatents(analysis, parts);
+    for await (const part of this.latentShards(name)) parts.push(part);
+    return joinLatents(this.entry(name).columns, parts);
+  }
+
+  /** The `batches` table of an analysis; empty where it has none. */
+  async batches(name: string): Promise<BatchRow[]> {
+    const parts: BatchRow[][] = [];
+    for await (const bytes of this.#shards(name, "batches"))
+      parts.push(await decodeBatches(bytes, this.entry(name).columns));
+    return parts.flat();
   }
 
   /** The `examples` table shard by shard, for stores larger than memory. */
-  async *exampleShards(analysis: AnalysisName): AsyncGenerator<ExampleRow[]> {
-    for await (const bytes of this.#shards(analysis, "examples")) yield await decodeExamples(bytes);
+  async *exampleShards<Name extends string>(name: Name): AsyncGenerator<StoredExample<Name>[]> {
+    for await (const bytes of this.#shards(name, "examples"))
+      yield (await decodeExamples(bytes, this.entry(name).columns)) as object[] as StoredExample<Name>[];
   }
 
   /** The `latents` table shard by shard, as columns. */
-  async *latentShards(analysis: AnalysisName): AsyncGenerator<LatentColumns> {
-    for await (const bytes of this.#shards(analysis, "latents")) yield await decodeLatents(bytes, analysis, this.hooks);
+  async *latentShards(name: string): AsyncGenerator<LatentColumns> {
+    const { columns, hooks } = this.entry(name);
+    for await (const bytes of this.#shards(name, "latents")) yield await decodeLatents(bytes, columns, hooks);
   }
 
-  async *#shards(analysis: AnalysisName, table: TableName): AsyncGenerator<Uint8Array> {
-    if (!this.analyses.includes(analysis))
-      throw new AnalysisError(`${this.folder} does not hold ${analysis}`, {
-        code: "store/analysis",
-        expected: this.analyses.join(", "),
-        received: analysis,
-      });
-    const { config_hash, shards } = this.manifest;
+  /** The files of a table of an analysis, shard by shard, checked as they are read. */
+  async *#shards(analysis: string, table: TableName): AsyncGenerator<Uint8Array> {
+    const entry = this.entry(analysis);
+    if (!tablesOf(entry).includes(table)) return;
+    const { shards } = this.manifest;
+    const config_hash = shardHash(this.manifest.config_hash, entryOf(this.manifest, analysis)!);
     for (let shard = 0; shard < shards; shard++) {
       const path = join(this.folder, analysis, shardFile(table, shard));
       const bytes = await readFile(path).catch((cause: unknown) => {

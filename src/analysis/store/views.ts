@@ -56,6 +56,12 @@ export interface BatchRange {
   readonly last: number;
 }
 
+/** The tables that any analysis has. */
+export interface TwoTables {
+  readonly examples: readonly { readonly example: number; readonly batch: number }[];
+  readonly latents: LatentColumns;
+}
+
 /**
  * For each latent row the index of its example in `examples`.
  * @example
@@ -63,7 +69,7 @@ export interface BatchRange {
  * const result = await store.load("logit_diffs_attr_grad");
  * exampleOf(result).length === result.latents.length; // true
  */
-export function exampleOf({ examples, latents }: AnalysisResult): Int32Array {
+export function exampleOf({ examples, latents }: TwoTables): Int32Array {
   const rows = new Int32Array(latents.length);
   let at = 0;
   for (let i = 0; i < latents.length; i++) {
@@ -79,7 +85,7 @@ export function exampleOf({ examples, latents }: AnalysisResult): Int32Array {
  * const store = await AnalysisStore.open("runs/rte");
  * batchRanges(await store.load("logit_diffs_base")).map(({ start, end }) => end - start); // [2, 1]: sizes of batches
  */
-export function batchRanges({ examples, latents }: AnalysisResult): BatchRange[] {
+export function batchRanges({ examples, latents }: TwoTables): BatchRange[] {
   const ranges: BatchRange[] = [];
   let first = 0;
   for (let start = 0, end = 0; start < examples.length; start = end) {
@@ -145,7 +151,7 @@ export function hookView(
  * ```
  */
 export function batchView(result: AnalysisResult, range: BatchRange, effects: Effects = "masked"): BatchView {
-  const { analysis, hooks } = result;
+  const { analysis } = result;
   const examples = result.examples.slice(range.start, range.end);
   const part: AnalysisResult = { ...result, examples, latents: sliceLatents(result.latents, range.first, range.last) };
   const column = <K extends keyof ExampleRow>(name: K): ExampleRow[K][] => examples.map((row) => row[name]);
@@ -163,11 +169,8 @@ export function batchView(result: AnalysisResult, range: BatchRange, effects: Ef
   };
   if (analysis === "logit_diffs_base") return common;
   const rows = exampleOf(part);
-  const alive_latents = perHook(hooks, (_, code) => {
-    const alive = part.latents.latent.filter((_, i) => part.latents.hook[i] === code);
-    return [...new Set(alive)].sort((a, b) => a - b);
-  });
-  const attributions = (): Record<string, Dense> => dense(part, rows, effectsOf(part, effects), examples.length);
+  const alive_latents = aliveLatents(part);
+  const attributions = (): Record<string, Dense> => denseByHook(part, rows, effectsOf(part, effects), examples.length);
   if (analysis === "logit_diffs_attr_ablation")
     return {
       ...common,
@@ -188,8 +191,21 @@ function perHook<T>(hooks: readonly HookInfo[], make: (hook: HookInfo, code: num
   return Object.fromEntries(hooks.map((hook, code) => [hook.name, make(hook, code)]));
 }
 
+/** Per hook the latents that are active in any of the examples, ascending. */
+export function aliveLatents({ hooks, latents }: Pick<AnalysisResult, "hooks" | "latents">): Record<string, number[]> {
+  return perHook(hooks, (_, code) => {
+    const alive = latents.latent.filter((_, i) => latents.hook[i] === code);
+    return [...new Set(alive)].sort((a, b) => a - b);
+  });
+}
+
 /** Values of latent rows as one matrix per hook; rows mapped to -1 are left out. */
-function dense(part: AnalysisResult, rows: Int32Array, values: Float32Array, height: number): Record<string, Dense> {
+export function denseByHook(
+  part: Pick<AnalysisResult, "hooks" | "latents">,
+  rows: Int32Array,
+  values: ArrayLike<number>,
+  height: number,
+): Record<string, Dense> {
   const out = part.hooks.map(({ width }): Dense => ({
     shape: [height, width],
     data: new Float32Array(height * width),
@@ -204,7 +220,7 @@ function dense(part: AnalysisResult, rows: Int32Array, values: Float32Array, hei
 function correctActivations(part: AnalysisResult, rows: Int32Array): Record<string, Dense> {
   let count = 0;
   const place = part.examples.map((row) => (row.logit_diffs > 0 ? count++ : -1));
-  return dense(
+  return denseByHook(
     part,
     rows.map((row) => place[row]!),
     part.latents.activation,

@@ -1,25 +1,49 @@
 /** @file Writes a store, shard by shard, so that a run that dies is resumed and ends with the same bytes. */
+import { randomUUID } from "node:crypto";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { makeFolder, temporary, writeAtomic, writing } from "./atomic.ts";
 import { canonicalJson, differences, type JsonObject } from "../../formats/canonicalJson.ts";
+import { checkEntry, checkTables, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
+import { latentArrays, zeroLatents } from "./latents.ts";
 import { lockFile, lockFolder } from "./lock.ts";
-import { configHash, identity, readManifest, writeManifest, type Manifest } from "./manifest.ts";
 import {
+  configHash,
+  entryOf,
+  identity,
+  isPlain,
+  manifestFile,
+  readManifest,
+  shardHash,
+  writeManifest,
+  type Manifest,
+} from "./manifest.ts";
+import {
+  analysisEntry,
   analysisNames,
   analysisResult,
+  isAnalysisName,
   type AnalysisName,
   type ExampleRow,
   type HookInfo,
   type LatentColumns,
   type LatentRow,
 } from "./schema.ts";
-import { encodeExamples, encodeLatents, shardFault, shardFile, type ShardId, type TableName } from "./shard.ts";
+import {
+  encodeBatches,
+  encodeExamples,
+  encodeLatents,
+  shardFault,
+  shardFile,
+  tablesOf,
+  type ShardId,
+  type TableName,
+} from "./shard.ts";
 
 export interface StoreOptions {
   /** Analyses this run writes; the folder may hold others of the same config already. */
-  readonly analyses: readonly AnalysisName[];
+  readonly analyses: readonly (AnalysisName | AnalysisEntry)[];
   /** Hooks in forward-pass order, with the width of each SAE. */
   readonly hooks: readonly HookInfo[];
   /** Number of batch groups; each becomes one shard of each table. */
@@ -28,20 +52,21 @@ export interface StoreOptions {
   readonly resume?: boolean;
   /** Versions, paths and dates worth keeping. Not part of the hash. */
   readonly provenance?: JsonObject;
+  /** Write only every `of`-th shard, from number `index` on: the others are another machine's. */
+  readonly part?: { readonly index: number; readonly of: number };
 }
 
-/** The two tables of one analysis for one batch group, as rows or columns. */
+/** The tables of one analysis for one batch group, as rows or columns. */
 export interface ShardTables {
-  readonly examples: readonly ExampleRow[];
-  readonly latents: LatentColumns | readonly LatentRow[];
+  readonly examples: readonly (ExampleRow | StoredRow)[];
+  readonly latents?: LatentColumns | readonly LatentRow[];
+  readonly batches?: readonly BatchRow[];
 }
-
-const tables: readonly TableName[] = ["latents", "examples"];
 
 /**
  * The one writer of a store: `DIR/manifest.json` and `DIR/<analysis>/{examples,latents}-00000.parquet`, a shard per
- * batch group. A shard is written beside, synced and renamed; it is done when both files are there, undamaged and
- * with the right config hash. Bytes depend on config and rows only.
+ * batch group; `batches-00000.parquet` beside them where an op has columns per batch. A shard is written beside,
+ * synced and renamed; it is done when its files are there, undamaged and with the right config hash. Bytes depend on config and rows only.
  *
  * @example
  * ```ts
@@ -58,7 +83,8 @@ const tables: readonly TableName[] = ["latents", "examples"];
 export class StoreWriter {
   readonly folder: string;
   #manifest: Manifest;
-  readonly #analyses: readonly AnalysisName[];
+  readonly #entries: readonly AnalysisEntry[];
+  readonly #part: { readonly index: number; readonly of: number };
   readonly #earlier: readonly JsonObject[];
   #run: JsonObject = { started: new Date().toISOString() };
   readonly #done: Set<string>;
@@ -67,13 +93,15 @@ export class StoreWriter {
   private constructor(
     folder: string,
     manifest: Manifest,
-    wanted: readonly AnalysisName[],
+    entries: readonly AnalysisEntry[],
+    part: { readonly index: number; readonly of: number },
     done: Set<string>,
     unlock: () => Promise<void>,
   ) {
     this.folder = folder;
     this.#manifest = manifest;
-    this.#analyses = wanted;
+    this.#entries = entries;
+    this.#part = part;
     this.#earlier = manifest.runs;
     this.#done = done;
     this.#unlock = unlock;
@@ -88,49 +116,90 @@ export class StoreWriter {
    */
   static async create(folder: string, config: JsonObject, options: StoreOptions): Promise<StoreWriter> {
     const own = JSON.parse(canonicalJson(config)) as JsonObject;
-    const { hooks, shards, provenance = {} } = options;
+    const { hooks, shards, provenance = {}, part = { index: 0, of: 1 } } = options;
+    const given = options.analyses.map((each) => (typeof each === "string" ? analysisEntry(each) : each));
+    const entries = [...given].sort((a, b) => place(a) - place(b));
+    distinct(entries);
     const fresh = { config: own, hooks: hooks.map(({ name, width }) => ({ name, width })), shards };
     await makeFolder(folder);
     const unlock = await lockFolder(folder);
     try {
       const found = await readManifest(folder);
       await (found ? sameConfig(folder, found, fresh) : nothingElse(folder));
-      const wanted = analysisNames.filter((name) => options.analyses.includes(name));
+      for (const entry of entries) if (found) sameEntry(folder, found, entry);
+      const names = new Set([...entries.map(({ name }) => name), ...(found?.analyses ?? [])]);
+      const declared = Object.fromEntries(
+        entries.flatMap(({ name, ...entry }) => (isPlain({ name, ...entry }) ? [] : [[name, entry]])),
+      );
+      const all = { ...found?.declared, ...declared };
       const manifest: Manifest = {
         format: "interpretune-store",
         version: 1,
         ...fresh,
         config_hash: configHash(fresh),
-        analyses: analysisNames.filter((name) => wanted.includes(name) || found?.analyses.includes(name)),
+        analyses: [...analysisNames.filter((name) => names.delete(name)), ...names],
+        ...(Object.keys(all).length > 0 && { declared: all }),
         provenance: { ...found?.provenance, ...provenance },
         runs: found?.runs ?? [],
+        identity: found?.identity ?? { store_id: randomUUID(), created_utc: new Date().toISOString() },
       };
-      const done = await doneShards(folder, manifest, wanted);
+      const done = await doneShards(folder, manifest, entries);
       if (done.size > 0 && options.resume !== true)
         throw new AnalysisError(`${folder} already holds ${done.size} shards of this very run`, {
           code: "store/exists",
           hint: "resume it (--resume), or choose another folder",
         });
       await writeManifest(folder, manifest);
-      for (const name of wanted) await makeFolder(join(folder, name));
-      return new StoreWriter(folder, manifest, wanted, done, unlock);
+      for (const { name } of entries) await makeFolder(join(folder, name));
+      return new StoreWriter(folder, manifest, entries, part, done, unlock);
     } catch (error) {
       await unlock();
       throw error;
     }
   }
 
-  /** Shards that are not done yet, with the analyses that each lacks. */
-  missing(): { shard: number; analyses: AnalysisName[] }[] {
-    const all = Array.from({ length: this.#manifest.shards }, (_, shard) => ({
+  /** How this writer's analyses are declared. */
+  get entries(): readonly AnalysisEntry[] {
+    return this.#entries;
+  }
+
+  /** The hash that stands in the shards of an analysis of this writer. */
+  hashOf(name: string): string {
+    return shardHash(this.#manifest.config_hash, this.#entry(name));
+  }
+
+  /** What earlier runs recorded. */
+  get earlierRuns(): readonly JsonObject[] {
+    return this.#earlier;
+  }
+
+  /** Shards of this writer's part that are not done yet, with the analyses that each lacks. */
+  missing(): { shard: number; analyses: string[] }[] {
+    const names = this.#entries.map(({ name }) => name);
+    const all = this.#own().map((shard) => ({
       shard,
-      analyses: this.#analyses.filter((name) => !this.#done.has(key(name, shard))),
+      analyses: names.filter((name) => !this.#done.has(key(name, shard))),
     }));
     return all.filter(({ analyses }) => analyses.length > 0);
   }
 
-  /** Writes both tables of one analysis of one batch group; when it returns they survive a power cut. */
-  async write(shard: number, analysis: AnalysisName, { examples, latents }: ShardTables): Promise<void> {
+  #own(): number[] {
+    const { index, of } = this.#part;
+    return Array.from({ length: this.#manifest.shards }, (_, shard) => shard).filter((shard) => shard % of === index);
+  }
+
+  #entry(name: string): AnalysisEntry {
+    const entry = this.#entries.find((each) => each.name === name);
+    if (entry !== undefined) return entry;
+    throw new AnalysisError("this writer does not write that analysis", {
+      code: "store/analysis",
+      expected: this.#entries.map((each) => each.name).join(", "),
+      received: name,
+    });
+  }
+
+  /** Writes the tables of one analysis of one batch group; when it returns they survive a power cut. */
+  async write(shard: number, analysis: string, { examples, latents = [], batches = [] }: ShardTables): Promise<void> {
     if (!this.#unlock)
       throw new AnalysisError("this store writer is closed", { code: "store/closed", where: this.folder });
     if (!(Number.isInteger(shard) && shard >= 0 && shard < this.#manifest.shards))
@@ -139,14 +208,22 @@ export class StoreWriter {
         expected: `0 to ${this.#manifest.shards - 1}`,
         received: String(shard),
       });
-    const { hooks, config_hash } = this.#manifest;
-    const result = analysisResult(analysis, hooks, examples, latents);
-    const id = { config_hash, analysis, shard };
-    const bytes = {
-      latents: encodeLatents({ ...id, table: "latents" }, hooks, result.latents),
-      examples: encodeExamples({ ...id, table: "examples" }, result.examples),
+    const entry = this.#entry(analysis);
+    const { columns } = entry;
+    const hooks = entry.hooks ?? this.#manifest.hooks;
+    const tables =
+      isAnalysisName(entry.op) && entry.name === entry.op
+        ? { ...analysisResult(entry.op, hooks, examples as readonly ExampleRow[], latents), batches }
+        : checkTables(entry, hooks, { examples, batches, latents: asColumns(entry, latents) });
+    const id = { config_hash: this.hashOf(analysis), analysis, shard };
+    const encode: Readonly<Record<TableName, () => Uint8Array>> = {
+      latents: () => encodeLatents({ ...id, table: "latents" }, columns, hooks, tables.latents),
+      batches: () => encodeBatches({ ...id, table: "batches" }, columns, tables.batches),
+      examples: () => encodeExamples({ ...id, table: "examples" }, columns, tables.examples),
     };
-    for (const table of tables) await writeAtomic(join(this.folder, analysis, shardFile(table, shard)), bytes[table]);
+    const bytes = tablesOf(entry).map((table): [TableName, Uint8Array] => [table, encode[table]()]);
+    for (const [table, content] of bytes)
+      await writeAtomic(join(this.folder, analysis, shardFile(table, shard)), content);
     this.#done.add(key(analysis, shard));
   }
 
@@ -168,7 +245,7 @@ export class StoreWriter {
       if (missing.length > 0)
         throw new AnalysisError(`the store ${this.folder} is not complete`, {
           code: "store/incomplete",
-          received: `${this.#manifest.shards - missing.length} of ${this.#manifest.shards} shards`,
+          received: `${this.#own().length - missing.length} of ${this.#own().length} shards`,
           hint: "resume it (--resume)",
         });
       await this.record({ ...facts, finished: new Date().toISOString() });
@@ -189,8 +266,49 @@ export class StoreWriter {
   }
 }
 
-function key(analysis: AnalysisName, shard: number): string {
+function key(analysis: string, shard: number): string {
   return `${analysis}/${shard}`;
+}
+
+/** The four come first, in their usual order. */
+function place({ name }: AnalysisEntry): number {
+  const at = (analysisNames as readonly string[]).indexOf(name);
+  return at < 0 ? analysisNames.length : at;
+}
+
+/** Latents as columns; of rows there may be only none, because an op's own columns are not rows' keys. */
+function asColumns(entry: AnalysisEntry, latents: LatentColumns | readonly LatentRow[]): LatentColumns {
+  if (!("activation" in latents)) return zeroLatents(entry.columns, 0);
+  return latentArrays(latents).length > 0 ? latents : zeroLatents(entry.columns, 0);
+}
+
+/** Names of folders: two that differ in case only are one on some systems. */
+function distinct(entries: readonly AnalysisEntry[]): void {
+  const seen = new Set<string>([manifestFile, lockFile]);
+  for (const entry of entries) {
+    checkEntry(entry);
+    const name = entry.name.toLowerCase();
+    if (seen.has(name))
+      throw new AnalysisError("two analyses cannot have one name", {
+        code: "store/name-twice",
+        received: entry.name,
+        hint: "give one of them another name",
+      });
+    seen.add(name);
+  }
+}
+
+function sameEntry(folder: string, found: Manifest, entry: AnalysisEntry): void {
+  const other = found.analyses.find((name) => name !== entry.name && name.toLowerCase() === entry.name.toLowerCase());
+  const there = entryOf(found, entry.name);
+  const same = there && shardHash(found.config_hash, there) === shardHash(found.config_hash, entry);
+  if (other === undefined && (there === undefined || same)) return;
+  const [own, old] = [entry, there].map((each) => ({ op: each?.op, ...each?.config }));
+  throw new AnalysisError(`${folder} holds another analysis of that name`, {
+    code: "store/other-analysis",
+    received: other ?? `${entry.name}: ${differences(old, own).join("; ") || "other hooks or columns"}`,
+    hint: "give this one another name, or choose another folder",
+  });
 }
 
 function sameConfig(folder: string, found: Manifest, fresh: Pick<Manifest, "config" | "hooks" | "shards">): void {
@@ -217,21 +335,24 @@ async function nothingElse(folder: string): Promise<void> {
   });
 }
 
-/** The shards of which both files are whole, and of this config; leftovers of a run that died are removed. */
-async function doneShards(folder: string, manifest: Manifest, wanted: readonly AnalysisName[]): Promise<Set<string>> {
+/** The shards of which all files are whole, and of this config; leftovers of a run that died are removed. */
+async function doneShards(folder: string, manifest: Manifest, entries: readonly AnalysisEntry[]): Promise<Set<string>> {
   const done = new Set<string>();
-  for (const path of [folder, ...wanted.map((name) => join(folder, name))]) {
+  for (const path of [folder, ...entries.map(({ name }) => join(folder, name))]) {
     for (const name of await readdir(path).catch(() => []))
       if (name.endsWith(temporary)) await rm(join(path, name), { force: true });
   }
-  for (const analysis of wanted) {
+  for (const entry of entries) {
+    const config_hash = shardHash(manifest.config_hash, entry);
     for (let shard = 0; shard < manifest.shards; shard++) {
       const whole = async (table: TableName): Promise<boolean> => {
-        const id: ShardId = { config_hash: manifest.config_hash, analysis, table, shard };
-        const bytes = await readFile(join(folder, analysis, shardFile(table, shard))).catch(() => undefined);
+        const id: ShardId = { config_hash, analysis: entry.name, table, shard };
+        const bytes = await readFile(join(folder, entry.name, shardFile(table, shard))).catch(() => undefined);
         return bytes !== undefined && shardFault(bytes, id) === undefined;
       };
-      if ((await whole("examples")) && (await whole("latents"))) done.add(key(analysis, shard));
+      let all = true;
+      for (const table of tablesOf(entry).reverse()) all &&= await whole(table);
+      if (all) done.add(key(entry.name, shard));
     }
   }
   return done;
