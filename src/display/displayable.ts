@@ -60,6 +60,34 @@ export function displayAs(type: { readonly prototype: Displayable }): void {
 }
 
 /**
+ * Data that shows itself by a view of it: the renderings are made of the view when they are asked for, and do not
+ * appear among the data's own properties.
+ * @param json the data as JSON; default the data itself
+ * @example
+ * const counted = displayed({ n: 3 }, () => new Table([{ key: "n", label: "N" }], [[3]]));
+ * await counted.toHTML();
+ * counted.n; // 3
+ */
+export function displayed<T extends object>(
+  data: T,
+  view: () => Displayable,
+  json: () => unknown = () => data,
+): T & Displayable {
+  const methods: Displayable = {
+    toString: () => String(view()),
+    toHTML: (options) => view().toHTML(options),
+    toSVG: () => view().toSVG(),
+    toPNG: (options) => view().toPNG(options),
+    toJSON: json,
+    toCSV: () => view().toCSV(),
+  };
+  displayAs({ prototype: methods });
+  for (const key of Reflect.ownKeys(methods))
+    Object.defineProperty(data, key, { value: Reflect.get(methods, key), enumerable: false });
+  return data as T & Displayable;
+}
+
+/**
  * Whether something is a result that shows itself.
  * @example
  * isDisplayable(new Table([{ key: "n", label: "N" }], [[1]])); // true

@@ -28,7 +28,8 @@ export interface Series {
   readonly y2?: ArrayLike<number>;
   /** What a point says when the reader hovers over it. */
   readonly labels?: readonly string[];
-  /** Default: `positive` and `negative` by the sign of y for stems and bars, otherwise `accent`; `muted` for rules. */
+  /** Default: `positive` and `negative` by the sign of y for stems and bars, `text` for intervals and rules,
+   * otherwise `accent`. */
   readonly hue?: Hue;
   readonly dashed?: boolean;
 }

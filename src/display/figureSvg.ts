@@ -46,14 +46,14 @@ const marks: Readonly<Record<Mark, (points: Point[], style: Style, series: Serie
   ],
   rule: (points, { color, dash }, { x }) => [
     x
-      ? Plot.ruleX(points, { x: "x", stroke: color, strokeDasharray: dash, ...hover })
-      : Plot.ruleY(points, { y: "y", stroke: color, strokeDasharray: dash, ...hover }),
+      ? Plot.ruleX(points, { x: "x", stroke: color, strokeOpacity: 0.5, strokeDasharray: dash, ...hover })
+      : Plot.ruleY(points, { y: "y", stroke: color, strokeOpacity: 0.5, strokeDasharray: dash, ...hover }),
   ],
 };
 
 function styleOf({ mark, hue, dashed }: Series): Style {
   const signed = hue === undefined && (mark === "stem" || mark === "bar");
-  const plain: Hue = hue ?? (mark === "rule" ? "muted" : "accent");
+  const plain: Hue = hue ?? (mark === "rule" || mark === "interval" ? "text" : "accent");
   return {
     color: signed ? ({ y }) => paint(y < 0 ? "negative" : "positive") : paint(plain),
     dash: dashed ? "6 4" : undefined,
@@ -90,11 +90,11 @@ export function drawSvg(spec: FigureSpec): string {
     marginTop: 12,
     marginBottom: bottom,
     style: { fontSize: "12px" },
-    x: { ...scaleOf(spec, "x"), insetLeft: 4, insetRight: 4 },
+    x: { ...scaleOf(spec, "x"), insetLeft: 8, insetRight: 8 },
     y: { ...scaleOf(spec, "y"), nice: spec.y?.domain === undefined },
     color: { type: "identity" },
     marks: [
-      Plot.gridY({ stroke: "currentColor", strokeOpacity: 0.13 }),
+      Plot.gridY({ stroke: "currentColor", strokeOpacity: 0.13, ticks: 6 }),
       Plot.axisX({
         label: spec.x?.label ?? null,
         labelAnchor: "center",

@@ -1,6 +1,7 @@
 /** @file Results that read well everywhere: tables, figures and sections as data, and their renderings. */
 export {
   displayAs,
+  displayed,
   isDisplayable,
   type Displayable,
   type HtmlOptions,

@@ -18,11 +18,11 @@ export type SectionItem = Displayable | string;
  * console.log(String(section));
  * ```
  */
-export class Section implements Displayable {
+export class Section<Item extends SectionItem = SectionItem> implements Displayable {
   readonly title: string | undefined;
-  readonly items: readonly SectionItem[];
+  readonly items: readonly Item[];
 
-  constructor(items: readonly SectionItem[], { title }: { readonly title?: string } = {}) {
+  constructor(items: readonly Item[], { title }: { readonly title?: string } = {}) {
     this.items = items;
     this.title = title;
   }

@@ -1,14 +1,14 @@
 /** @file One look for tables, figures and sections: colours by role, and the style sheet of HTML renderings. */
 
 /** What a colour says. */
-export type Hue = "positive" | "negative" | "accent" | "muted";
+export type Hue = "positive" | "negative" | "accent" | "muted" | "text";
 
 /**
  * Colours that people with any colour vision tell apart, with a contrast above 3 on white and on near-black. A page may
  * override each as a CSS variable: `--it-positive`, `--it-negative`, `--it-accent`, `--it-muted`. Text and lines have
  * the colour of the text around them.
  */
-export const hues: Readonly<Record<Hue, string>> = {
+export const hues: Readonly<Record<Exclude<Hue, "text">, string>> = {
   positive: "#2b7bba",
   negative: "#d55e00",
   accent: "#8a63d2",
@@ -16,7 +16,7 @@ export const hues: Readonly<Record<Hue, string>> = {
 };
 
 /** A hue as it stands in a drawing. */
-export const paint = (hue: Hue): string => `var(--it-${hue},${hues[hue]})`;
+export const paint = (hue: Hue): string => (hue === "text" ? "currentColor" : `var(--it-${hue},${hues[hue]})`);
 
 /** Text and paper of drawings that stand alone. */
 export const themes: Readonly<Record<"light" | "dark", { readonly text: string; readonly paper: string }>> = {
@@ -25,7 +25,7 @@ export const themes: Readonly<Record<"light" | "dark", { readonly text: string; 
 };
 
 /** Fonts of text and of columns of text. */
-export const sans = "system-ui,-apple-system,'Segoe UI','Helvetica Neue',Arial,'DejaVu Sans',sans-serif";
+export const sans = "system-ui,-apple-system,'Segoe UI','Helvetica Neue',Arial,'Liberation Sans','DejaVu Sans',sans-serif";
 export const mono = "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
 
 const line = "1px solid color-mix(in srgb,currentColor 18%,transparent)";

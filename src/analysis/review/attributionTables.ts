@@ -1,8 +1,18 @@
 /** @file The latents with the largest effects, as tables. */
-import { inspectAs } from "../../graph/inspect.ts";
+import {
+  displayAs,
+  fixed,
+  general,
+  Section,
+  Table,
+  type Cell,
+  type Column,
+  type Displayable,
+  type HtmlOptions,
+  type PngOptions,
+} from "../../display/index.ts";
 import { AnalysisError } from "../errors.ts";
-import { Table, fixed, general, type Cell, type Column } from "../../display/index.ts";
-import { metricFields, type LatentMetrics, type MetricField } from "./metrics.ts";
+import { metricFields, metricLabels, type LatentMetrics, type MetricField } from "./metrics.ts";
 
 export interface AttributionTableOptions {
   /** Default `total_effect`. */
@@ -13,10 +23,14 @@ export interface AttributionTableOptions {
   readonly filter?: "both" | "positive" | "negative";
   /** A table per SAE instead of one across all. Default false. */
   readonly perSae?: boolean;
+  /** The newer tutorial's name of `perSae`. */
+  readonly perLatentModel?: boolean;
+  /** Fields beside the published ones, in columns after them. */
+  readonly extraColumns?: readonly MetricField[];
 }
 
 /** Tables in order, each with its title. */
-export class AttributionTables {
+export class AttributionTables implements Displayable {
   readonly tables: readonly Table[];
 
   constructor(tables: readonly Table[]) {
@@ -30,6 +44,18 @@ export class AttributionTables {
 
   toString(): string {
     return this.tables.map((table) => `${table.title}\n${table.toMarkdown()}\n`).join("\n");
+  }
+
+  toHTML(options?: HtmlOptions): Promise<string> {
+    return new Section(this.tables).toHTML(options);
+  }
+
+  toSVG(): Promise<string> {
+    return new Section(this.tables).toSVG();
+  }
+
+  toPNG(options?: PngOptions): Promise<Uint8Array> {
+    return new Section(this.tables).toPNG(options);
   }
 
   /** Title → records with full values. */
@@ -50,23 +76,21 @@ export class AttributionTables {
   }
 
   static {
-    inspectAs(this, String);
+    displayAs(this);
   }
 }
 
 // Published numbers are cut to four decimals, then lose their trailing zeros.
 const number = (cell: Cell): string => general(Number(fixed(Number(cell), 4)));
 
-const columns: readonly Column[] = [
-  { key: "hook", label: "Hook" },
-  { key: "latent", label: "Latent Index" },
-  { key: "total_effect", label: "Total Effect", format: number },
-  { key: "mean_effect", label: "Mean Effect", format: number },
-  { key: "proportion_samples_active", label: "Proportion Active", format: number },
-  { key: "mean_activation", label: "Mean Activation", format: number },
-  { key: "num_samples_active", label: "Number Active", format: number },
+/** The published columns, in their order. */
+const published: readonly MetricField[] = [
+  "total_effect",
+  "mean_effect",
+  "proportion_samples_active",
+  "mean_activation",
+  "num_samples_active",
 ];
-const shown = metricFields.filter((field) => columns.some(({ key }) => key === field));
 
 /**
  * Tables of the latents with the largest positive and the largest negative values of a field: `Top 2 positive
@@ -82,13 +106,21 @@ const shown = metricFields.filter((field) => columns.some(({ key }) => key === f
  * ```
  */
 export function attributionTables(metrics: LatentMetrics, options: AttributionTableOptions = {}): AttributionTables {
-  const { sortBy = "total_effect", topK = 10, filter = "both", perSae = false } = options;
-  if (!metricFields.includes(sortBy))
-    throw new AnalysisError("tables cannot be sorted by this field", {
-      code: "review/sort-by",
-      expected: metricFields.join(", "),
-      received: String(sortBy),
-    });
+  const { sortBy = "total_effect", topK = 10, filter = "both", perLatentModel, extraColumns = [] } = options;
+  const perSae = options.perSae ?? perLatentModel ?? false;
+  for (const field of [sortBy, ...extraColumns])
+    if (!metricFields.includes(field))
+      throw new AnalysisError("metrics have no such field", {
+        code: "review/sort-by",
+        expected: metricFields.join(", "),
+        received: String(field),
+      });
+  const shown = [...published, ...extraColumns];
+  const columns: Column[] = [
+    { key: "hook", label: "Hook" },
+    { key: "latent", label: "Latent Index" },
+    ...shown.map((key) => ({ key, label: metricLabels[key], format: number })),
+  ];
   const rows = (sign: 1 | -1, hook: LatentMetrics["hooks"][number]): { key: number; row: Cell[] }[] =>
     Array.from(hook.latents, (latent, i) => ({
       key: sign * hook[sortBy][i]!,

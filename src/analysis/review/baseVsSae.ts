@@ -28,7 +28,17 @@ export interface BaseVsSaeOptions {
  * ```
  */
 export function baseVsSaeLogitDiffs(sae: AnalysisResult, base: AnalysisResult, options: BaseVsSaeOptions = {}): Table {
-  const { topK = 10, maxPromptWidth = 80, keep = "correct", decode = (ids) => ids.join(" ") } = options;
+  const { topK = 10, keep = "correct" } = options;
+  sameExamples(sae, base);
+  const places = base.examples
+    .map((_, i) => i)
+    .filter((i) => keep === "all" || base.examples[i]!.logit_diffs > 0)
+    .sort((a, b) => base.examples[b]!.logit_diffs - base.examples[a]!.logit_diffs);
+  return logitDiffRows(sae, base, places.slice(0, topK), options);
+}
+
+/** Refuses two analyses that are not of the same examples. */
+export function sameExamples(sae: AnalysisResult, base: AnalysisResult): void {
   const differs = base.examples.findIndex((row, i) => row.example !== sae.examples[i]?.example);
   if (base.examples.length !== sae.examples.length || differs >= 0)
     throw new AnalysisError("the two analyses are not of the same examples", {
@@ -36,15 +46,27 @@ export function baseVsSaeLogitDiffs(sae: AnalysisResult, base: AnalysisResult, o
       expected: `${base.examples.length} examples of ${base.analysis}`,
       received: `${sae.examples.length} of ${sae.analysis}${differs < 0 ? "" : `, different from row ${differs} on`}`,
     });
-  const rows = base.examples
-    .map((clean, i): Cell[] => {
-      const { example, prompts, tokens, logit_diffs } = sae.examples[i]!;
-      const prompt = prompts ?? (tokens ? decode(tokens) : "");
-      return [example, prompt, decode([clean.label_ids]), clean.logit_diffs, logit_diffs];
-    })
-    .filter((row) => keep === "all" || Number(row[3]) > 0)
-    .sort((a, b) => Number(b[3]) - Number(a[3]))
-    .slice(0, topK);
+}
+
+/** Prompt, answer and both logit differences of the examples at these places. */
+export function logitDiffRows(
+  sae: AnalysisResult,
+  base: AnalysisResult,
+  places: readonly number[],
+  { maxPromptWidth = 80, decode = (ids) => ids.join(" ") }: BaseVsSaeOptions,
+  title?: string,
+): Table {
+  const rows = places.map((i): Cell[] => {
+    const { example, prompts, tokens, logit_diffs } = sae.examples[i]!;
+    const clean = base.examples[i]!;
+    return [
+      example,
+      prompts ?? (tokens ? decode(tokens) : ""),
+      decode([clean.label_ids]),
+      clean.logit_diffs,
+      logit_diffs,
+    ];
+  });
   const signed = (cell: Cell): string => fixed(Number(cell), 3).replace(/^(?!-)/, "+");
   const columns: Column[] = [
     { key: "sample_id", label: "Sample ID", align: "left" },
@@ -53,5 +75,5 @@ export function baseVsSaeLogitDiffs(sae: AnalysisResult, base: AnalysisResult, o
     { key: "clean_logit_diff", label: "Clean Logit Diff", align: "left", format: signed },
     { key: "sae_logit_diff", label: "SAE Logit Diff", align: "left", format: signed },
   ];
-  return new Table(columns, rows);
+  return new Table(columns, rows, title);
 }

@@ -1,11 +1,13 @@
 /** @file How often each analysis is right, and for ablations what its vote is worth. */
 import { batchRanges, exampleOf } from "../store/views.ts";
 import type { AnalysisName, AnalysisResult } from "../store/schema.ts";
-import { Table, fixed, type Column } from "../../display/index.ts";
+import { displayed, fixed, Table, type Column, type Displayable } from "../../display/index.ts";
 
-/** What `computeCorrect` says. */
-export interface CorrectSummary {
+/** What `computeCorrect` says. Shows itself as a line of `accuracyTable`. */
+export interface CorrectSummary extends Displayable {
   readonly analysis: AnalysisName;
+  /** What the analysis is called. */
+  readonly name: string;
   readonly total_correct: number;
   /** Number of examples. */
   readonly total: number;
@@ -30,7 +32,7 @@ export interface CorrectSummary {
  * ```
  */
 export function computeCorrect(result: AnalysisResult): CorrectSummary {
-  const { analysis, examples } = result;
+  const { analysis, name = analysis, examples } = result;
   const ablation = analysis === "logit_diffs_attr_ablation";
   const predictions = ablation ? votes(result) : null;
   const flat = predictions?.flat() ?? examples.map((row) => row.preds);
@@ -38,16 +40,20 @@ export function computeCorrect(result: AnalysisResult): CorrectSummary {
   const total_correct = examples.filter((row, i) => flat[i] === row.orig_labels).length;
   const pairs = ablation ? { total: result.latents.length, flipped: flips(result) } : null;
   const percentage_correct = (100 * total_correct) / total;
-  return { analysis, total_correct, total, percentage_correct, batch_predictions: predictions, pairs };
+  const summary = { analysis, name, total_correct, total, percentage_correct, batch_predictions: predictions, pairs };
+  const shown: CorrectSummary = displayed(summary, () => accuracyTable([shown], { pairs: pairs !== null }));
+  return shown;
 }
 
-/** One line per analysis; with `pairs`, for ablations the number of ablated pairs and of predictions they flip. */
 export interface AccuracyOptions {
+  /** For ablations the number of ablated pairs and of predictions they flip, too. Default false. */
   readonly pairs?: boolean;
+  /** Heading of the names: the newer tutorial's `Op`, which is the default, or the older one's `Mode`. */
+  readonly heading?: string;
 }
 
 /**
- * The table `Op | Total Correct | Percentage Correct`.
+ * The table `Op | Total Correct | Percentage Correct`, a line per analysis.
  *
  * @example
  * ```ts
@@ -56,17 +62,21 @@ export interface AccuracyOptions {
  * console.log(String(accuracyTable(results)));
  * ```
  */
-export function accuracyTable(results: readonly AnalysisResult[], options: AccuracyOptions = {}): Table {
+export function accuracyTable(
+  results: readonly (AnalysisResult | CorrectSummary)[],
+  options: AccuracyOptions = {},
+): Table {
   const columns: Column[] = [
-    { key: "op", label: "Op" },
+    { key: "op", label: options.heading ?? "Op" },
     { key: "total_correct", label: "Total Correct" },
     { key: "percentage_correct", label: "Percentage Correct", align: "left", format: (c) => `${fixed(Number(c), 2)}%` },
   ];
   if (options.pairs)
     columns.push({ key: "ablated_pairs", label: "Ablated Pairs" }, { key: "flipped_pairs", label: "Flipped Pairs" });
   const rows = results.map((result) => {
-    const { analysis, total_correct, percentage_correct, pairs } = computeCorrect(result);
-    const own = [analysis, total_correct, percentage_correct];
+    const { name, total_correct, percentage_correct, pairs } =
+      "total_correct" in result ? result : computeCorrect(result);
+    const own = [name, total_correct, percentage_correct];
     return options.pairs ? [...own, pairs?.total ?? null, pairs?.flipped ?? null] : own;
   });
   return new Table(columns, rows);

@@ -1,89 +1,72 @@
 /** @file What each latent does over all examples: effects, activations and how often it is active. */
+import {
+  csvLine,
+  displayAs,
+  Table,
+  type Cell,
+  type Displayable,
+  type HtmlOptions,
+  type PngOptions,
+} from "../../display/index.ts";
 import { AnalysisError } from "../errors.ts";
 import { effectsOf, exampleOf, type Effects } from "../store/views.ts";
-import type { AnalysisName, AnalysisResult, HookInfo, LatentColumns } from "../store/schema.ts";
-import { csvLine } from "../../display/index.ts";
+import type { AnalysisName, AnalysisResult, HookInfo } from "../store/schema.ts";
+import { calcActivationSummary, type ActivationSummary } from "./activations.ts";
 import { computeCorrect } from "./correct.ts";
-
-/** Activations of the latents of one hook over the examples with a positive logit difference, latents ascending. */
-export interface HookActivations {
-  readonly hook: HookInfo;
-  /** Latents active in any of these examples; all others have 0 everywhere. */
-  readonly latents: Int32Array;
-  /** Mean over these examples, zeros included. */
-  readonly mean_activation: Float64Array;
-  readonly num_samples_active: Int32Array;
-}
-
-/** What `calcActivationSummary` says. */
-export interface ActivationSummary {
-  /** Number of examples with a positive logit difference. */
-  readonly num_correct: number;
-  readonly hooks: readonly HookActivations[];
-}
+import { rowsByLatent } from "./rows.ts";
+import { meanInterval, resample, spread, type BootstrapOptions } from "./statistics.ts";
 
 /**
- * Mean activation of every latent, and in how many examples it is active, over the examples with a positive logit
- * difference.
- *
- * @throws AnalysisError for `logit_diffs_base`, which has no latents.
- *
- * @example
- * ```ts
- * const store = await AnalysisStore.open("runs/rte");
- * const { num_correct, hooks } = calcActivationSummary(await store.load("logit_diffs_sae"));
- * ```
+ * The fields of a latent's metrics, as they are named in stored columns, with their headings. Effects are over the
+ * examples that count, in those in which the latent is inactive they are 0.
  */
-export function calcActivationSummary(result: AnalysisResult): ActivationSummary {
-  const { analysis, examples, latents } = result;
-  if (analysis === "logit_diffs_base")
-    throw new AnalysisError("the plain model has no latents to summarise", {
-      code: "review/no-latents",
-      received: analysis,
-      hint: "give the spliced, gradient or ablation analysis",
-    });
-  const rows = exampleOf(result);
-  const correct = examples.map((row) => row.logit_diffs > 0);
-  const num_correct = correct.filter(Boolean).length;
-  const hooks = sums(result.hooks, latents, (i) => correct[rows[i]!]!, [latents.activation]).map(
-    ({ hook, ids, counts, totals }): HookActivations => ({
-      hook,
-      latents: ids,
-      mean_activation: totals[0]!.map((total) => total / num_correct),
-      num_samples_active: counts,
-    }),
-  );
-  return { num_correct, hooks };
-}
+export const metricLabels = {
+  total_effect: "Total Effect",
+  mean_effect: "Mean Effect",
+  proportion_samples_active: "Proportion Active",
+  mean_activation: "Mean Activation",
+  num_samples_active: "Number Active",
+  /** Over the examples in which the latent is active. */
+  mean_effect_active: "Mean Effect Where Active",
+  /** With the effects of ablations that make the answer wrong. */
+  total_effect_unmasked: "Total Effect, Unmasked",
+  mean_effect_unmasked: "Mean Effect, Unmasked",
+  /** Standard deviation (n - 1) over the examples, and the order statistics. */
+  sd_effect: "SD of Effect",
+  min_effect: "Least Effect",
+  q25_effect: "25 % Effect",
+  median_effect: "Median Effect",
+  q75_effect: "75 % Effect",
+  max_effect: "Greatest Effect",
+  /** Ends of the bootstrap interval of `mean_effect`; NaN where none was asked for. */
+  mean_effect_low: "Mean Effect, From",
+  mean_effect_high: "Mean Effect, To",
+} as const satisfies Record<string, string>;
 
-/** The fields of a latent's metrics, as they are named in tables and columns. */
-export const metricFields = [
-  "total_effect",
-  "mean_effect",
-  "proportion_samples_active",
-  "mean_activation",
-  "num_samples_active",
-  "mean_effect_active",
-] as const;
-export type MetricField = (typeof metricFields)[number];
+export type MetricField = keyof typeof metricLabels;
+/** The names of the fields. */
+export const metricFields: readonly MetricField[] = Object.keys(metricLabels) as MetricField[];
 
 /** Metrics of one hook, sparse: latents that are not listed have 0 in every field. */
-export interface HookMetrics extends Record<MetricField, Float64Array> {
+export interface HookMetrics extends Readonly<Record<MetricField, Float64Array>> {
   readonly hook: HookInfo;
   /** Ascending. */
   readonly latents: Int32Array;
 }
 
-/** Metrics of the latents of one analysis. */
-export class LatentMetrics {
+/** Metrics of the latents of one analysis. Shows itself as a table, the largest total effects first. */
+export class LatentMetrics implements Displayable {
   readonly analysis: AnalysisName;
+  /** What the analysis is called where that is not the name of its op. */
+  readonly name: string;
   readonly effects: Effects;
   /** Number of examples that count. */
   readonly num_examples: number;
   readonly hooks: readonly HookMetrics[];
 
-  constructor(analysis: AnalysisName, effects: Effects, num_examples: number, hooks: readonly HookMetrics[]) {
-    this.analysis = analysis;
+  constructor(of: AnalysisResult, effects: Effects, num_examples: number, hooks: readonly HookMetrics[]) {
+    this.analysis = of.analysis;
+    this.name = of.name ?? of.analysis;
     this.effects = effects;
     this.num_examples = num_examples;
     this.hooks = hooks;
@@ -103,25 +86,53 @@ export class LatentMetrics {
     return out;
   }
 
+  /** The latents with the largest total effects of either sign, with all fields. Default 20. */
+  table({ topK = 20 }: { readonly topK?: number } = {}): Table {
+    const size = metricFields.indexOf("total_effect") + 2;
+    const all = [...this.#rows()].sort((a, b) => Math.abs(Number(b[size])) - Math.abs(Number(a[size])));
+    const columns = metricFields.map((key) => ({ key, label: metricLabels[key] }));
+    return new Table(
+      [{ key: "hook", label: "Hook" }, { key: "latent", label: "Latent Index" }, ...columns],
+      all.slice(0, topK),
+      `${this.name}: ${Math.min(topK, all.length)} of ${all.length} latents, ${this.effects} effects over ${this.num_examples} examples`,
+    );
+  }
+
+  toString(): string {
+    return String(this.table());
+  }
+
+  toHTML(options?: HtmlOptions): Promise<string> {
+    return this.table().toHTML(options);
+  }
+
+  toSVG(): Promise<string> {
+    return this.table().toSVG();
+  }
+
+  toPNG(options?: PngOptions): Promise<Uint8Array> {
+    return this.table().toPNG(options);
+  }
+
   /** One record per latent. */
   toJSON(): object {
-    const { analysis, effects, num_examples } = this;
-    return { analysis, effects, num_examples, latents: [...this.#records()] };
+    const { analysis, name, effects, num_examples } = this;
+    return { analysis, name, effects, num_examples, latents: this.table({ topK: Infinity }).toJSON() };
   }
 
+  /** One line per latent, hook by hook, latents ascending. */
   toCSV(): string {
-    const lines = [...this.#records()].map((record) => csvLine(Object.values(record)));
-    return csvLine(["hook", "latent", ...metricFields]) + lines.join("");
+    return [["hook", "latent", ...metricFields], ...this.#rows()].map((cells) => csvLine(cells)).join("");
   }
 
-  *#records(): Generator<Record<string, string | number>> {
-    for (const metrics of this.hooks)
-      for (const [i, latent] of metrics.latents.entries())
-        yield {
-          hook: metrics.hook.name,
-          latent,
-          ...Object.fromEntries(metricFields.map((field) => [field, metrics[field][i]!])),
-        };
+  *#rows(): Generator<Cell[]> {
+    for (const { hook, latents, ...fields } of this.hooks)
+      for (const [i, latent] of latents.entries())
+        yield [hook.name, latent, ...metricFields.map((field) => fields[field][i]!)];
+  }
+
+  static {
+    displayAs(this);
   }
 }
 
@@ -135,6 +146,8 @@ export interface LatentMetricsOptions {
   readonly filterByCorrect?: boolean;
   /** Default `masked`, as published. */
   readonly effects?: Effects;
+  /** Gives `mean_effect` an interval, by drawing the examples that count again and again. Default: none. */
+  readonly bootstrap?: BootstrapOptions;
 }
 
 /**
@@ -152,15 +165,19 @@ export interface LatentMetricsOptions {
  * ```
  */
 export function latentMetrics(result: AnalysisResult, options: LatentMetricsOptions = {}): LatentMetrics {
-  const { activations = result, filterByCorrect = true, effects = "masked" } = options;
+  const { activations = result, filterByCorrect = true, effects = "masked", bootstrap } = options;
+  const { level = 0.95 } = bootstrap ?? {};
   const values = effectsOf(result, effects);
-  const summary =
-    "hooks" in activations && "analysis" in activations ? calcActivationSummary(activations) : activations;
+  const unmasked = effectsOf(result, "all");
+  const summary = "analysis" in activations ? calcActivationSummary(activations) : activations;
   const counts = countingExamples(result, filterByCorrect);
   const n = counts.filter(Boolean).length;
-  const rows = exampleOf(result);
+  const drawn = bootstrap && n > 0 ? resample(n, bootstrap) : undefined;
+  const examples = exampleOf(result);
+  let counted = 0;
+  const places = counts.map((count) => (count ? counted++ : -1));
   const active = new Map(summary.hooks.map((hook) => [hook.hook.name, hook]));
-  const hooks = sums(result.hooks, result.latents, (i) => counts[rows[i]!]!, [values]).map((own): HookMetrics => {
+  const hooks = rowsByLatent(result, (example) => counts[example]!).map((own): HookMetrics => {
     const seen = active.get(own.hook.name);
     if (!seen)
       throw new AnalysisError("the activations are not of the same hooks", {
@@ -168,28 +185,46 @@ export function latentMetrics(result: AnalysisResult, options: LatentMetricsOpti
         expected: own.hook.name,
         received: [...active.keys()].join(", "),
       });
-    const latents = Int32Array.from(new Set([...own.ids, ...seen.latents])).sort();
-    const spread = (ids: Int32Array, from: ArrayLike<number>): Float64Array => {
-      const places = new Map(Array.from(ids, (id, i) => [id, i]));
-      return Float64Array.from(latents, (latent) => from[places.get(latent) ?? -1] ?? 0);
-    };
-    const total_effect = spread(own.ids, own.totals[0]!);
-    const num_samples_active = spread(seen.latents, seen.num_samples_active);
-    const rowsActive = spread(own.ids, own.counts);
-    return {
-      hook: own.hook,
-      latents,
-      total_effect,
-      mean_effect: total_effect.map((total) => total / n),
-      proportion_samples_active: num_samples_active.map((count) => count / n),
-      mean_activation: spread(seen.latents, seen.mean_activation),
-      num_samples_active,
-      mean_effect_active: total_effect.map((total, i) => total / Math.max(1, rowsActive[i]!)),
-    };
+    const latents = Int32Array.from(new Set([...own.latents, ...seen.latents])).sort();
+    const out = {} as Record<MetricField, Float64Array>;
+    for (const field of metricFields) out[field] = new Float64Array(latents.length);
+    const [rowsOf, seenAt] = [indexOf(own.latents), indexOf(seen.latents)];
+    latents.forEach((latent, i) => {
+      const rows = own.rows[rowsOf.get(latent) ?? -1] ?? new Int32Array();
+      const at = seenAt.get(latent);
+      const effect = Float64Array.from(rows, (row) => values[row]!);
+      const sum = total(effect);
+      const all = total(Float64Array.from(rows, (row) => unmasked[row]!));
+      const { sd, min, q25, median, q75, max } = spread(effect, n);
+      const samples = at === undefined ? 0 : seen.num_samples_active[at]!;
+      const where = Int32Array.from(rows, (row) => places[examples[row]!]!);
+      const [low, high] = drawn ? meanInterval(where, effect, drawn, n, level) : [NaN, NaN];
+      const fields: Record<MetricField, number> = {
+        total_effect: sum,
+        mean_effect: sum / n,
+        proportion_samples_active: samples / n,
+        mean_activation: at === undefined ? 0 : seen.mean_activation[at]!,
+        num_samples_active: samples,
+        mean_effect_active: sum / Math.max(1, rows.length),
+        total_effect_unmasked: all,
+        mean_effect_unmasked: all / n,
+        sd_effect: sd,
+        min_effect: min,
+        q25_effect: q25,
+        median_effect: median,
+        q75_effect: q75,
+        max_effect: max,
+        mean_effect_low: low,
+        mean_effect_high: high,
+      };
+      for (const field of metricFields) out[field][i] = fields[field];
+    });
+    return { hook: own.hook, latents, ...out };
   });
-  return new LatentMetrics(result.analysis, effects, n, hooks);
+  return new LatentMetrics(result, effects, n, hooks);
 }
 
+/** Which examples count: all, or those that are right. */
 function countingExamples(result: AnalysisResult, filter: boolean): boolean[] {
   const { examples } = result;
   if (!filter) return examples.map(() => true);
@@ -197,31 +232,5 @@ function countingExamples(result: AnalysisResult, filter: boolean): boolean[] {
   return examples.map((row, i) => (votes ? votes[i] === row.orig_labels : row.logit_diffs > 0));
 }
 
-interface HookSums {
-  hook: HookInfo;
-  ids: Int32Array;
-  counts: Int32Array;
-  totals: Float64Array[];
-}
-
-/** Per hook the latents with a row that counts, ascending; their number of rows and the sums of the given columns. */
-function sums(
-  hooks: readonly HookInfo[],
-  latents: LatentColumns,
-  counts: (row: number) => boolean,
-  columns: readonly Float32Array[],
-): HookSums[] {
-  return hooks.map((hook, code) => {
-    const rows = new Int32Array(hook.width);
-    const totals = columns.map(() => new Float64Array(hook.width));
-    for (let i = 0; i < latents.length; i++) {
-      if (latents.hook[i] !== code || !counts(i)) continue;
-      const latent = latents.latent[i]!;
-      rows[latent]!++;
-      columns.forEach((column, c) => (totals[c]![latent]! += column[i]!));
-    }
-    const ids = Int32Array.from(rows.keys()).filter((latent) => rows[latent]! > 0);
-    const pick = (from: ArrayLike<number>): number[] => Array.from(ids, (latent) => from[latent]!);
-    return { hook, ids, counts: Int32Array.from(pick(rows)), totals: totals.map((t) => Float64Array.from(pick(t))) };
-  });
-}
+const indexOf = (ids: Int32Array): Map<number, number> => new Map(Array.from(ids, (id, i) => [id, i]));
+const total = (values: Float64Array): number => values.reduce((so_far, value) => so_far + value, 0);
