@@ -22,6 +22,17 @@ export interface ColumnSpec {
 /** Columns by name, snake_case as stored. */
 export type ColumnSpecs = Readonly<Record<string, ColumnSpec>>;
 
+/** What only ops hand to each other: an expression, or one for each hook point. Never stored. */
+export interface FlowSpec {
+  readonly holds: "tensor" | "hooks";
+  /** The op works without it. Default false. */
+  readonly optional?: boolean;
+  readonly description: string;
+}
+
+/** What an op reads or writes, by name. */
+export type OpColumns = Readonly<Record<string, ColumnSpec | FlowSpec>>;
+
 /** A value of a column of type example or batch. */
 export type ColumnValue = number | boolean | string | readonly number[] | readonly boolean[] | readonly string[] | null;
 
@@ -53,10 +64,63 @@ export interface OpBatchResult {
   readonly batch: Readonly<Record<string, ColumnValue>>;
 }
 
-/** What stands in a column while ops run: an expression, a tree of them by hook, or plain data. */
+/** No columns at all. */
+export type NoColumns = Readonly<Record<never, never>>;
+
+/** Expressions by hook point. */
+export type HookTensors = Readonly<Record<string, Tensor>>;
+
+/** A column per latent while ops run: dense by hook, [batch, width]; or aligned with the rows of `alive_latents`. */
+export type PerLatent = HookTensors | LatentTable | Float32Array | Int32Array;
+
+type Plain<S, T> = S extends { readonly per: "batch" }
+  ? S extends { readonly list: true }
+    ? readonly T[]
+    : T
+  : S extends { readonly list: true }
+    ? readonly (readonly T[])[]
+    : readonly T[];
+type Numbers = ArrayLike<number> | readonly ArrayLike<number>[];
+
+/** What an op finds in a column: numbers are expressions, [batch] or [batch, n] per example, [] or [n] per batch. */
+export type Held<S extends ColumnSpec | FlowSpec> = S extends { readonly holds: "tensor" }
+  ? Tensor
+  : S extends { readonly holds: "hooks" }
+    ? HookTensors
+    : S extends { readonly per: "latent" }
+      ? PerLatent
+      : S extends { readonly type: "float32" | "int32" | "bool" }
+        ? Tensor
+        : S extends { readonly type: "string" }
+          ? Plain<S, string | null>
+          : Plain<S, unknown>;
+
+/** What may be put into a column: numbers as expressions or as data. */
+export type Given<S extends ColumnSpec | FlowSpec> = S extends {
+  readonly per: "example" | "batch";
+  readonly type: "float32" | "int32" | "bool";
+}
+  ? Tensor | Numbers | (S extends { readonly per: "batch" } ? number | boolean : never)
+  : Held<S>;
+
+type OptionalOf<C extends OpColumns> = {
+  [K in keyof C]: C[K] extends { readonly optional: true } ? K : never;
+}[keyof C];
+
+/** Columns as an op gets them. */
+export type Inputs<C extends OpColumns> = {
+  readonly [K in Exclude<keyof C, OptionalOf<C>>]: Held<C[K]>;
+} & { readonly [K in OptionalOf<C>]?: Held<C[K]> };
+
+/** Columns as an op or its caller gives them. */
+export type Outputs<C extends OpColumns> = {
+  readonly [K in Exclude<keyof C, OptionalOf<C>>]: Given<C[K]>;
+} & { readonly [K in OptionalOf<C>]?: Given<C[K]> };
+
+/** What stands in a column while ops run: an expression, expressions by hook, or plain data. */
 export type ColumnData =
   | Tensor
-  | Readonly<Record<string, Tensor>>
+  | HookTensors
   | LatentTable
   | ArrayLike<number>
   | readonly unknown[]
@@ -65,3 +129,6 @@ export type ColumnData =
   | boolean
   | null
   | object;
+
+/** A batch while ops run: columns by name. */
+export type Columns = Readonly<Record<string, ColumnData | undefined>>;

@@ -1,0 +1,146 @@
+/** @file Composition: ops one after the other, as one op. */
+import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns, Outputs } from "../columns.ts";
+import { AnalysisError } from "../errors.ts";
+import { runAlone, type AnyOp, type Op } from "./op.ts";
+
+/** Stands in a compile error for an op that lacks a column, or finds another kind of values in it. */
+export interface MissingInput<Name> {
+  readonly missingInput: Name;
+}
+
+type OptionalNames<C extends OpColumns> = {
+  [K in keyof C]: C[K] extends { readonly optional: true } ? K : never;
+}[keyof C];
+type RequiredNames<C extends OpColumns> = Exclude<keyof C, OptionalNames<C>>;
+type Override<A, B> = Omit<A, keyof B> & B;
+type Fits<Have, Wanted> = Have extends ColumnSpec | FlowSpec
+  ? Wanted extends ColumnSpec | FlowSpec
+    ? Held<Have> extends Held<Wanted>
+      ? true
+      : false
+    : false
+  : false;
+type Lacks<In extends OpColumns, Have> = {
+  [K in RequiredNames<In>]: K extends keyof Have ? (Fits<Have[K], In[K]> extends true ? never : K) : K;
+}[RequiredNames<In>];
+
+type Checked<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
+  ? First extends AnyOp
+    ? [
+        [Lacks<First["input"], Have>] extends [never] ? First : MissingInput<Lacks<First["input"], Have>>,
+        ...Checked<Rest, Override<Have, First["output"]>>,
+      ]
+    : [never]
+  : [];
+
+type Stored<C> = {
+  readonly [
+    K in keyof C as C[K] extends { readonly holds: string } | { readonly intermediate: true } ? never : K
+  ]: C[K] extends ColumnSpec ? C[K] : never;
+};
+type Flat<T> = { readonly [K in keyof T]: T[K] };
+type AllOutputs<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
+  ? First extends AnyOp
+    ? AllOutputs<Rest, Override<Have, First["output"]>>
+    : never
+  : Have;
+type OpenInputs<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
+  ? First extends AnyOp
+    ? Omit<First["input"], keyof Have> & OpenInputs<Rest, Have & First["output"]>
+    : never
+  : unknown;
+
+/** The op that members make: the columns they do not find among earlier ones in, the union of theirs out. */
+export type Composite<Members extends readonly AnyOp[]> = Op<
+  Flat<OpenInputs<Members>> & OpColumns,
+  Stored<AllOutputs<Members>> & OpColumns
+>;
+
+/** What a composition is called. */
+export interface CompositeNames {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  readonly description?: string;
+}
+
+/**
+ * Ops one after the other. Each reads what those before it wrote; what is intermediate is dropped at the end. A member
+ * that lacks a column does not compile.
+ * @returns an op called after its members
+ * @throws AnalysisError naming the member and the column, where types do not say it
+ * @example
+ * compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs).name; // "labels_to_ids.model_fwd.logit_diffs"
+ */
+export function compose<const Members extends readonly [AnyOp, ...AnyOp[]]>(
+  ...members: Members & Checked<Members>
+): Composite<Members> {
+  return sequence({ name: compositionOf(members) }, members) as Composite<Members>;
+}
+
+/**
+ * The same under a name of its own.
+ * @example
+ * const mine = composite({ name: "mine", description: "the plain model" }, ops.labelsToIds, ops.modelFwd, ops.logitDiffs);
+ */
+export function composite<const Members extends readonly [AnyOp, ...AnyOp[]]>(
+  names: CompositeNames,
+  ...members: Members & Checked<Members>
+): Composite<Members> {
+  return sequence(names, members) as Composite<Members>;
+}
+
+/** The text of a composition: names with dots in parentheses. */
+const compositionOf = (members: readonly AnyOp[]): string =>
+  members.map(({ name }) => (name.includes(".") ? `(${name})` : name)).join(".");
+
+/** Members known at run time only. @internal */
+export function sequence({ name, aliases = [], description = "" }: CompositeNames, members: readonly AnyOp[]): Op {
+  const input: Record<string, ColumnSpec | FlowSpec> = {};
+  const output = new Map<string, ColumnSpec | FlowSpec>();
+  members.forEach((member, i) => {
+    for (const [column, spec] of Object.entries(member.input)) {
+      if (output.has(column)) continue;
+      if (spec.optional !== true) throw missing(member, column, i, members);
+      input[column] ??= spec;
+    }
+    for (const [column, spec] of Object.entries(member.output)) {
+      output.delete(column);
+      output.set(column, spec);
+    }
+  });
+  const kept = [...output].filter(([, spec]) => "per" in spec && spec.intermediate !== true);
+  const steps = members.flatMap((member) => member.steps);
+  const made: Op = {
+    name,
+    aliases,
+    description: description === "" ? `${compositionOf(members)}` : description,
+    input,
+    output: Object.fromEntries(kept),
+    requires: [...new Set(members.flatMap((member) => member.requires))],
+    requiresGradient: members.some((member) => member.requiresGradient),
+    perLatentPreds: members.some((member) => member.perLatentPreds),
+    steps,
+    run: async (columns, on) => {
+      const all: Columns = await runAlone(steps, columns, on);
+      return Object.fromEntries(kept.map(([column]) => [column, all[column]])) as Outputs<OpColumns>;
+    },
+    with: (given) => {
+      throw new AnalysisError(`${name} is a composition and has no parameters`, {
+        code: "analysis/params",
+        received: JSON.stringify(given),
+        hint: "give them to its members",
+      });
+    },
+  };
+  return made;
+}
+
+function missing(member: AnyOp, column: string, at: number, members: readonly AnyOp[]): AnalysisError {
+  const before = members.slice(0, at).map(({ name }) => name);
+  return new AnalysisError(`Missing required analysis input '${column}' for ${member.name}`, {
+    code: "analysis/missing-input",
+    where: compositionOf(members),
+    expected: `an op before it that gives ${column}`,
+    received: before.length === 0 ? "no op before it" : before.join(", "),
+  });
+}

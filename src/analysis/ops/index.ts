@@ -1,0 +1,15 @@
+/** @file Ops: typed steps of analyses, their compositions, and running them. */
+export * as ops from "./bundled.ts";
+export { compose, composite, type Composite, type CompositeNames, type MissingInput } from "./compose.ts";
+export { defineOp, manualStep, type AnyOp, type Capability, type Op, type OpContext, type OpDefinition } from "./op.ts";
+export { runOp, runOps, type OpRequest, type OpsSetting } from "./run.ts";
+export { OpState, type StateSpec } from "./state.ts";
+export { bundledOps, compositionMembers, createOpTable, findOp, listOps, withOps, type OpTable } from "./table.ts";
+export {
+  openBatch,
+  type AnalysisBatch,
+  type ForwardChoice,
+  type OpOptions,
+  type OpSetting,
+  type Work,
+} from "./work.ts";
