@@ -1,5 +1,5 @@
 /** @file Walking expressions. */
-import type { Tensor } from "./tensor.ts";
+import { apply, type Tensor } from "./tensor.ts";
 
 /** Every tensor the roots are made of, inputs before users; each once. */
 export function topological(roots: readonly Tensor[]): Tensor[] {
@@ -25,19 +25,23 @@ export function topological(roots: readonly Tensor[]): Tensor[] {
   return order;
 }
 
-/** The expression with some tensors replaced: `replace` is asked bottom-up and gets the already rebuilt inputs. */
+/** The same operation over other inputs; the node itself where they are its own. */
+export function withInputs(node: Tensor, inputs: readonly Tensor[]): Tensor {
+  return inputs.every((x, i) => x === node.inputs[i]) ? node : apply(node.op, inputs, node.attributes);
+}
+
+/**
+ * The expression with some tensors replaced: `replace` is asked bottom-up and gets the already rebuilt inputs, and all
+ * that has been rebuilt so far.
+ */
 export function rebuild(
   roots: readonly Tensor[],
-  replace: (node: Tensor, inputs: readonly Tensor[]) => Tensor,
+  replace: (node: Tensor, inputs: readonly Tensor[], rebuilt: ReadonlyMap<Tensor, Tensor>) => Tensor,
 ): Map<Tensor, Tensor> {
   const rebuilt = new Map<Tensor, Tensor>();
-  for (const node of topological(roots))
-    rebuilt.set(
-      node,
-      replace(
-        node,
-        node.inputs.map((x) => rebuilt.get(x)!),
-      ),
-    );
+  for (const node of topological(roots)) {
+    const inputs = node.inputs.map((x) => rebuilt.get(x)!);
+    rebuilt.set(node, replace(node, inputs, rebuilt));
+  }
   return rebuilt;
 }

@@ -18,6 +18,8 @@ export interface Plan {
   readonly packed: ReadonlySet<Tensor>;
   /** The plain axes in use, in the order of first appearance. */
   readonly atoms: readonly Atom[];
+  /** Attention layers that one fused operation computes. */
+  readonly fused: number;
   /** The structure key. */
   readonly key: string;
 }
@@ -41,5 +43,7 @@ export interface Backend {
   readonly threads?: number;
   /** Whether compiled plans are worth keeping. */
   readonly caches: boolean;
+  /** Whether attention that nobody looks into is to be computed by one operation. Sizes must then not be 0. */
+  readonly fusesAttention?: boolean;
   compile(plan: Plan): Promise<Executable>;
 }

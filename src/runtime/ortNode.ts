@@ -14,6 +14,11 @@ export interface OrtOptions {
   providers?: readonly string[];
   /** Whether ONNX Runtime keeps freed buffers in an arena. Default true: faster, and level after the first runs. */
   arena?: boolean;
+  /**
+   * Whether attention that nobody looks into is computed by one operator. Default true; always false where another
+   * provider than `cpu` runs.
+   */
+  fuseAttention?: boolean;
 }
 
 const toWire = (buffer: Buffer, dtype: DType): DataArray =>
@@ -63,7 +68,7 @@ async function createSession(
 export function ortNode(
   options: OrtOptions = {},
 ): Backend & { readonly threads: number; readonly providers: readonly string[] } {
-  const { threads = availableParallelism(), providers = ["cpu"], arena = true } = options;
+  const { threads = availableParallelism(), providers = ["cpu"], arena = true, fuseAttention = true } = options;
   env.logLevel = "error";
   const sessionOptions: InferenceSession.SessionOptions = {
     executionProviders: [...providers],
@@ -79,6 +84,7 @@ export function ortNode(
     name: "ort-node",
     device: providers[0] ?? "cpu",
     caches: true,
+    fusesAttention: fuseAttention && providers.every((provider) => provider === "cpu"),
     threads,
     providers,
     compile: async (plan: Plan): Promise<Executable> => {

@@ -1,5 +1,7 @@
 /** @file From wanted tensors to a plan: rewrites, structure key, feeds. */
 import { atomOf, dimKey, evaluateDim, type Atom } from "../graph/axis.ts";
+import { operations } from "../graph/ops/table.ts";
+import { fuseAttention } from "../graph/rewrite/fuseAttention.ts";
 import { narrow } from "../graph/rewrite/narrow.ts";
 import { simplify } from "../graph/rewrite/simplify.ts";
 import { attributesKey, type Tensor } from "../graph/tensor.ts";
@@ -8,8 +10,9 @@ import type { Plan } from "./backend.ts";
 import { RuntimeError } from "./errors.ts";
 
 /** The rewrites of `realize`, in order. */
-export function rewrite(outputs: readonly Tensor[]): Tensor[] {
-  return simplify(narrow(simplify(outputs)));
+export function rewrite(outputs: readonly Tensor[], options: { fuse: boolean } = { fuse: false }): readonly Tensor[] {
+  const simple = simplify(narrow(simplify(outputs)));
+  return options.fuse ? fuseAttention(simple) : simple;
 }
 
 /** Makes a plan of rewritten outputs. Weights for which `packs` answers true become part of the graph. */
@@ -29,9 +32,11 @@ export function makePlan(outputs: readonly Tensor[], packs: (weight: Tensor) => 
   const feeds: Tensor[] = [];
   const packed = new Set<Tensor>();
   const parts: string[] = [];
+  let fused = 0;
   order.forEach((node, i) => {
     numbers.set(node, i);
     const fed = node.storage !== undefined || node.op.host === true;
+    if (node.op === operations.CausalAttention) fused++;
     if (!fed) {
       let part = node.op.name;
       for (const x of node.inputs) part += `|${numbers.get(x)!}`;
@@ -48,7 +53,7 @@ export function makePlan(outputs: readonly Tensor[], packs: (weight: Tensor) => 
     }
   });
   const key = `${parts.join("\n")}\n→${outputs.map((x) => numbers.get(x)!).join(",")}`;
-  return { outputs, feeds, packed, atoms: [...atoms.values()], key };
+  return { outputs, feeds, packed, atoms: [...atoms.values()], fused, key };
 }
 
 /** The size of every axis of a plan that is declared with the axis or can be read off the data that is fed. */

@@ -32,6 +32,8 @@ export interface Provenance {
   readonly device: string;
   readonly threads: number | undefined;
   readonly weights: WeightPolicy;
+  /** Attention layers that one fused operator computed; 0: scores and patterns were written out. */
+  readonly fusedAttention: number;
 }
 
 const provenances = new WeakMap<Tensor, Provenance>();
@@ -88,6 +90,10 @@ type Source = (leaf: Tensor) => Tensor | Buffer;
 
 const ownData: Source = (x) => x;
 
+/** Whether a plan asks a fused operator to compute on nothing, which ONNX Runtime's does not survive. */
+const fusesNothing = (plan: Plan, source: Source): boolean =>
+  plan.fused > 0 && plan.feeds.some((x) => x.storage !== undefined && source(x).dims.includes(0));
+
 /**
  * Realizes expressions on one backend. Owns its compiled graphs; `dispose()` returns their memory.
  *
@@ -120,13 +126,15 @@ export class Runtime {
     const wanted = tensorsOf(tree).filter((x) => x.storage === undefined);
     if (wanted.length === 0) return tree;
     signal?.throwIfAborted();
-    const outputs = await this.#prepare(wanted);
-    const plan = makePlan(outputs, () => weights === "packed");
+    let plan = await this.#plan(wanted, weights);
+    if (fusesNothing(plan, ownData)) plan = await this.#plan(wanted, weights, { fuse: false });
     const buffers = await this.#exclusive(async () => {
       signal?.throwIfAborted();
       return this.#execute(plan, await this.#executable(plan), ownData);
     });
-    const results = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { shape: x.shape, weights })]));
+    const results = new Map(
+      wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { shape: x.shape, weights, fused: plan.fused })]),
+    );
     return mapTree(tree, (x) => results.get(x) ?? x);
   }
 
@@ -137,9 +145,13 @@ export class Runtime {
     return done;
   }
 
-  /** Rewrites outputs and computes the weight views they need, with a graph that is used once. */
-  #prepare(wanted: readonly Tensor[]): Promise<readonly Tensor[]> {
-    return foldWeightViews(rewrite(wanted), async (views) => {
+  /** Rewrites outputs, computes the weight views they need, with a graph that is used once, and makes a plan of them. */
+  async #plan(
+    wanted: readonly Tensor[],
+    weights: WeightPolicy,
+    { fuse = this.backend.fusesAttention === true } = {},
+  ): Promise<Plan> {
+    const outputs = await foldWeightViews(rewrite(wanted, { fuse }), async (views) => {
       const plan = makePlan(views, () => false);
       const buffers = await this.#exclusive(async () => {
         const executable = await this.backend.compile(plan);
@@ -151,15 +163,16 @@ export class Runtime {
       });
       return views.map((view, i) => this.#result(view, buffers[i]!, { owner: "weight views" }));
     });
+    return makePlan(outputs, () => weights === "packed");
   }
 
   /** A leaf over a result, in the ledger for as long as its data lives. */
   #result(
     x: Tensor,
     { dims, data }: Buffer,
-    options: { shape?: readonly Dim[]; owner?: string; weights?: WeightPolicy } = {},
+    options: { shape?: readonly Dim[]; owner?: string; weights?: WeightPolicy; fused?: number } = {},
   ): Tensor {
-    const { shape, owner = "results", weights = "fed" } = options;
+    const { shape, owner = "results", weights = "fed", fused: fusedAttention = 0 } = options;
     const entry = {
       owner,
       name: x.storage?.name ?? x.op.name,
@@ -170,7 +183,7 @@ export class Runtime {
     collected.register(data, memory.add(entry));
     const made = leaf(data, dims, { shape, dtype: x.dtype, name: `result of ${entry.name}` });
     const { name: backend, device, threads } = this.backend;
-    provenances.set(made, { backend, device, threads, weights });
+    provenances.set(made, { backend, device, threads, weights, fusedAttention });
     return made;
   }
 
@@ -257,7 +270,7 @@ export class Runtime {
     signal?.throwIfAborted();
     const result = build(inputs);
     const wanted = tensorsOf(result);
-    const plan = makePlan(await this.#prepare(wanted), () => weights === "packed");
+    const plan = await this.#plan(wanted, weights);
     const names = Object.keys(inputs) as Inputs[];
     const placeholders = new Map(names.map((name) => [inputs[name], name]));
     const open = plan.feeds.filter((x) => x.storage?.role === "argument");
@@ -275,9 +288,10 @@ export class Runtime {
         const name = placeholders.get(x);
         return name === undefined ? x : given[name];
       };
+      const used = fusesNothing(plan, source) ? await this.#plan(wanted, weights, { fuse: false }) : plan;
       // Looked up at each call: it may have been dropped for others meanwhile.
-      const buffers = await this.#exclusive(async () => this.#execute(plan, await this.#executable(plan), source));
-      const values = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { weights })]));
+      const buffers = await this.#exclusive(async () => this.#execute(used, await this.#executable(used), source));
+      const values = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { weights, fused: used.fused })]));
       return mapTree(result, (x) => values.get(x)!);
     };
     return Object.assign(call, { dispose: () => this.#exclusive(() => this.#drop(plan.key)) });

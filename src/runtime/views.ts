@@ -1,7 +1,7 @@
 /** @file Weight views that move or change data (casts, slices, folds) are computed once and kept. */
 import { operations as ops } from "../graph/ops/table.ts";
-import { apply, leaf, type Tensor } from "../graph/tensor.ts";
-import { rebuild, topological } from "../graph/traverse.ts";
+import { leaf, type Tensor } from "../graph/tensor.ts";
+import { rebuild, topological, withInputs } from "../graph/traverse.ts";
 
 /** Views that are free at run time only read their operand under another shape: what lies below them counts. */
 function beneath(x: Tensor): Tensor {
@@ -54,7 +54,7 @@ export async function foldWeightViews(
   }
   const replaced = rebuild(outputs, (node, inputs) => {
     if (views.has(node)) return keptBy(firstWeight(node)).get(node)!;
-    return inputs.every((x, i) => x === node.inputs[i]) ? node : apply(node.op, inputs, node.attributes);
+    return withInputs(node, inputs);
   });
   return outputs.map((x) => replaced.get(x)!);
 }

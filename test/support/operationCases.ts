@@ -76,6 +76,7 @@ import {
   type ReduceOptions,
   type Tensor,
 } from "../../src/graph/index.ts";
+import { causalAttention } from "../../src/graph/ops/attention.ts";
 import { sizeOfDim, type Domain, type Sampler } from "./sampler.ts";
 
 /** Draws leaves and returns an expression over them. */
@@ -292,6 +293,20 @@ export const operationCases: { readonly [O in OperationName]: Case } = {
     const other = s.broadcastable(batch);
     const [a, b] = s.flip() ? [batch, other] : [other, batch];
     return matmul(s.number([...a, ...left]), s.number([...b, ...right]), { transposeA, transposeB });
+  },
+  CausalAttention: (s) => {
+    const [batch, pos, kvHeads, size] = [s.dim(), s.dim(), s.int(1, 2), 8];
+    const heads = kvHeads * s.int(1, 2);
+    const draw = (shape: readonly Dim[]): Tensor => s.leaf(shape, s.dtype, () => 4 * s.small());
+    const keys = [batch, pos, kvHeads * size];
+    const bias = s.flip() ? draw([s.flip() ? 1 : batch, s.flip() ? 1 : heads, pos, pos]) : undefined;
+    return causalAttention([draw([batch, pos, heads * size]), draw(keys), draw(keys)], bias, {
+      heads,
+      kvHeads,
+      scale: s.pick([1, 0.25, 0.3]),
+      softCap: s.pick([0, 2]),
+      window: s.pick([0, 1, 2]),
+    });
   },
   RandomUniform: (s) => randomUniform(leaf(BigInt64Array.of(BigInt(s.int(0, 1000))), []), s.shape()),
 };

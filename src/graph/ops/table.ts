@@ -1,4 +1,5 @@
 /** @file The operation table: every operation there is, by name. */
+import { attentionOperations } from "./attention.ts";
 import { binaryOperations, otherElementwise, unaryOperations } from "./elementwise.ts";
 import { indexOperations } from "./index.ts";
 import { matMulOperations } from "./matmul.ts";
@@ -14,6 +15,7 @@ export const operations: typeof unaryOperations &
   typeof shapeOperations &
   typeof indexOperations &
   typeof matMulOperations &
+  typeof attentionOperations &
   typeof randomOperations = {
   ...unaryOperations,
   ...binaryOperations,
@@ -22,6 +24,7 @@ export const operations: typeof unaryOperations &
   ...shapeOperations,
   ...indexOperations,
   ...matMulOperations,
+  ...attentionOperations,
   ...randomOperations,
 };
 

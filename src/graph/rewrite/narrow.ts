@@ -3,7 +3,7 @@ import { sameDim, type Dim } from "../axis.ts";
 import { operations } from "../ops/table.ts";
 import { reshape } from "../ops/shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { topological } from "../traverse.ts";
+import { topological, withInputs } from "../traverse.ts";
 
 /**
  * Which entries of a tensor are needed: those that one selecting operation (`Slice` or `TakeRows`) picks along `axis`.
@@ -134,17 +134,18 @@ export function narrow(outputs: readonly Tensor[]): Tensor[] {
       narrowed.set(node, rebuildNarrow(node, inputs, demand));
       continue;
     }
-    const made = own !== undefined ? take(node.inputs[0]!, own, node) : sameInputs(node, whole);
+    const made =
+      own !== undefined
+        ? take(node.inputs[0]!, own, node)
+        : withInputs(
+            node,
+            node.inputs.map((x) => whole.get(x)!),
+          );
     whole.set(node, made);
     const demand = demands.get(node)!;
     if (demand !== "all") narrowed.set(node, applySelection(made, demand));
   }
   return outputs.map((x) => whole.get(x)!);
-}
-
-function sameInputs(node: Tensor, whole: ReadonlyMap<Tensor, Tensor>): Tensor {
-  const inputs = node.inputs.map((x) => whole.get(x)!);
-  return inputs.every((x, i) => x === node.inputs[i]) ? node : apply(node.op, inputs, node.attributes);
 }
 
 /** The node over narrowed inputs; attributes that spell a shape follow the narrowed axis. */

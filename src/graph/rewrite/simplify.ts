@@ -3,8 +3,8 @@ import { sameDim, sameShape, type Dim } from "../axis.ts";
 import { operations as ops } from "../ops/table.ts";
 import { matmul } from "../ops/matmul.ts";
 import { reshape, transpose } from "../ops/shape.ts";
-import { apply, type Tensor } from "../tensor.ts";
-import { rebuild } from "../traverse.ts";
+import type { Tensor } from "../tensor.ts";
+import { rebuild, withInputs } from "../traverse.ts";
 
 const isConstant = (x: Tensor | undefined, value: number): boolean =>
   x !== undefined && x.op === ops.Constant && x.attributes["value"] === value;
@@ -86,17 +86,21 @@ function lengthOf(start: Dim, end: Dim, x: Tensor, axis: number): Dim {
   return ops.Slice.infer([x], { axis, start, end }).shape[axis]!;
 }
 
+/** A node with the identities at it undone; its inputs stay as they are. */
+export function simplified(node: Tensor): Tensor {
+  let made = node;
+  for (let rule = rules.get(made.op); rule !== undefined; rule = rules.get(made.op)) {
+    const better = rule(made);
+    if (better === undefined || better === made) break;
+    made = better;
+  }
+  return made;
+}
+
 /** The outputs with identities removed. Values are unchanged. */
 export function simplify(outputs: readonly Tensor[]): Tensor[] {
-  const rebuilt = rebuild(outputs, (node, inputs) => {
-    if (node.op.transparent) return inputs[0]!;
-    let made = inputs.every((x, i) => x === node.inputs[i]) ? node : apply(node.op, inputs, node.attributes);
-    for (let rule = rules.get(made.op); rule !== undefined; rule = rules.get(made.op)) {
-      const better = rule(made);
-      if (better === undefined || better === made) break;
-      made = better;
-    }
-    return made;
-  });
+  const rebuilt = rebuild(outputs, (node, inputs) =>
+    node.op.transparent ? inputs[0]! : simplified(withInputs(node, inputs)),
+  );
   return outputs.map((x) => rebuilt.get(x)!);
 }
