@@ -7,8 +7,13 @@ import { DataError } from "./errors.ts";
  * `package`, of the library's own config, has no space before `Does` and leaves the second text as it is;
  * `inline`, of the older tutorial, has the space and takes trailing periods off the second text.
  * With `{ context, question }` the four parts stand on lines of their own.
+ * With `join` or `suffix` the style's texts between and after the two are replaced.
  */
-export type PromptStyle = "package" | "inline" | { readonly context: string; readonly question: string };
+export type PromptStyle =
+  | "package"
+  | "inline"
+  | { readonly context: string; readonly question: string }
+  | { readonly style: "package" | "inline"; readonly join?: string | undefined; readonly suffix?: string | undefined };
 
 const JOIN = "Does the previous passage imply that ";
 const SUFFIX = "? Answer with only one word, either Yes or No.";
@@ -23,9 +28,11 @@ const SUFFIX = "? Answer with only one word, either Yes or No.";
  * ```
  */
 export function taskPrompt(first: string, second: string, style: PromptStyle = "package"): string {
-  if (style === "package") return first + JOIN + second + SUFFIX;
-  if (style === "inline") return `${first} ${JOIN}${second.replace(/\.+$/, "")}${SUFFIX}`;
-  return [style.context, first, style.question, second].join("\n");
+  if (typeof style === "string") return taskPrompt(first, second, { style });
+  if ("context" in style) return [style.context, first, style.question, second].join("\n");
+  const isInline = style.style === "inline";
+  const { join = isInline ? ` ${JOIN}` : JOIN, suffix = SUFFIX } = style;
+  return first + join + (isInline ? second.replace(/\.+$/, "") : second) + suffix;
 }
 
 /**

@@ -333,7 +333,8 @@ function fitted(made: Tensor, value: Tensor, { name }: HookPoint): Tensor {
 }
 
 /** Edit distance, for suggestions. */
-function distance(a: string, b: string): number {
+/** Edit distance of two names. */
+export function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];

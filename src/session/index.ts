@@ -1,2 +1,56 @@
 /** @file Sessions: a model's side and a data set's side, composed for a set of adapters. */
 export type { AnalysisDataModule, AnalysisModule, AnalysisSession, LifecycleHook, Phase, Split } from "./protocol.ts";
+export { adapters, canonicalAdapters, validCombinations, type Adapter } from "./adapters.ts";
+export { camelCase, kebabCase, snakeCase } from "./config/names.ts";
+export type { SessionFile, SessionFileInput } from "./config/read.ts";
+export type {
+  ClassNode,
+  Config,
+  ConfigInput,
+  DataModuleConfig,
+  GenerationConfig,
+  ModuleConfig,
+  PromptConfig,
+  RunConfig,
+  SectionName,
+  SharedConfig,
+} from "./config/types.ts";
+export {
+  defineDataModule,
+  type ComposedDataModule,
+  type DataModuleBase,
+  type DataModuleDefinition,
+  type DataModuleHooks,
+} from "./dataModule.ts";
+export { SessionError } from "./errors.ts";
+export type { Log, LogStream } from "./log.ts";
+export { Metrics } from "./metrics.ts";
+export {
+  defineModule,
+  type AdapterParts,
+  type ComposedModule,
+  type ModuleBase,
+  type ModuleDefinition,
+  type ModuleHooks,
+  type ModuleSteps,
+  type OptimizerPlan,
+  type PartsOf,
+} from "./module.ts";
+export { Registry, type AdaptersOfKey, type RegistryEntry, type RegistryKey, type RegistryTuple } from "./registry.ts";
+export type { Resources } from "./resources.ts";
+export {
+  RteBoolqDataModule,
+  RteBoolqModule,
+  type RteBoolqColumns,
+  type RteBoolqSteps,
+  type StepMetrics,
+} from "./rteBoolq.ts";
+export {
+  Session,
+  type Components,
+  type Extension,
+  type SessionConfig,
+  type SessionExtras,
+  type SessionOptions,
+  type SessionOverrides,
+} from "./session.ts";

@@ -26,8 +26,8 @@ export type LifecycleHook =
 /** The model's side of a session as analyses see it. */
 export interface AnalysisModule {
   readonly model: HookedModel;
-  /** Spliced SAEs; empty without the `sae_lens` adapter. */
-  readonly saes: readonly Sae[];
+  /** Spliced SAEs; absent without the `sae_lens` adapter. */
+  readonly saes?: readonly Sae[];
   /** One answer for each class, in the order of the labels; null where rows bring their own. */
   readonly answers: readonly Answer[] | null;
 }

@@ -1,0 +1,163 @@
+/** @file From a module's configuration to its tokenizer, its model and its SAEs. */
+import { stat } from "node:fs/promises";
+import type { Json, JsonObject } from "../formats/index.ts";
+import { fileSource, openGguf } from "../formats/index.ts";
+import {
+  HookedModel,
+  loadTokenizer,
+  processWeights,
+  tokenizerFromGguf,
+  TokenizerError,
+  type ModelConfigInput,
+  type Tokenizer,
+} from "../model/index.ts";
+import type { Runtime } from "../runtime/index.ts";
+import { Sae } from "../sae/index.ts";
+import type { Config, ModuleConfig, SharedConfig } from "./config/types.ts";
+import { SessionError } from "./errors.ts";
+import type { Log } from "./log.ts";
+import type { Resources } from "./resources.ts";
+
+export interface LoadContext {
+  readonly resources: Resources;
+  readonly logger: Log;
+  readonly runtime: Runtime | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((progress: { bytes: number; totalBytes: number }) => void) | undefined;
+}
+
+/** The model's name: what is shared, else what `tl_cfg` says. */
+const nameOf = ({ modelNameOrPath, tlCfg }: ModuleConfig): string => modelNameOrPath || (tlCfg?.modelName ?? "");
+
+const ownModel = (cfg: ModuleConfig): JsonObject | undefined =>
+  [cfg.tlCfg?.cfg ?? {}, cfg.modelCfg].find((sizes) => Object.keys(sizes).length > 0);
+
+/** `pad_token_id: 50256` and `pad_token: <pad>` as the tokenizer's options name them. */
+function specialOf({ tokenizerIdOverrides, specialTokensDict }: SharedConfig): Record<string, number | string> {
+  const short = (name: string): string => name.replace(/_token(_id)?$/, "");
+  return Object.fromEntries(
+    [...Object.entries(specialTokensDict), ...Object.entries(tokenizerIdOverrides)].map(([name, value]) => [
+      short(name),
+      value,
+    ]),
+  );
+}
+
+/** The tokenizer: that of `tokenizer_name`, else the model's; undefined where there is none. */
+export async function tokenizerOf(
+  shared: SharedConfig,
+  cfg: ModuleConfig,
+  { resources }: LoadContext,
+): Promise<Tokenizer | undefined> {
+  const own = shared.tokenizerName;
+  if (own === null && nameOf(cfg) === "" && ownModel(cfg) !== undefined) return undefined;
+  const path = await resources.model(own ?? (shared.modelNameOrPath || nameOf(cfg)));
+  const { paddingSide, addBosToken } = shared.tokenizerKwargs;
+  const options = {
+    special: specialOf(shared),
+    ...(paddingSide === null ? {} : { paddingSide }),
+    ...(addBosToken === null ? {} : { defaultPrependBos: addBosToken }),
+  };
+  if ((await stat(path)).isDirectory()) {
+    const missing = (error: unknown): undefined => {
+      if (own === null && error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
+      throw error;
+    };
+    return loadTokenizer(path, options).catch(missing);
+  }
+  const file = await openGguf(await fileSource(path));
+  try {
+    return tokenizerFromGguf(file.metadata, options);
+  } finally {
+    await file.close();
+  }
+}
+
+/** The model of a configuration, its weights processed as `tl_cfg` says. */
+export async function modelOf(
+  cfg: ModuleConfig,
+  tokenizer: Tokenizer | undefined,
+  context: LoadContext,
+): Promise<HookedModel> {
+  refuseUnsupported(cfg);
+  const { resources, runtime, signal, onProgress } = context;
+  const sizes = nameOf({ ...cfg, tlCfg: null }) === "" ? ownModel(cfg) : undefined;
+  const loaded =
+    sizes === undefined
+      ? await HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress })
+      : HookedModel.fromConfig(sizes as JsonObject & ModelConfigInput, { runtime });
+  const { cfg: sized, weights } = processed(loaded, cfg.tlCfg);
+  const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };
+  checkOverrides(cfg, sized.d_vocab);
+  return new HookedModel({
+    cfg: prepended,
+    weights,
+    tokenizer,
+    runtime: loaded.runtime,
+    weightPolicy: loaded.weightPolicy,
+    release: () => loaded.dispose(),
+  });
+}
+
+function processed(model: HookedModel, tl: Config<"TlConfig"> | null): Pick<HookedModel, "cfg" | "weights"> {
+  if (tl === null) return model;
+  const all = tl.preset === "from_pretrained";
+  const { foldLn, centerWritingWeights, centerUnembed, foldValueBiases } = tl;
+  const options = {
+    foldLn: foldLn ?? all,
+    centerWritingWeights: centerWritingWeights ?? all,
+    centerUnembed: centerUnembed ?? all,
+    foldValueBiases: foldValueBiases ?? all,
+  };
+  return Object.values(options).includes(true) ? processWeights(model, options) : model;
+}
+
+/** A causal head by the end of its class's name. */
+const causalHead = /(ForCausalLM|LMHeadModel|ForConditionalGeneration)$/;
+
+function refuseUnsupported({ hfFromPretrainedCfg: hf, tlCfg, addSaesOnInit, saeCfgs }: ModuleConfig): void {
+  const refuse = (option: string, received: Json, hint: string): never => {
+    throw new SessionError("this option asks for something that is not here", {
+      code: "session/unsupported",
+      where: option,
+      received: JSON.stringify(received),
+      hint,
+    });
+  };
+  const head = hf.modelHead || hf.defaultHead;
+  if (!causalHead.test(head))
+    refuse("hf_from_pretrained_cfg.model_head", head, "language models with a causal head are loaded");
+  if (Object.keys(hf.loraCfg).length > 0) refuse("hf_from_pretrained_cfg.lora_cfg", hf.loraCfg, "leave it out");
+  if (Object.keys(hf.bitsandbytesconfig).length > 0)
+    refuse(
+      "hf_from_pretrained_cfg.bitsandbytesconfig",
+      hf.bitsandbytesconfig,
+      "a quantised model is loaded from a .gguf file",
+    );
+  if (tlCfg?.refactorFactoredAttnMatrices === true)
+    refuse("tl_cfg.refactor_factored_attn_matrices", true, "the other steps of weight processing are there");
+  if (addSaesOnInit && saeCfgs.length === 0) refuse("add_saes_on_init", true, "name SAEs in sae_cfgs");
+}
+
+/** Hugging Face would grow the embedding for a special token outside it; that is not done behind the user's back. */
+function checkOverrides({ tokenizerIdOverrides }: SharedConfig, vocabulary: number): void {
+  for (const [name, id] of Object.entries(tokenizerIdOverrides))
+    if (id >= vocabulary)
+      throw new SessionError("the model has no such token", {
+        code: "session/tokenizer",
+        where: `tokenizer_id_overrides.${name}`,
+        expected: `an id below ${vocabulary}`,
+        received: String(id),
+        hint: "padding is masked, so any id will do",
+      });
+}
+
+/** The SAEs of a configuration, in its order. */
+export async function saesOf(cfg: ModuleConfig, { resources, signal }: LoadContext): Promise<Sae[]> {
+  const saes: Sae[] = [];
+  for (const { path, release, saeId, hookName } of cfg.saeCfgs) {
+    signal?.throwIfAborted();
+    saes.push(await Sae.load(path ?? (await resources.sae(release, saeId)), hookName === null ? {} : { hookName }));
+  }
+  return saes;
+}

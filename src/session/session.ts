@@ -1,0 +1,272 @@
+/** @file The session: two sides composed for a set of adapters, and their lifecycle. */
+import type { Dataset } from "../data/index.ts";
+import type { JsonObject } from "../formats/index.ts";
+import type { HookedModel, Tokenizer } from "../model/index.ts";
+import type { Runtime } from "../runtime/index.ts";
+import type { Sae } from "../sae/index.ts";
+import type { Adapter } from "./adapters.ts";
+import { compose } from "./compose.ts";
+import { readConfigTree, treeOfInput, withOption } from "./config/read.ts";
+import type { ConfigInput, DataModuleConfig, ModuleConfig, RunConfig } from "./config/types.ts";
+import type { ComposedDataModule, DataModuleDefinition } from "./dataModule.ts";
+import { callHook, type Actor } from "./lifecycle.ts";
+import type { Log, LogStream } from "./log.ts";
+import type { LoadContext } from "./modelSource.ts";
+import type { ComposedModule, ModuleBase, ModuleDefinition, OptimizerPlan } from "./module.ts";
+import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
+import { Registry, type AdaptersOfKey, type RegistryKey } from "./registry.ts";
+import type { Resources } from "./resources.ts";
+import type { RteBoolqSteps } from "./rteBoolq.ts";
+
+/** Something beside the two sides that acts at the moments of a session, such as a profiler. */
+export interface Extension {
+  readonly name: string;
+  /** When the session is made, before the model is. */
+  readonly connect?: (session: { readonly cfg: ModuleConfig; readonly experimentFolder: string }) => void;
+  readonly hooks: { readonly [H in LifecycleHook]?: () => void | Promise<void> };
+}
+
+/** What a session may be given that no file can hold. */
+export interface SessionExtras {
+  /** Already loaded, or the path to load instead of what the configuration says. */
+  readonly model?: HookedModel | string;
+  readonly tokenizer?: Tokenizer;
+  /** Already loaded, or paths, instead of `sae_cfgs`. */
+  readonly saes?: readonly (Sae | string)[];
+  /** Rows, a file of them, or a file for each split. */
+  readonly data?: Dataset | string | ConfigInput<"DataFiles">;
+  readonly evalBatchSize?: number;
+  readonly trainBatchSize?: number;
+  /** Only the first rows of each split. */
+  readonly limit?: number;
+  readonly runtime?: Runtime;
+  /** Finds models, SAEs and data behind hub ids. */
+  readonly resources?: Partial<Resources>;
+  readonly extensions?: readonly Extension[];
+  /** Modules and data modules that a file may name beside the bundled ones. */
+  readonly definitions?: readonly (ModuleDefinition | DataModuleDefinition)[];
+  /** Where log lines go beside the file. Default stderr; null: nowhere. */
+  readonly logStream?: LogStream | null;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: LoadContext["onProgress"];
+}
+
+/** What differs from a file or a registry entry. */
+export interface SessionOverrides<A extends readonly Adapter[] = readonly Adapter[]> extends SessionExtras {
+  readonly adapterCtx?: A;
+  readonly sharedCfg?: ConfigInput<"SharedConfig">;
+  readonly datamoduleCfg?: ConfigInput<"DataModuleConfig">;
+  readonly moduleCfg?: ConfigInput<"ModuleConfig">;
+  readonly runCfg?: ConfigInput<"RunConfig">;
+  readonly seedEverything?: number | boolean;
+}
+
+/** A session in TypeScript. Without classes the two sides are those of the tutorials. */
+export interface SessionOptions<
+  A extends readonly Adapter[],
+  M extends object,
+  D extends object,
+> extends SessionOverrides<A> {
+  readonly moduleCls?: ModuleDefinition<M>;
+  readonly datamoduleCls?: DataModuleDefinition<D>;
+  /** Composed already: taken as they are. */
+  readonly module?: M & ModuleBase;
+  readonly datamodule?: D & ComposedDataModule<object>;
+}
+
+/** The two sides by the names under which loops take them. */
+export type Components<A extends Adapter, M extends object, D extends object> = {
+  readonly datamodule: ComposedDataModule<D>;
+} & ("lightning" extends A ? { readonly model: ComposedModule<A, M> } : { readonly module: ComposedModule<A, M> });
+
+/** A resolved configuration. */
+export interface SessionConfig {
+  readonly adapterCtx: readonly Adapter[];
+  readonly datamoduleCfg: DataModuleConfig;
+  readonly moduleCfg: ModuleConfig;
+  readonly runCfg: RunConfig;
+  readonly seed: number | null;
+}
+
+/** What a session is made of. @internal */
+export interface SessionState<A extends Adapter, M extends object, D extends object> {
+  readonly cfg: SessionConfig;
+  readonly module: ComposedModule<A, M>;
+  readonly datamodule: ComposedDataModule<D>;
+  readonly experimentFolder: string;
+  readonly logger: Log;
+  readonly environment: JsonObject;
+  readonly record: JsonObject;
+  readonly extensions: readonly Extension[];
+  readonly loadModel: () => Promise<HookedModel>;
+  readonly names: { readonly datamodule: string; readonly module: string };
+}
+
+/**
+ * A session: a data module and a module, composed for adapters. The type knows what the adapters add: without `sae_lens`
+ * there is no `session.module.saes`, with `lightning` the components are called `datamodule` and `model`.
+ * @example
+ * const session = await Session.fromRegistry("rte_demo.gpt2.sae_lens", {
+ *   model: "models/gpt2",
+ *   saes: ["saes/blocks.9.hook_z", "saes/blocks.10.hook_z"],
+ *   data: "rte/validation.jsonl",
+ *   evalBatchSize: 2,
+ *   moduleCfg: { coreLogDir: "runs/logs" },
+ * });
+ * await session.init();
+ * session.module.saes.length; // 2
+ * await session.end();
+ */
+export class Session<
+  A extends Adapter = Adapter,
+  M extends object = object,
+  D extends object = object,
+> implements AnalysisSession {
+  readonly cfg: SessionConfig;
+  readonly module: ComposedModule<A, M> & AnalysisSession["module"];
+  readonly datamodule: ComposedDataModule<D> & AnalysisSession["datamodule"];
+  readonly experimentFolder: string;
+  readonly logger: Log;
+  /** Versions, provider, threads, commit. */
+  readonly environment: JsonObject;
+  readonly record: JsonObject;
+  readonly #extensions: readonly Extension[];
+  readonly #loadModel: () => Promise<HookedModel>;
+  readonly #names: SessionState<A, M, D>["names"];
+  #initialized: Promise<void> | undefined;
+  #ended: Promise<void> | undefined;
+  #currentHook: LifecycleHook | undefined;
+
+  /** Use {@link Session.create}, {@link Session.fromConfig} or {@link Session.fromRegistry}. @internal */
+  constructor(state: SessionState<A, M, D>) {
+    this.cfg = state.cfg;
+    this.module = state.module as ComposedModule<A, M> & AnalysisSession["module"];
+    this.datamodule = state.datamodule as ComposedDataModule<D> & AnalysisSession["datamodule"];
+    this.experimentFolder = state.experimentFolder;
+    this.logger = state.logger;
+    this.environment = state.environment;
+    this.record = state.record;
+    this.#extensions = state.extensions;
+    this.#loadModel = state.loadModel;
+    this.#names = state.names;
+  }
+
+  /**
+   * A session from options.
+   * @throws SessionError for options that do not fit, adapters that do not go together, files that are not there; the
+   *   errors of loading a model, a tokenizer or an SAE
+   * @example
+   * const session = await Session.create({ model, data: "rte/validation.jsonl", moduleCfg: { coreLogDir: "runs/logs" } });
+   * session.cfg.adapterCtx; // ["core"]
+   */
+  static async create<
+    const A extends readonly Adapter[] = readonly ["core"],
+    M extends object = RteBoolqSteps,
+    D extends object = object,
+  >(options: SessionOptions<A, M, D>): Promise<Session<A[number], M, D>> {
+    const { moduleCls, datamoduleCls, module, datamodule, ...rest } = options;
+    return new Session(
+      await compose<A[number], M, D>(treeOfInput({}), rest, { moduleCls, datamoduleCls, module, datamodule }),
+    );
+  }
+
+  /**
+   * A session from YAML files of the published shape; later files win over earlier ones, overrides over files.
+   * @param options.set options by name as text, as `--set` gives them
+   * @throws SessionError with file, line and column
+   */
+  static async fromConfig<const A extends readonly Adapter[] = readonly ["core"]>(
+    paths: string | readonly string[],
+    overrides: SessionOverrides<A> & { readonly set?: readonly (readonly [name: string, value: string])[] } = {},
+  ): Promise<Session<A[number], RteBoolqSteps>> {
+    const { set = [], ...rest } = overrides;
+    const tree = await readConfigTree(typeof paths === "string" ? [paths] : paths);
+    const whole = set.reduce((all, [name, value]) => withOption(all, name, value, `--set ${name}`), tree);
+    return new Session(await compose(whole, rest, {}));
+  }
+
+  /**
+   * A session from an entry of a registry.
+   * @param key such as `rte_demo.gpt2.sae_lens`, or the parts of one
+   * @param options.registry default: the bundled one
+   * @throws SessionError naming near keys when there is none of this name
+   */
+  static async fromRegistry<
+    const K extends RegistryKey,
+    const A extends readonly Adapter[] = readonly AdaptersOfKey<K>[],
+  >(
+    key: K,
+    options: SessionOverrides<A> & { readonly registry?: Registry } = {},
+  ): Promise<Session<A[number], RteBoolqSteps>> {
+    const { registry = await Registry.bundled(), ...overrides } = options;
+    const entry = registry.get(key);
+    return new Session(
+      await compose(entry.tree, { ...overrides, adapterCtx: overrides.adapterCtx ?? entry.adapters }, {}),
+    );
+  }
+
+  /** The two sides by the names under which loops take them. */
+  get components(): Components<A, M, D> {
+    const { datamodule, module } = this;
+    const named: object = this.cfg.adapterCtx.includes("lightning")
+      ? { datamodule, model: module }
+      : { datamodule, module };
+    return named as Components<A, M, D>;
+  }
+
+  /** The hook that is being called. */
+  get currentHook(): LifecycleHook | undefined {
+    return this.#currentHook;
+  }
+
+  /** Prepares data, sets both sides up, configures optimisers. The second call does nothing. */
+  init(): Promise<void> {
+    return (this.#initialized ??= this.#init());
+  }
+
+  async #init(): Promise<void> {
+    const model = await this.#loadModel();
+    const [data, module] = this.#actors();
+    await this.#act(data!, "prepareData", model);
+    await this.#act(data!, "setup");
+    await this.#act(module!, "setup", this.datamodule);
+    for (const extension of this.#actors().slice(2)) await this.#act(extension, "setup");
+    if (this.cfg.moduleCfg.optimizerInit === null) return;
+    const plan = (await this.#act(module!, "configureOptimizers")) as
+      OptimizerPlan | readonly OptimizerPlan[] | undefined;
+    const holder: object = this.module;
+    Reflect.set(holder, "optimizers", plan === undefined ? [] : Array.isArray(plan) ? plan : [plan]);
+  }
+
+  /** Lets both sides and the extensions act, data module first. */
+  async call(hook: LifecycleHook): Promise<void> {
+    for (const actor of this.#actors()) await this.#act(actor, hook);
+  }
+
+  /** Ends the session once: later calls do nothing, whatever phases there were. */
+  end(): Promise<void> {
+    return (this.#ended ??= this.call("onSessionEnd"));
+  }
+
+  /** As {@link end}, at the end of an `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+
+  #actors(): Actor[] {
+    return [
+      { role: "datamodule", name: this.#names.datamodule, hooks: this.datamodule },
+      { role: "module", name: this.#names.module, hooks: this.module },
+      ...this.#extensions.map(({ name, hooks }): Actor => ({ role: "extension", name, hooks })),
+    ];
+  }
+
+  async #act(actor: Actor, hook: LifecycleHook, ...args: readonly unknown[]): Promise<unknown> {
+    this.#currentHook = hook;
+    try {
+      return await callHook(actor, hook, this.logger, ...args);
+    } finally {
+      this.#currentHook = undefined;
+    }
+  }
+}
