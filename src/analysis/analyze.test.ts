@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { datasetOf } from "../data/index.ts";
 import { HookedModel, type ModelConfigInput } from "../model/index.ts";
-import { analyzeDataset, batchesPerShard } from "./analyze.ts";
+import { analyzeDataset } from "./analyze.ts";
+import { batchesPerShard } from "./loop.ts";
 import { modelHash } from "./identity.ts";
 
 const cfg: ModelConfigInput = {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { systemCode } from "./atomic.ts";
 import { AnalysisView, type ViewOptions } from "./analysisView.ts";
-import type { AnalysisEntry, BatchRow, OpResult, StoredRow } from "./entry.ts";
+import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "./entry.ts";
 import { joinLatents, type HookInfo, type LatentColumns } from "./latents.ts";
 import { analysisHash, entryOf, readManifest, shardHash, type Manifest } from "./manifest.ts";
 import { isAnalysisName, type AnalysisName, type AnalysisResult, type ExampleRow } from "./schema.ts";
@@ -139,13 +139,32 @@ export class AnalysisStore {
     for await (const bytes of this.#shards(name, "latents")) yield await decodeLatents(bytes, columns, hooks);
   }
 
+  /** All tables of one shard of an analysis. @throws AnalysisError when it is not there or damaged */
+  async shard(name: string, shard: number): Promise<Tables> {
+    const { columns, hooks } = this.entry(name);
+    const only = async (table: TableName): Promise<Uint8Array | undefined> => {
+      for await (const bytes of this.#shards(name, table, [shard])) return bytes;
+      return undefined;
+    };
+    const [examples, latents, batches] = [await only("examples"), await only("latents"), await only("batches")];
+    return {
+      examples: examples === undefined ? [] : await decodeExamples(examples, columns),
+      latents: latents === undefined ? joinLatents(columns, []) : await decodeLatents(latents, columns, hooks),
+      batches: batches === undefined ? [] : await decodeBatches(batches, columns),
+    };
+  }
+
   /** The files of a table of an analysis, shard by shard, checked as they are read. */
-  async *#shards(analysis: string, table: TableName): AsyncGenerator<Uint8Array> {
+  async *#shards(
+    analysis: string,
+    table: TableName,
+    which: Iterable<number> = Array(this.manifest.shards).keys(),
+  ): AsyncGenerator<Uint8Array> {
     const entry = this.entry(analysis);
     if (!tablesOf(entry).includes(table)) return;
     const { shards } = this.manifest;
     const config_hash = shardHash(this.manifest.config_hash, entryOf(this.manifest, analysis)!);
-    for (let shard = 0; shard < shards; shard++) {
+    for (const shard of which) {
       const path = join(this.folder, analysis, shardFile(table, shard));
       const bytes = await readFile(path).catch((cause: unknown) => {
         if (systemCode(cause) === "ENOENT") return undefined;
