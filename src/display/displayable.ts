@@ -62,7 +62,7 @@ export function displayAs(type: { readonly prototype: Displayable }): void {
 /**
  * Data that shows itself by a view of it: the renderings are made of the view when they are asked for, and do not
  * appear among the data's own properties.
- * @param json the data as JSON; default the data itself
+ * @param full what `toJSON` and `toCSV` give where that is not the data itself and the view's CSV
  * @example
  * const counted = displayed({ n: 3 }, () => new Table([{ key: "n", label: "N" }], [[3]]));
  * await counted.toHTML();
@@ -71,15 +71,16 @@ export function displayAs(type: { readonly prototype: Displayable }): void {
 export function displayed<T extends object>(
   data: T,
   view: () => Displayable,
-  json: () => unknown = () => data,
+  full: Partial<Pick<Displayable, "toJSON" | "toCSV">> = {},
 ): T & Displayable {
   const methods: Displayable = {
     toString: () => String(view()),
     toHTML: (options) => view().toHTML(options),
     toSVG: () => view().toSVG(),
     toPNG: (options) => view().toPNG(options),
-    toJSON: json,
+    toJSON: () => data,
     toCSV: () => view().toCSV(),
+    ...full,
   };
   displayAs({ prototype: methods });
   for (const key of Reflect.ownKeys(methods))

@@ -2,6 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import type { FigureSpec, Mark, Series } from "./figure.ts";
+import { general } from "./numbers.ts";
 import { extent } from "./scale.ts";
 import { paint, svgStart, type Hue } from "./style.ts";
 import { escapeHtml, wrap } from "./text.ts";
@@ -15,6 +16,8 @@ interface Point {
 }
 
 interface Style {
+  /** Where stems and bars stand. */
+  readonly floor: number;
   readonly color: string | ((point: Point) => string);
   readonly dash: string | undefined;
 }
@@ -23,8 +26,8 @@ const hover = { title: "label" };
 
 /** A series as marks of Plot. */
 const marks: Readonly<Record<Mark, (points: Point[], style: Style, series: Series) => Plot.Markish[]>> = {
-  stem: (points, { color }) => [
-    Plot.ruleX(points, { x: "x", y1: 0, y2: "y", stroke: color, strokeWidth: 1.25 }),
+  stem: (points, { color, floor }) => [
+    Plot.ruleX(points, { x: "x", y1: floor, y2: "y", stroke: color, strokeWidth: 1.25 }),
     Plot.dot(points, { x: "x", y: "y", fill: color, r: 2.5, ...hover }),
   ],
   dot: (points, { color }) => [Plot.dot(points, { x: "x", y: "y", fill: color, fillOpacity: 0.75, r: 3.5, ...hover })],
@@ -34,12 +37,12 @@ const marks: Readonly<Record<Mark, (points: Point[], style: Style, series: Serie
       ? [Plot.dot(points, { x: "x", y: "y", fill: color, r: 2, ...hover })]
       : []),
   ],
-  bar: (points, { color }, { x2 }) => [
+  bar: (points, { color, floor }, { x2 }) => [
     x2
-      ? Plot.rectY(points, { x1: "x", x2: "x2", y: "y", fill: color, inset: 0.5, ...hover })
+      ? Plot.rectY(points, { x1: "x", x2: "x2", y1: floor, y2: "y", fill: color, inset: 0.5, ...hover })
       : typeof points[0]?.x === "string"
-        ? Plot.barY(points, { x: "x", y: "y", fill: color, ...hover })
-        : Plot.ruleX(points, { x: "x", y1: 0, y2: "y", stroke: color, strokeWidth: 5, ...hover }),
+        ? Plot.barY(points, { x: "x", y1: floor, y2: "y", fill: color, ...hover })
+        : Plot.ruleX(points, { x: "x", y1: floor, y2: "y", stroke: color, strokeWidth: 5, ...hover }),
   ],
   interval: (points, { color }) => [
     Plot.ruleX(points, { x: "x", y1: "y", y2: "y2", stroke: color, strokeWidth: 1.5, strokeOpacity: 0.7, ...hover }),
@@ -51,11 +54,12 @@ const marks: Readonly<Record<Mark, (points: Point[], style: Style, series: Serie
   ],
 };
 
-function styleOf({ mark, hue, dashed }: Series): Style {
+function styleOf({ mark, hue, dashed }: Series, floor = 0): Style {
   const signed = hue === undefined && (mark === "stem" || mark === "bar");
   const plain: Hue = hue ?? (mark === "rule" || mark === "interval" ? "text" : "accent");
   return {
     color: signed ? ({ y }) => paint(y < 0 ? "negative" : "positive") : paint(plain),
+    floor,
     dash: dashed ? "6 4" : undefined,
   };
 }
@@ -77,7 +81,9 @@ export function drawSvg(spec: FigureSpec): string {
   const head = heading(spec, width);
   const { document } = parseHTML("<html></html>");
   const signed = spec.series.some(({ mark }) => mark === "stem" || mark === "bar");
-  const ticks = Math.max(3, Math.floor(width / 110));
+  const logarithmic = spec.y?.scale === "log";
+  const floor = logarithmic ? extent(spec, "y").domain[0] : 0;
+  const yTicks = logarithmic ? decades(extent(spec, "y").domain) : 6;
   const left = 72;
   const bottom = spec.x?.label === undefined ? 28 : 48;
   const drawn = Plot.plot({
@@ -91,16 +97,16 @@ export function drawSvg(spec: FigureSpec): string {
     marginBottom: bottom,
     style: { fontSize: "12px" },
     x: { ...scaleOf(spec, "x"), insetLeft: 8, insetRight: 8 },
-    y: { ...scaleOf(spec, "y"), nice: spec.y?.domain === undefined },
+    y: { ...scaleOf(spec, "y"), nice: spec.y?.domain === undefined && !logarithmic },
     color: { type: "identity" },
     marks: [
-      Plot.gridY({ stroke: "currentColor", strokeOpacity: 0.13, ticks: 6 }),
+      Plot.gridY({ stroke: "currentColor", strokeOpacity: 0.13, ticks: yTicks }),
       Plot.axisX({
         label: spec.x?.label ?? null,
         labelAnchor: "center",
         labelArrow: "none",
         labelOffset: 42,
-        ticks,
+        ticks: Math.max(3, Math.floor(width / 110)),
         tickSize: 4,
       }),
       Plot.axisY({
@@ -108,14 +114,19 @@ export function drawSvg(spec: FigureSpec): string {
         labelAnchor: "center",
         labelArrow: "none",
         labelOffset: left - 8,
-        ticks: 6,
+        ticks: yTicks,
+        tickFormat: logarithmic ? general : undefined,
         tickSize: 0,
       }),
-      ...(signed ? [Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.5 })] : []),
-      ...spec.series.flatMap((series) => marks[series.mark](pointsOf(series), styleOf(series), series)),
+      ...(signed && floor === 0 ? [Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.5 })] : []),
+      ...spec.series.flatMap((series) => marks[series.mark](pointsOf(series), styleOf(series, floor), series)),
     ],
   });
-  const plot = drawn.outerHTML.replace(/<style>.*?<\/style>/s, "").replace("<svg ", `<svg y="${head.height}" `);
+  const plot = drawn.outerHTML
+    .replace(/<style>.*?<\/style>/s, "")
+    .replace(/ font-family="[^"]*"/, "")
+    .replaceAll(/<[^>]+>/g, (tag) => tag.replaceAll(/\d+\.\d{3,}/g, (digits) => String(round(Number(digits)))))
+    .replace("<svg ", `<svg y="${head.height}" `);
   const label = [title, subtitle].filter((text) => text !== undefined).join(". ");
   return svgStart(width, height, escapeHtml(label)) + head.svg + plot + "</svg>";
 }
@@ -130,6 +141,12 @@ function scaleOf(spec: FigureSpec, along: "x" | "y"): Plot.ScaleOptions {
   return { type: spec[along]?.scale ?? "linear", domain };
 }
 
+/** The powers of ten in a range. */
+function decades([low, high]: readonly [number, number]): number[] {
+  const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => 10 ** (first + i));
+}
+
 /** Title, subtitle and legend. */
 function heading({ title, subtitle, series }: FigureSpec, width: number): { svg: string; height: number } {
   const out: string[] = [];
@@ -142,20 +159,32 @@ function heading({ title, subtitle, series }: FigureSpec, width: number): { svg:
   };
   if (title !== undefined) write(title, 15, `font-weight="600"`);
   if (subtitle !== undefined) write(subtitle, 12, `fill-opacity="0.75"`);
-  let x = 16;
-  const named = series.filter(({ name }) => name !== undefined);
-  if (named.length > 0) y += 18;
-  for (const each of named) {
-    const { color, dash } = styleOf(each);
-    const [first, second] = typeof color === "string" ? [color, color] : [paint("positive"), paint("negative")];
-    const symbol =
-      dash !== undefined || each.mark === "line" || each.mark === "rule" || each.mark === "interval"
-        ? `<path d="M${x},${y - 4}h14" stroke="${first}" stroke-width="2"${dash === undefined ? "" : ` stroke-dasharray="4 3"`}/>`
-        : `<circle cx="${x + 4}" cy="${y - 4}" r="4" fill="${first}"/><circle cx="${x + 10}" cy="${y - 4}" r="4" fill="${second}"/>`;
-    out.push(symbol, `<text x="${x + 20}" y="${round(y)}" font-size="12">${escapeHtml(each.name!)}</text>`);
-    x += 44 + each.name!.length * 6.8;
+  let x = width;
+  for (const each of series) {
+    if (each.name === undefined) continue;
+    const across = 44 + each.name.length * 6.8;
+    if (x + across > width) {
+      x = 16;
+      y += 18;
+    }
+    out.push(
+      symbol(each, x, y - 4),
+      `<text x="${x + 20}" y="${round(y)}" font-size="12">${escapeHtml(each.name)}</text>`,
+    );
+    x += across;
   }
   return { svg: out.join(""), height: Math.ceil(y + 6) };
+}
+
+/** What stands before a name in the legend. */
+function symbol(series: Series, x: number, y: number): string {
+  const { color, dash } = styleOf(series);
+  const [first, second] = typeof color === "string" ? [color] : [paint("positive"), paint("negative")];
+  const dot = (at: number, fill: string): string => `<circle cx="${round(at)}" cy="${round(y)}" r="4" fill="${fill}"/>`;
+  if (series.mark === "dot" || series.mark === "stem" || series.mark === "bar")
+    return second === undefined ? dot(x + 7, first) : dot(x + 3, first) + dot(x + 11, second);
+  const dashes = dash === undefined ? "" : ` stroke-dasharray="4 3"`;
+  return `<path d="M${round(x)},${round(y)}h14" stroke="${first}" stroke-width="2"${dashes}/>`;
 }
 
 const round = (value: number): number => Math.round(value * 100) / 100;

@@ -23,7 +23,11 @@ const strokes: Readonly<Record<Mark, (series: Series, point: number, frame: Fram
   },
   dot: (series, p, frame) => {
     const [x, y] = at(series, p, frame);
-    return [[x, y, x, y]];
+    const [dx, dy] = [1 / (across * 2 - 1), 1 / (down * 4 - 1)];
+    return [
+      [x - dx, y, x + dx, y],
+      [x, y - dy, x, y + dy],
+    ];
   },
   line: (series, p, frame) => [[...at(series, Math.max(0, p - 1), frame), ...at(series, p, frame)]],
   bar: (series, p, frame) => {
@@ -62,7 +66,8 @@ export function drawText(spec: FigureSpec): string {
   const dots = new Uint8Array(across * down);
   for (const series of spec.series) {
     const length = (series.x ?? series.y)?.length ?? 0;
-    for (let p = 0; p < length; p++) for (const stroke of strokes[series.mark](series, p, frame)) draw(dots, stroke);
+    for (let p = 0; p < length; p++)
+      for (const stroke of strokes[series.mark](series, p, frame)) draw(dots, stroke, series.dashed ? 6 : 0);
   }
   const [low, high] = frame.y.domain.map((value) => general(Number(value.toPrecision(3)))) as [string, string];
   const margin = Math.max(stringWidth(low), stringWidth(high));
@@ -103,13 +108,14 @@ const bits = [
   [0x08, 0x10, 0x20, 0x80],
 ] as const;
 
-/** Sets the dots along a stroke; what lies outside of the plot is left out. */
-function draw(dots: Uint8Array, stroke: Stroke): void {
+/** Sets the dots along a stroke, with gaps of `dash`; what lies outside of the plot is left out. */
+function draw(dots: Uint8Array, stroke: Stroke, dash: number): void {
   if (!stroke.every(Number.isFinite)) return;
   const [width, height] = [across * 2 - 1, down * 4 - 1];
   const [x1, y1, x2, y2] = [stroke[0] * width, (1 - stroke[1]) * height, stroke[2] * width, (1 - stroke[3]) * height];
   const steps = Math.min(4 * (width + height), Math.ceil(Math.max(Math.abs(x2 - x1), Math.abs(y2 - y1))));
   for (let i = 0; i <= steps; i++) {
+    if (dash > 0 && Math.floor(i / dash) % 2 === 1) continue;
     const part = steps === 0 ? 0 : i / steps;
     const x = Math.round(x1 + (x2 - x1) * part);
     const y = Math.round(y1 + (y2 - y1) * part);

@@ -25,10 +25,10 @@ export function extent(spec: FigureSpec, along: "x" | "y"): Extent {
   ]);
   const names = all.filter((value) => typeof value === "string");
   const categories = names.length > 0 ? [...new Set(names)] : undefined;
-  const numbers = categories
-    ? [-0.5, categories.length - 0.5]
-    : all.filter((value) => Number.isFinite(value) && (scale !== "log" || Number(value) > 0)).map(Number);
-  const [low, high] = domain ?? [min(numbers), max(numbers)];
+  const usable = all.map(Number).filter((value) => Number.isFinite(value) && (scale !== "log" || value > 0));
+  const numbers = categories ? [-0.5, categories.length - 0.5] : usable;
+  const [low, high] =
+    domain ?? widened(min(numbers), max(numbers), scale === "log", spec.series.some(fromZero) && along === "y");
   const transform = transforms[scale];
   const [a, b] = [transform(low), transform(high)];
   const place = (value: number | string): number => {
@@ -41,6 +41,12 @@ export function extent(spec: FigureSpec, along: "x" | "y"): Extent {
 /** Whether a series stands on 0. */
 export function fromZero({ mark }: Series): boolean {
   return mark === "stem" || mark === "bar";
+}
+
+/** A range of one value has no length; on a logarithmic axis bars end below the smallest of them. */
+function widened(low: number, high: number, log: boolean, bars: boolean): readonly [number, number] {
+  if (low !== high) return log && bars ? [low / 2, high] : [low, high];
+  return log ? [low / 2, high * 2] : [low - 1, high + 1];
 }
 
 const min = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), values[0] ?? 0);

@@ -25,7 +25,8 @@ export const themes: Readonly<Record<"light" | "dark", { readonly text: string; 
 };
 
 /** Fonts of text and of columns of text. */
-export const sans = "system-ui,-apple-system,'Segoe UI','Helvetica Neue',Arial,'Liberation Sans','DejaVu Sans',sans-serif";
+export const sans =
+  "system-ui,-apple-system,'Segoe UI','Helvetica Neue',Arial,'Liberation Sans','DejaVu Sans',sans-serif";
 export const mono = "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
 
 const line = "1px solid color-mix(in srgb,currentColor 18%,transparent)";
@@ -40,7 +41,8 @@ export const displayStyle: string = `<style>
 .it-table :is(th,td){padding:.3em .8em;text-align:left;vertical-align:top;border:0;border-bottom:${line}}
 .it-table th{font-weight:600;border-bottom-width:2px;white-space:nowrap}
 .it-table .it-number{text-align:right;white-space:pre}
-.it-table .it-text{white-space:pre-line;overflow-wrap:anywhere;min-width:4em}
+.it-table .it-text{white-space:pre}
+.it-table .it-wrap{white-space:pre-line;overflow-wrap:anywhere;min-width:24ch;max-width:80ch}
 .it-figure{margin:.4em 0 1em}
 .it-figure svg{display:block;max-width:100%;height:auto}
 </style>`;

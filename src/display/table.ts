@@ -70,7 +70,9 @@ export class Table implements Displayable {
   async toHTML({ style = true }: HtmlOptions = {}): Promise<string> {
     const { numbers } = this;
     const caption = this.title === undefined ? "" : `<caption>${escapeHtml(this.title)}</caption>`;
-    const kind = numbers.map((is) => (is ? "it-number" : "it-text"));
+    const kind = this.columns.map(({ wrap: width }, c) =>
+      numbers[c] ? "it-number" : width === undefined ? "it-text" : "it-wrap",
+    );
     const heads = this.columns.map(({ label }, c) => `<th scope="col" class="${kind[c]}">${escapeHtml(label)}</th>`);
     const texts = this.columns.map((column, c) => {
       const cells = this.rows.map((row) => (column.format ?? display)(row[c] ?? null));
@@ -86,7 +88,7 @@ export class Table implements Displayable {
     });
     const head = `<thead><tr>${heads.join("")}</tr></thead>`;
     const table = `<table class="it-table">${caption}${head}<tbody>${rows.join("")}</tbody></table>`;
-    return `${style ? displayStyle : ""}<div class="it-scroll">${table}</div>`;
+    return `${style ? displayStyle : ""}<div class="it-scroll" role="region" tabindex="0" aria-label="${escapeHtml(this.title ?? "Table")}">${table}</div>`;
   }
 
   async toSVG(): Promise<string> {

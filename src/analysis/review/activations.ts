@@ -51,13 +51,11 @@ export function calcActivationSummary(result: AnalysisResult): ActivationSummary
     ),
     num_samples_active: Int32Array.from(own.rows, (rows) => rows.length),
   }));
-  const table = (): Table => {
-    const rows = hooks.flatMap((hook) =>
-      Array.from(
-        hook.latents,
-        (latent, i) => [hook.hook.name, latent, hook.mean_activation[i]!, hook.num_samples_active[i]!] as const,
-      ),
+  const table = (topK: number): Table => {
+    const rows = hooks.flatMap(({ hook, latents: ids, mean_activation, num_samples_active }) =>
+      Array.from(ids, (latent, i) => [hook.name, latent, mean_activation[i]!, num_samples_active[i]!] as const),
     );
+    const shown = Math.min(topK, rows.length);
     return new Table(
       [
         { key: "hook", label: "Hook" },
@@ -65,9 +63,12 @@ export function calcActivationSummary(result: AnalysisResult): ActivationSummary
         { key: "mean_activation", label: "Mean Activation" },
         { key: "num_samples_active", label: "Number Active" },
       ],
-      rows.sort((a, b) => b[2] - a[2]),
-      `Activations over the ${num_correct} examples with a positive logit difference`,
+      rows.sort((a, b) => b[2] - a[2]).slice(0, topK),
+      `${shown} of ${rows.length} latents that are active in the ${num_correct} examples with a positive logit difference`,
     );
   };
-  return displayed({ num_correct, hooks }, table, () => ({ num_correct, latents: table().toJSON() }));
+  return displayed({ num_correct, hooks }, () => table(20), {
+    toJSON: () => ({ num_correct, latents: table(Infinity).toJSON() }),
+    toCSV: () => table(Infinity).toCSV(),
+  });
 }

@@ -96,7 +96,7 @@ const published: readonly MetricField[] = [
  * Tables of the latents with the largest positive and the largest negative values of a field: `Top 2 positive
  * total_effect for <hook>`, or `… across all hooks`. Tables without rows are left out.
  *
- * @throws AnalysisError when `sortBy` is not a field.
+ * @throws AnalysisError when `sortBy` or an extra column is not a field, or an interval was not computed.
  *
  * @example
  * ```ts
@@ -115,6 +115,13 @@ export function attributionTables(metrics: LatentMetrics, options: AttributionTa
         expected: metricFields.join(", "),
         received: String(field),
       });
+  const interval = extraColumns.find((field) => field.endsWith("_low") || field.endsWith("_high"));
+  if (interval !== undefined && metrics.hooks.some((hook) => hook[interval].some(Number.isNaN)))
+    throw new AnalysisError("the metrics were computed without intervals", {
+      code: "review/no-intervals",
+      received: interval,
+      hint: "latentMetrics(result, { bootstrap: {} })",
+    });
   const shown = [...published, ...extraColumns];
   const columns: Column[] = [
     { key: "hook", label: "Hook" },

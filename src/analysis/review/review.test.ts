@@ -192,9 +192,7 @@ describe("latent metrics", () => {
       [4, [2, 3]],
       [9, [0, 8]],
     ]);
-    expect(metrics.toCSV().split("\r\n")[1]).toMatch(
-      `${narrow},2,-0.25,-0.0625,0.5,0.6666666666666666,2,-0.125,`,
-    );
+    expect(metrics.toCSV().split("\r\n")[1]).toMatch(`${narrow},2,-0.25,-0.0625,0.5,0.6666666666666666,2,-0.125,`);
     expect(metrics.toJSON()).toMatchObject({ num_examples: 4, effects: "masked", latents: { length: 4 } });
     expect(calcActivationSummary(sae)).toEqual(calcActivationSummary(ablation));
   });

@@ -4,7 +4,7 @@ import type { AnalysisResult } from "../store/schema.ts";
 import { latentMetrics, metricLabels, type LatentMetricsOptions, type MetricField } from "./metrics.ts";
 
 export interface UncertaintyOptions extends LatentMetricsOptions {
-  /** Latents per hook, those with the largest mean effects of either sign. Default 20. */
+  /** Latents per hook, those with the largest mean effects of either sign. Default 10. */
   readonly topK?: number;
 }
 
@@ -14,9 +14,7 @@ const shown: readonly MetricField[] = [
   "mean_effect_high",
   "sd_effect",
   "min_effect",
-  "q25_effect",
   "median_effect",
-  "q75_effect",
   "max_effect",
   "mean_effect_active",
   "num_samples_active",
@@ -38,7 +36,7 @@ const shown: readonly MetricField[] = [
  * ```
  */
 export function effectUncertainty(result: AnalysisResult, options: UncertaintyOptions = {}): Section<Figure | Table> {
-  const { topK = 20, bootstrap = {} } = options;
+  const { topK = 10, bootstrap = {} } = options;
   const { level = 0.95 } = bootstrap;
   const metrics = latentMetrics(result, { ...options, bootstrap });
   const items = metrics.hooks.flatMap((hook) => {
