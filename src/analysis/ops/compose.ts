@@ -51,9 +51,11 @@ type OpenInputs<Members, Have = unknown> = Members extends readonly [infer First
   : unknown;
 
 /** The op that members make: the columns they do not find among earlier ones in, the union of theirs out. */
-export type Composite<Members extends readonly AnyOp[]> = Op<
+export type Composite<Members extends readonly AnyOp[], Name extends string = string> = Op<
   Flat<OpenInputs<Members>> & OpColumns,
-  Stored<AllOutputs<Members>> & OpColumns
+  Stored<AllOutputs<Members>> & OpColumns,
+  never,
+  Name
 >;
 
 /** What a composition is called. */
@@ -82,11 +84,11 @@ export function compose<const Members extends readonly [AnyOp, ...AnyOp[]]>(
  * @example
  * const mine = composite({ name: "mine", description: "the plain model" }, ops.labelsToIds, ops.modelFwd, ops.logitDiffs);
  */
-export function composite<const Members extends readonly [AnyOp, ...AnyOp[]]>(
-  names: CompositeNames,
+export function composite<const Members extends readonly [AnyOp, ...AnyOp[]], const Name extends string>(
+  names: CompositeNames & { readonly name: Name },
   ...members: Members & Checked<Members>
-): Composite<Members> {
-  return sequence(names, members) as Composite<Members>;
+): Composite<Members, Name> {
+  return sequence(names, members) as Composite<Members, Name>;
 }
 
 /** The text of a composition: names with dots in parentheses. */

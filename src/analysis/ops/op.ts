@@ -63,12 +63,14 @@ export interface Step {
   readonly requiresGradient: boolean;
   readonly state: StateSpec | undefined;
   readonly params: unknown;
+  /** The text of what it runs: part of what its results are made from. */
+  readonly source: string;
   readonly run: (columns: Columns, context: OpContext) => Promise<Columns>;
 }
 
 /** An op whose columns are known at run time only: one that was found by its name. */
-export interface AnyOp {
-  readonly name: string;
+export interface AnyOp<Name extends string = string> {
+  readonly name: Name;
   readonly aliases: readonly string[];
   readonly description: string;
   /** Columns it reads. */
@@ -83,7 +85,12 @@ export interface AnyOp {
 }
 
 /** A typed step from columns to columns. */
-export interface Op<In extends OpColumns = OpColumns, Out extends OpColumns = OpColumns, Params = never> extends AnyOp {
+export interface Op<
+  In extends OpColumns = OpColumns,
+  Out extends OpColumns = OpColumns,
+  Params = never,
+  Name extends string = string,
+> extends AnyOp<Name> {
   readonly input: In;
   readonly output: Out;
   /**
@@ -92,7 +99,7 @@ export interface Op<In extends OpColumns = OpColumns, Out extends OpColumns = Op
    */
   run(columns: Outputs<In>, on: Work | (OpSetting & { readonly batch: AnalysisBatch })): Promise<Outputs<Out>>;
   /** The same op with other parameters. */
-  with(params: Params): Op<In, Out, Params>;
+  with(params: Params): Op<In, Out, Params, Name>;
 }
 
 /**
@@ -114,8 +121,9 @@ export function defineOp<
   Given = never,
   Params = unknown,
   State extends object = object,
->(definition: OpDefinition<In, Out, Given, Params, State>): Op<In, Out, Given> {
-  const bind = (params: unknown): Op<In, Out, Given> => {
+  const Name extends string = string,
+>(definition: OpDefinition<In, Out, Given, Params, State> & { readonly name: Name }): Op<In, Out, Given, Name> {
+  const bind = (params: unknown): Op<In, Out, Given, Name> => {
     const { name, aliases = [], description, input, output, requires = [], state } = definition;
     const { requiresGradient = false, perLatentPreds = false } = definition;
     const step: Step = {
@@ -126,6 +134,7 @@ export function defineOp<
       requiresGradient,
       state: state,
       params,
+      source: definition.run.toString(),
       run: async (columns, context) => definition.run(columns as Inputs<In>, context as OpContext<Params, State>),
     };
     return {
@@ -163,11 +172,11 @@ function parse(op: string, schema: ZodType | undefined, given: unknown): unknown
  *   },
  * );
  */
-export function manualStep<const Out extends OpColumns>(
-  name: string,
+export function manualStep<const Out extends OpColumns, const Name extends string = string>(
+  name: Name,
   output: Out,
   run: (context: OpContext) => Outputs<Out> | Promise<Outputs<Out>>,
-): Op<NoColumns, Out> {
+): Op<NoColumns, Out, never, Name> {
   return defineOp({ name, description: "a manual step", input: {}, output, run: (_inputs, context) => run(context) });
 }
 
