@@ -1,11 +1,11 @@
 /** @file Figures as SVG, drawn by Observable Plot on a document of its own. */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import type { FigureSpec, Mark, Series } from "./figure.ts";
+import type { FigureAxis, FigureSpec, Mark, Series } from "./figure.ts";
 import { general } from "./numbers.ts";
 import { extent } from "./scale.ts";
 import { paint, svgStart, type Hue } from "./style.ts";
-import { escapeHtml, wrap } from "./text.ts";
+import { escapeHtml, wrap, xmlText } from "./text.ts";
 
 interface Point {
   readonly x: number | string;
@@ -65,13 +65,14 @@ function styleOf({ mark, hue, dashed }: Series, floor = 0): Style {
 }
 
 function pointsOf({ x, y, x2, y2, labels }: Series): Point[] {
+  const place = (value: number | string): number | string => (typeof value === "string" ? xmlText(value) : value);
   const column = (values: ArrayLike<number> | undefined, p: number): number => values?.[p] ?? NaN;
   return Array.from({ length: (x ?? y)?.length ?? 0 }, (_, p) => ({
-    x: x ? x[p]! : p,
+    x: place(x?.[p] ?? p),
     y: column(y, p),
     x2: column(x2, p),
     y2: column(y2, p),
-    label: labels?.[p],
+    label: labels && xmlText(labels[p]!),
   }));
 }
 
@@ -83,7 +84,7 @@ export function drawSvg(spec: FigureSpec): string {
   const signed = spec.series.some(({ mark }) => mark === "stem" || mark === "bar");
   const logarithmic = spec.y?.scale === "log";
   const floor = logarithmic ? extent(spec, "y").domain[0] : 0;
-  const yTicks = logarithmic ? decades(extent(spec, "y").domain) : 6;
+  const yTicks = logarithmic ? decades(extent(spec, "y").domain) : Math.min(7, Math.max(3, Math.floor(height / 60)));
   const left = 72;
   const bottom = spec.x?.label === undefined ? 28 : 48;
   const drawn = Plot.plot({
@@ -102,7 +103,7 @@ export function drawSvg(spec: FigureSpec): string {
     marks: [
       Plot.gridY({ stroke: "currentColor", strokeOpacity: 0.13, ticks: yTicks }),
       Plot.axisX({
-        label: spec.x?.label ?? null,
+        label: labelOf(spec.x),
         labelAnchor: "center",
         labelArrow: "none",
         labelOffset: 42,
@@ -110,7 +111,7 @@ export function drawSvg(spec: FigureSpec): string {
         tickSize: 4,
       }),
       Plot.axisY({
-        label: spec.y?.label ?? null,
+        label: labelOf(spec.y),
         labelAnchor: "center",
         labelArrow: "none",
         labelOffset: left - 8,
@@ -127,7 +128,7 @@ export function drawSvg(spec: FigureSpec): string {
     .replace(/ font-family="[^"]*"/, "")
     .replaceAll(/<[^>]+>/g, (tag) => tag.replaceAll(/\d+\.\d{3,}/g, (digits) => String(round(Number(digits)))))
     .replace("<svg ", `<svg y="${head.height}" `);
-  const label = [title, subtitle].filter((text) => text !== undefined).join(". ");
+  const label = [title ?? "Plot", ...(subtitle === undefined ? [] : [subtitle])].join(". ");
   return svgStart(width, height, escapeHtml(label)) + head.svg + plot + "</svg>";
 }
 
@@ -135,11 +136,14 @@ function scaleOf(spec: FigureSpec, along: "x" | "y"): Plot.ScaleOptions {
   const { domain, categories } = extent(spec, along);
   if (categories)
     return {
-      domain: categories,
+      domain: categories.map(xmlText),
       type: along === "x" && spec.series.some(({ mark }) => mark === "bar") ? "band" : "point",
     };
   return { type: spec[along]?.scale ?? "linear", domain };
 }
+
+const labelOf = (axis: FigureAxis | undefined): string | null =>
+  axis?.label === undefined ? null : xmlText(axis.label);
 
 /** The powers of ten in a range. */
 function decades([low, high]: readonly [number, number]): number[] {

@@ -15,8 +15,12 @@ const entities: Readonly<Record<string, string>> = {
  * escapeHtml('<b title="x">'); // "&lt;b title=&quot;x&quot;&gt;"
  */
 export function escapeHtml(text: string): string {
-  const allowed = text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, "\ufffd");
-  return allowed.replace(/[&<>"']/g, (character) => entities[character]!);
+  return xmlText(text).replace(/[&<>"']/g, (character) => entities[character]!);
+}
+
+/** Text without the characters that XML does not have. */
+export function xmlText(text: string): string {
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, "\ufffd");
 }
 
 /** Text for a terminal, which it must not drive: control characters are shown, not sent. */

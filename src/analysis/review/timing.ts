@@ -65,7 +65,8 @@ const isManifest = (source: Manifest | Readonly<Record<string, RunTimings>>): so
 function runsOf({ runs, analyses }: Manifest): [string, RunTimings][] {
   let names: readonly unknown[] = analyses;
   return runs.flatMap((run): [string, RunTimings][] => {
-    if (Array.isArray(run["computed_together"])) names = run["computed_together"];
+    const together = run["computed_together"];
+    if (Array.isArray(together) && together.length > 0) names = together;
     return hasTimings(run) ? [[names.join(", "), run]] : [];
   });
 }
