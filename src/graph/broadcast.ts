@@ -1,12 +1,23 @@
 /** @file Broadcasting and index arithmetic shared by shape rules and the reference evaluation. */
 import { sameDim, shapeText, type Dim } from "./axis.ts";
 import { GraphError } from "./errors.ts";
+import { namedShape } from "./namedShape.ts";
 import type { NDArray } from "./operation.ts";
+import type { Tensor } from "./tensor.ts";
 
-/** The common shape of operands, right-aligned; a literal 1 stretches. */
-export function broadcastShapes(name: string, shapes: readonly (readonly Dim[])[]): readonly Dim[] {
+/**
+ * The common shape of operands, right-aligned; a literal 1 stretches.
+ * @param operands what the shapes belong to, which says how to name their sizes in an error
+ */
+export function broadcastShapes(
+  name: string,
+  shapes: readonly (readonly Dim[])[],
+  operands: readonly Tensor[] = [],
+): readonly Dim[] {
   const rank = Math.max(...shapes.map((s) => s.length));
   const out: Dim[] = new Array<Dim>(rank).fill(1);
+  const text = (shape: readonly Dim[], i: number): string =>
+    operands[i] === undefined ? shapeText(shape) : namedShape(operands[i], shape);
   for (const shape of shapes)
     for (let i = 0; i < shape.length; i++) {
       const at = rank - shape.length + i;
@@ -14,7 +25,7 @@ export function broadcastShapes(name: string, shapes: readonly (readonly Dim[])[
       if (dim === 1) continue;
       if (out[at] === 1) out[at] = dim;
       else if (!sameDim(out[at]!, dim))
-        throw new GraphError(`${name}: shapes do not broadcast: ${shapes.map(shapeText).join(" and ")}`, {
+        throw new GraphError(`${name}: shapes do not broadcast: ${shapes.map(text).join(" and ")}`, {
           code: "graph/broadcast",
           where: `axis ${at - rank}`,
           hint: `${String(out[at])} against ${String(dim)}; only a literal 1 stretches`,
@@ -24,10 +35,10 @@ export function broadcastShapes(name: string, shapes: readonly (readonly Dim[])[
 }
 
 /** An axis counted from the front; negative ones count from the back. */
-export function normalizeAxis(name: string, axis: number, shape: readonly Dim[]): number {
-  const at = axis < 0 ? axis + shape.length : axis;
-  if (!Number.isInteger(axis) || at < 0 || at >= shape.length)
-    throw new GraphError(`${name}: axis ${axis} is not an axis of ${shapeText(shape)}`, { code: "graph/axis" });
+export function normalizeAxis(name: string, axis: number, x: Tensor): number {
+  const at = axis < 0 ? axis + x.rank : axis;
+  if (!Number.isInteger(axis) || at < 0 || at >= x.rank)
+    throw new GraphError(`${name}: axis ${axis} is not an axis of ${namedShape(x)}`, { code: "graph/axis" });
   return at;
 }
 

@@ -1,6 +1,7 @@
 /** @file Einstein summation over named letters (or words), lowered to one matrix product per pair of operands. */
-import { sameDim, shapeText, type Dim } from "./axis.ts";
+import { sameDim, type Dim } from "./axis.ts";
 import { GraphError } from "./errors.ts";
+import { namedShape } from "./namedShape.ts";
 import { matmul } from "./ops/matmul.ts";
 import { sum } from "./ops/reduce.ts";
 import { reshape, transpose } from "./ops/shape.ts";
@@ -62,7 +63,7 @@ export function einsum(spec: string, ...operands: readonly Tensor[]): Tensor {
   const fail = (why: string): never => {
     throw new GraphError(`einsum "${spec}": ${why}`, {
       code: "graph/einsum",
-      received: operands.map((x) => shapeText(x.shape)).join(" and "),
+      received: operands.map((x) => namedShape(x)).join(" and "),
     });
   };
   if (right === undefined) return fail("the result is not named (… -> …)");

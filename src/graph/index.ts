@@ -92,5 +92,6 @@ export { addRows, gather, gatherND, putRows, scatterAdd, scatterNDAdd, takeAlong
 export { matmul } from "./ops/matmul.ts";
 export { randomUniform, uniformAt } from "./ops/random.ts";
 export { operations, type OperationName } from "./ops/table.ts";
+export { namedShape } from "./namedShape.ts";
 export { printGraph } from "./print.ts";
-export { internedCount, leaf, placeholder, Tensor, type LeafOptions, type Storage } from "./tensor.ts";
+export { internedCount, leaf, placeholder, Tensor, type LeafOptions, type SizeNames, type Storage } from "./tensor.ts";

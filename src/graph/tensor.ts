@@ -2,6 +2,7 @@
 import { atomOf, dimKey, shapeText, type Atom, type Axis, type Dim } from "./axis.ts";
 import { dtypes, type DataArray, type DType } from "./dtype.ts";
 import { GraphError } from "./errors.ts";
+import { namedShape } from "./namedShape.ts";
 import { inspectAs } from "./inspect.ts";
 import type { Attributes, AttributeValue, Operation } from "./operation.ts";
 import { add, cast, detach, div, mul, neg, sub } from "./ops/elementwise.ts";
@@ -18,6 +19,13 @@ export interface Storage {
   readonly name: string;
   /** Weights are fed or packed by policy; data is always fed; arguments are the placeholders of `compile`. */
   readonly role: "weight" | "data" | "argument";
+  /** Names of fixed sizes, for errors: `{ d_model: 768 }`. */
+  readonly sizes?: SizeNames;
+}
+
+/** What fixed sizes are called: `{ d_model: 768, d_mlp: 3072 }`. */
+export interface SizeNames {
+  readonly [name: string]: number;
 }
 
 let ids = 0;
@@ -95,7 +103,7 @@ export class Tensor {
   /** The one number of a realized scalar. */
   item(): number {
     if (this.data.length !== 1)
-      throw new GraphError(`item() is for tensors of one element; got shape ${shapeText(this.shape)}`, {
+      throw new GraphError(`item() is for tensors of one element; got shape ${namedShape(this)}`, {
         code: "graph/not-scalar",
       });
     return Number(this.data[0]);
@@ -257,6 +265,8 @@ export interface LeafOptions {
   dtype?: DType;
   name?: string;
   role?: "weight" | "data";
+  /** What its sizes are called, here and in errors of what is made of it. */
+  sizes?: SizeNames;
 }
 
 function defaultDType(data: DataArray): DType {
@@ -278,7 +288,7 @@ function defaultDType(data: DataArray): DType {
  * const x = leaf(new Float32Array([1, 2, 3, 4]), [2, 2]);
  */
 export function leaf(data: DataArray, dims: readonly number[], options: LeafOptions = {}): Tensor {
-  const { shape = dims, dtype = defaultDType(data), name = "data", role = "data" } = options;
+  const { shape = dims, dtype = defaultDType(data), name = "data", role = "data", sizes } = options;
   const size = dims.reduce((a, b) => a * b, 1);
   if (size !== data.length)
     throw new GraphError("data does not fill its shape", {
@@ -295,7 +305,7 @@ export function leaf(data: DataArray, dims: readonly number[], options: LeafOpti
       received: data.constructor.name,
     });
   checkDims(shape, dims, name);
-  return new Tensor(leafOperation, [], {}, shape, dtype, { dims, data, name, role });
+  return new Tensor(leafOperation, [], {}, shape, dtype, { dims, data, name, role, sizes });
 }
 
 /**

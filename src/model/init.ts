@@ -61,7 +61,7 @@ export function initWeights(cfg: ModelConfig, seed: number): ModelWeights {
   const fill = distribution === "normal" ? fillNormal : fillUniform;
   const weights = new Map<string, Tensor>();
   let counter = 0;
-  for (const [name, { kind, shape }] of parametersOf(cfg)) {
+  for (const [name, { kind, shape, sizes }] of parametersOf(cfg)) {
     if (kind === "extra" || (cfg.tie_word_embeddings && name === "unembed.W_U")) continue;
     const data = new Float32Array(shape.reduce((product, size) => product * size, 1));
     if (kind === "norm") data.fill(1);
@@ -69,7 +69,7 @@ export function initWeights(cfg: ModelConfig, seed: number): ModelWeights {
       fill(data, spread(gain, ...fans(shape)), seed, counter);
       counter += data.length + (data.length % 2);
     }
-    weights.set(name, leaf(data, shape, { role: "weight", name }));
+    weights.set(name, leaf(data, shape, { role: "weight", name, sizes }));
   }
   if (cfg.tie_word_embeddings) weights.set("unembed.W_U", transpose(weights.get("embed.W_E")!));
   return weights;

@@ -1,4 +1,5 @@
 /** @file Which parameters a configuration has, and their TransformerLens shapes. */
+import type { SizeNames } from "../graph/index.ts";
 import { kvHeads, type ModelConfig } from "./config.ts";
 
 /**
@@ -10,6 +11,8 @@ export type ParameterKind = "weight" | "norm" | "bias" | "extra";
 export interface Parameter {
   readonly kind: ParameterKind;
   readonly shape: readonly number[];
+  /** What its sizes are called: those of its axes, and of heads with what is in them as one axis. */
+  readonly sizes: SizeNames;
 }
 
 /**
@@ -19,48 +22,64 @@ export interface Parameter {
  * parametersOf(model.cfg).get("blocks.0.attn.W_Q")!.shape; // [head, d_model, d_head]
  */
 export function parametersOf(cfg: ModelConfig): ReadonlyMap<string, Parameter> {
-  const { d_model: d, d_head, n_heads, normalization_type: norm } = cfg;
-  const made = new Map<string, Parameter>();
-  const put = (name: string, kind: ParameterKind, ...shape: number[]): void => void made.set(name, { kind, shape });
-  const putNorm = (name: string, type: ModelConfig["normalization_type"]): void => {
-    if (type === "LN" || type === "RMS") put(`${name}.w`, "norm", d);
-    if (type === "LN") put(`${name}.b`, "bias", d);
+  const { normalization_type: norm } = cfg;
+  const size = {
+    d_vocab: cfg.d_vocab,
+    d_vocab_out: cfg.d_vocab_out,
+    n_ctx: cfg.n_ctx,
+    d_model: cfg.d_model,
+    d_mlp: cfg.d_mlp ?? 0,
+    head: cfg.n_heads,
+    kv_head: kvHeads(cfg),
+    d_head: cfg.d_head,
   };
+  type Axis = keyof typeof size;
+  const made = new Map<string, Parameter>();
+  const put = (name: string, kind: ParameterKind, ...axes: Axis[]): void => {
+    const sizes: { [name: string]: number } = Object.fromEntries(axes.map((axis) => [axis, size[axis]]));
+    const heads = axes.find((axis) => axis === "head" || axis === "kv_head");
+    if (heads !== undefined) sizes[`${heads}·d_head`] = size[heads] * size.d_head;
+    made.set(name, { kind, shape: axes.map((axis) => size[axis]), sizes });
+  };
+  const putNorm = (name: string, type: ModelConfig["normalization_type"]): void => {
+    if (type === "LN" || type === "RMS") put(`${name}.w`, "norm", "d_model");
+    if (type === "LN") put(`${name}.b`, "bias", "d_model");
+  };
+  const kvHead = cfg.n_key_value_heads === null ? "head" : "kv_head";
   const postNorm = cfg.use_normalization_before_and_after ? (norm === "RMSPre" ? "RMS" : norm) : null;
 
-  put("embed.W_E", "weight", cfg.d_vocab, d);
+  put("embed.W_E", "weight", "d_vocab", "d_model");
   if (["standard", "shortformer"].includes(cfg.positional_embedding_type))
-    put("pos_embed.W_pos", "weight", cfg.n_ctx, d);
+    put("pos_embed.W_pos", "weight", "n_ctx", "d_model");
   for (let layer = 0; layer < cfg.n_layers; layer++) {
     const block = `blocks.${layer}`;
     putNorm(`${block}.ln1`, norm);
     for (const [part, heads] of [
-      ["Q", n_heads],
-      ["K", kvHeads(cfg)],
-      ["V", kvHeads(cfg)],
+      ["Q", "head"],
+      ["K", kvHead],
+      ["V", kvHead],
     ] as const) {
-      put(`${block}.attn.W_${part}`, "weight", heads, d, d_head);
-      put(`${block}.attn.b_${part}`, "bias", heads, d_head);
+      put(`${block}.attn.W_${part}`, "weight", heads, "d_model", "d_head");
+      put(`${block}.attn.b_${part}`, "bias", heads, "d_head");
     }
-    put(`${block}.attn.W_O`, "weight", n_heads, d_head, d);
-    put(`${block}.attn.b_O`, "bias", d);
+    put(`${block}.attn.W_O`, "weight", "head", "d_head", "d_model");
+    put(`${block}.attn.b_O`, "bias", "d_model");
     putNorm(`${block}.ln1_post`, postNorm);
     if (cfg.attn_only) continue;
-    const f = cfg.d_mlp!;
     putNorm(`${block}.ln2`, norm);
-    put(`${block}.mlp.W_in`, "weight", d, f);
-    put(`${block}.mlp.b_in`, "bias", f);
+    put(`${block}.mlp.W_in`, "weight", "d_model", "d_mlp");
+    put(`${block}.mlp.b_in`, "bias", "d_mlp");
     if (cfg.gated_mlp) {
-      put(`${block}.mlp.W_gate`, "weight", d, f);
-      put(`${block}.mlp.b_gate`, "extra", f);
-      put(`${block}.mlp.b_up`, "extra", f);
+      put(`${block}.mlp.W_gate`, "weight", "d_model", "d_mlp");
+      put(`${block}.mlp.b_gate`, "extra", "d_mlp");
+      put(`${block}.mlp.b_up`, "extra", "d_mlp");
     }
-    put(`${block}.mlp.W_out`, "weight", f, d);
-    put(`${block}.mlp.b_out`, "bias", d);
+    put(`${block}.mlp.W_out`, "weight", "d_mlp", "d_model");
+    put(`${block}.mlp.b_out`, "bias", "d_model");
     putNorm(`${block}.ln2_post`, postNorm);
   }
   putNorm("ln_final", norm === "LN" && cfg.final_rms ? "RMS" : norm);
-  put("unembed.W_U", "weight", d, cfg.d_vocab_out);
-  put("unembed.b_U", "bias", cfg.d_vocab_out);
+  put("unembed.W_U", "weight", "d_model", "d_vocab_out");
+  put("unembed.b_U", "bias", "d_vocab_out");
   return made;
 }

@@ -1,6 +1,6 @@
 /** @file From a file of tensors to a model's parameters: names resolved, shapes checked, bytes read and accounted for. */
 import type { TensorFile } from "../formats/index.ts";
-import { leaf, transpose } from "../graph/index.ts";
+import { leaf, transpose, type SizeNames } from "../graph/index.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { memory, type LedgerHandle } from "../runtime/index.ts";
 import type { ModelConfig } from "./config.ts";
@@ -38,6 +38,7 @@ export interface ReadWeights {
 export interface Row extends Mapping {
   readonly name: string;
   readonly shapes: readonly Shape[];
+  readonly sizes: SizeNames;
 }
 
 /** The lines that apply to a configuration, one per layer where they name one, without the head of a tied model. */
@@ -49,8 +50,11 @@ export function rowsOf(table: TensorTable, cfg: ModelConfig): Row[] {
     for (let layer = 0; layer < (pattern.includes("*") ? cfg.n_layers : 1); layer++) {
       const at = (name: string): string => name.replace("*", String(layer));
       const params = mapping.params.map(at);
-      const shapes = params.flatMap((param) => parameters.get(param) ?? []).map((parameter) => parameter.shape);
-      if (shapes.length === params.length) rows.push({ ...mapping, name: at(pattern), params, shapes });
+      const held = params.flatMap((param) => parameters.get(param) ?? []);
+      if (held.length < params.length) continue;
+      const shapes = held.map(({ shape }) => shape);
+      const sizes = Object.assign({}, ...held.map((parameter) => parameter.sizes)) as SizeNames;
+      rows.push({ ...mapping, name: at(pattern), params, shapes, sizes });
     }
   }
   return rows;
@@ -169,7 +173,10 @@ async function readLeaves(
     while (end < wanted.length && (end === start || pieceBytes + sizeOf(wanted[end]!) <= PIECE_BYTES))
       pieceBytes += sizeOf(wanted[end++]!);
     const piece = await file.readManyFloat32(wanted.slice(start, end));
-    for (const [name, data] of piece) leaves.set(name, leaf(data, file.info(name).shape, { role: "weight", name }));
+    for (const [name, data] of piece) {
+      const { sizes } = found.get(name)!;
+      leaves.set(name, leaf(data, file.info(name).shape, { role: "weight", name, sizes }));
+    }
     bytes += pieceBytes;
     options.onProgress?.({ bytes, totalBytes });
     start = end;

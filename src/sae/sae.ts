@@ -8,9 +8,9 @@ import {
   leaf,
   matmul,
   mul,
+  namedShape,
   reshape,
   sameDim,
-  shapeText,
   sub,
   unsqueeze,
   type Dim,
@@ -88,7 +88,7 @@ export class Sae {
     const entries = Object.entries(arrays);
     const leaves = entries.map(([name, { data, dims }]): [string, Tensor] => [
       name,
-      leaf(data, dims, { role: "weight", name: `${owner} ${name}` }),
+      leaf(data, dims, { role: "weight", name: `${owner} ${name}`, sizes: { d_in: cfg.d_in, d_sae: cfg.d_sae } }),
     ]);
     this.params = Object.fromEntries(leaves) as Record<SaeParamName, Tensor>;
     this.#leaves = leaves.map(([, x]) => x);
@@ -322,7 +322,7 @@ export class Sae {
         code: "sae/width",
         where: this.cfg.metadata.hook_name ?? undefined,
         expected: heads === 2 ? `[..., n_heads, d_head] with n_heads · d_head = ${d_in}` : `[..., ${d_in}]`,
-        received: shapeText(x.shape),
+        received: namedShape(x),
       });
     return heads === 1 ? x : reshape(x, [...x.shape.slice(0, -2), d_in]);
   }

@@ -1,6 +1,7 @@
 /** @file Causal attention as one operation: what `rewrite/fuseAttention.ts` makes of scores, mask, softmax and product. */
-import { divideDims, sameDim, sameShape, shapeText, type Dim } from "../axis.ts";
+import { divideDims, sameDim, sameShape, type Dim } from "../axis.ts";
 import { GraphError } from "../errors.ts";
+import { namedShape } from "../namedShape.ts";
 import { notDifferentiable, type Operation } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { onnxDTypes } from "./elementwise.ts";
@@ -21,7 +22,7 @@ export interface AttentionAttributes {
 const wrong = (inputs: readonly Tensor[], attributes: AttentionAttributes): GraphError =>
   new GraphError(`CausalAttention: operands do not fit ${attributes.heads} and ${attributes.kvHeads} heads`, {
     code: "graph/attention",
-    received: inputs.map((x) => shapeText(x.shape)).join(", "),
+    received: inputs.map((x) => namedShape(x)).join(", "),
     expected: "[batch, pos, head·d] and twice [batch, pos, kv_head·d]",
   });
 

@@ -1,8 +1,9 @@
 /** @file Elementwise operations: arithmetic, comparisons, logic, where, casts, activations. */
-import { sameDim, shapeText } from "../axis.ts";
+import { sameDim } from "../axis.ts";
 import { broadcastShapes, mapElements } from "../broadcast.ts";
 import { bfloat16ToNumber, dtypes, float16ToNumber, numberToBfloat16, numberToFloat16, type DType } from "../dtype.ts";
 import { GraphError } from "../errors.ts";
+import { namedShape } from "../namedShape.ts";
 import {
   notDifferentiable,
   type Along,
@@ -28,13 +29,10 @@ function sameDTypes(name: string, inputs: readonly Tensor[]): DType {
   const [first] = inputs;
   for (const x of inputs)
     if (x.dtype !== first!.dtype)
-      throw new GraphError(
-        `${name}: dtypes differ: ${inputs.map((t) => `${t.dtype}${shapeText(t.shape)}`).join(" and ")}`,
-        {
-          code: "graph/dtype",
-          hint: "cast one of them",
-        },
-      );
+      throw new GraphError(`${name}: dtypes differ: ${inputs.map((t) => `${t.dtype}${namedShape(t)}`).join(" and ")}`, {
+        code: "graph/dtype",
+        hint: "cast one of them",
+      });
   return first!.dtype;
 }
 
@@ -224,6 +222,7 @@ function binary(name: string, rule: BinaryRule): Operation<None> {
           : broadcastShapes(
               name,
               inputs.map((x) => x.shape),
+              inputs,
             );
       return { shape, dtype: rule.result ?? dtype };
     },
@@ -343,6 +342,7 @@ const whereOperation: Operation<None> = {
       shape: broadcastShapes(
         "Where",
         inputs.map((x) => x.shape),
+        inputs,
       ),
       dtype: sameDTypes("Where", [a!, b!]),
     };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import {
+  add,
   addRows,
   argMax,
   axis,
@@ -17,6 +18,7 @@ import {
   scatterNDAdd,
   slice,
   sizeOf,
+  softmax,
   splitAxis,
   squeeze,
   sum,
@@ -42,12 +44,20 @@ const resid = tensor("resid", [batch, pos, 8]);
 const w = tensor("W", [32, 8]);
 const ids = tensor("ids", [batch, 3], "int64");
 
+const named = leaf(new Float32Array(32 * 8), [32, 8], { name: "W_out", sizes: { d_mlp: 32, d_model: 8 } });
+const bias = leaf(new Float32Array(8), [8], { name: "b", sizes: { d_model: 8 } });
+
 /** What people get wrong, and the whole message they see. */
 const messages: { readonly [message: string]: () => unknown } = {
   "matmul: inner dimensions differ: [batch, pos, 8] × [32, 8] (did you mean transposeB?)": () => matmul(resid, w),
   "matmul: inner dimensions differ: [batch, pos, 8] × [8, 32] (did you mean no transposeB?)": () =>
     matmul(resid, transpose(w), { transposeB: true }),
   "matmul: inner dimensions differ: [batch, pos, 8] × [5, 7]": () => matmul(resid, tensor("v", [5, 7])),
+  "matmul: inner dimensions differ: [batch, pos, d_model=8] × [d_mlp=32, d_model=8] (did you mean transposeB?)": () =>
+    matmul(add(resid, bias), named),
+  "Add: shapes do not broadcast: [batch, pos, d_model=8] and [d_mlp=32]; in axis -1 (8 against 32; only a literal 1 stretches)":
+    () => add(add(resid, bias), sum(named, 1)),
+  "Softmax: axis 2 is not an axis of [d_mlp=32, d_model=8]": () => softmax(named, 2),
   "matmul: needs matrices, got [batch, pos, 8] × [8] (unsqueeze a vector, or use einsum)": () =>
     matmul(resid, tensor("v", [8])),
   "matmul: dtypes differ: resid[batch, pos, 8]:float32 × ids[batch, 3]:int64": () => matmul(resid, ids),

@@ -2,6 +2,7 @@
 import { productOf, sameDim, sameShape, shapeText, type Dim } from "../axis.ts";
 import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import { GraphError } from "../errors.ts";
+import { namedShape } from "../namedShape.ts";
 import type { Along, Emitter, Operation, Value } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { onnxDTypes, requireKind } from "./elementwise.ts";
@@ -71,7 +72,7 @@ const addRowsOperation: Operation<{ axis: number; size: Dim }> = {
     const listed = updates!.shape.slice(axis, axis + width);
     if (listed.length !== width || !listed.every((d, i) => sameDim(d, indices!.shape[i]!)))
       throw new GraphError(
-        `AddRows: axes ${axis} … of ${shapeText(updates!.shape)} are not those of the indices ${shapeText(indices!.shape)}`,
+        `AddRows: axes ${axis} … of ${namedShape(updates!)} are not those of the indices ${namedShape(indices!)}`,
         { code: "graph/index" },
       );
     return {
@@ -182,12 +183,9 @@ const gatherNDOperation: Operation<{ batchDims: number }> = {
     requireIndex("GatherND", indices!);
     const depth = indices!.shape.at(-1);
     if (typeof depth !== "number" || depth + batchDims > x!.rank || batchDims >= indices!.rank)
-      throw new GraphError(
-        `GatherND: index tuples ${shapeText(indices!.shape)} do not address ${shapeText(x!.shape)}`,
-        {
-          code: "graph/index",
-        },
-      );
+      throw new GraphError(`GatherND: index tuples ${namedShape(indices!)} do not address ${namedShape(x!)}`, {
+        code: "graph/index",
+      });
     return { shape: [...indices!.shape.slice(0, -1), ...x!.shape.slice(batchDims + depth)], dtype: x!.dtype };
   },
   lower: ({ emit, inputs, node, attributes }) => {
@@ -254,7 +252,7 @@ const scatterNDOperation: Operation<{ shape: readonly Dim[] }> = {
     const expected = [...indices!.shape.slice(0, -1), ...shape.slice(depth as number)];
     if (typeof depth !== "number" || depth > shape.length || !sameShape(updates!.shape, expected))
       throw new GraphError(
-        `ScatterND: index tuples ${shapeText(indices!.shape)} do not place ${shapeText(updates!.shape)} in ${shapeText(shape)}`,
+        `ScatterND: index tuples ${namedShape(indices!)} do not place ${namedShape(updates!)} in ${shapeText(shape)}`,
         { code: "graph/index" },
       );
     return { shape, dtype: updates!.dtype };
@@ -314,7 +312,7 @@ const takeRowsOperation: Operation<RowsAttributes> = {
       axis === batchAxis ||
       (x!.shape[batchAxis] !== 1 && !sameDim(x!.shape[batchAxis]!, index!.shape[0]!))
     )
-      throw new GraphError(`TakeRows: index ${shapeText(index!.shape)} does not list rows of ${shapeText(x!.shape)}`, {
+      throw new GraphError(`TakeRows: index ${namedShape(index!)} does not list rows of ${namedShape(x!)}`, {
         code: "graph/index",
         expected: "[batch, count]",
       });
@@ -369,13 +367,10 @@ const putRowsOperation: Operation<RowsAttributes> = {
       !sameDim(updates!.shape[batchAxis]!, index!.shape[0]!) ||
       !sameDim(updates!.shape[axis]!, index!.shape[1]!)
     )
-      throw new GraphError(
-        `PutRows: index ${shapeText(index!.shape)} does not place rows of ${shapeText(updates!.shape)}`,
-        {
-          code: "graph/index",
-          expected: "[batch, count]",
-        },
-      );
+      throw new GraphError(`PutRows: index ${namedShape(index!)} does not place rows of ${namedShape(updates!)}`, {
+        code: "graph/index",
+        expected: "[batch, count]",
+      });
     return { shape: updates!.shape.map((d, i) => (i === axis ? size! : d)), dtype: updates!.dtype };
   },
   lower: ({ emit, inputs, node, attributes }) => {
@@ -440,7 +435,7 @@ export const indexOperations: {
  * (await realize(gather(table, rows))).toArray(); // [5, 6, 1, 2]
  */
 export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
-  return apply(gatherOperation, [x, indices], { axis: normalizeAxis("Gather", axis, x.shape) });
+  return apply(gatherOperation, [x, indices], { axis: normalizeAxis("Gather", axis, x) });
 }
 /**
  * Adds rows into zeros by number: the derivative of {@link gather}. Repeated indices add up in a fixed order.
@@ -460,7 +455,7 @@ export function addRows(updates: Tensor, indices: Tensor, axis: number, size: Di
  * (await realize(takeAlong(x, index, 1))).toArray(); // [2, 3]
  */
 export function takeAlong(x: Tensor, indices: Tensor, axis: number): Tensor {
-  return apply(gatherElementsOperation, [x, indices], { axis: normalizeAxis("GatherElements", axis, x.shape) });
+  return apply(gatherElementsOperation, [x, indices], { axis: normalizeAxis("GatherElements", axis, x) });
 }
 /**
  * Adds entries into zeros along an axis: the derivative of {@link takeAlong}.
@@ -471,7 +466,7 @@ export function takeAlong(x: Tensor, indices: Tensor, axis: number): Tensor {
  */
 export function scatterAdd(updates: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
   return apply(scatterAddOperation, [updates, indices], {
-    axis: normalizeAxis("ScatterElements", axis, updates.shape),
+    axis: normalizeAxis("ScatterElements", axis, updates),
     size,
   });
 }
@@ -501,7 +496,7 @@ function rowAxes(
   options: { axis?: number; batchAxis?: number },
 ): { axis: number; batchAxis: number } {
   const { axis = 1, batchAxis = 0 } = options;
-  return { axis: normalizeAxis(name, axis, x.shape), batchAxis: normalizeAxis(name, batchAxis, x.shape) };
+  return { axis: normalizeAxis(name, axis, x), batchAxis: normalizeAxis(name, batchAxis, x) };
 }
 
 /**

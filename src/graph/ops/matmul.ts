@@ -1,7 +1,8 @@
 /** @file Matrix products with transposed operands and batch axes. */
-import { sameDim, shapeText, type Dim } from "../axis.ts";
+import { sameDim, type Dim } from "../axis.ts";
 import { broadcastShapes, broadcastStrides, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import { GraphError } from "../errors.ts";
+import { namedShape } from "../namedShape.ts";
 import type { Operation } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { requireKind } from "./elementwise.ts";
@@ -22,7 +23,7 @@ const flipped = (shape: readonly Dim[], flip: boolean): [rows: Dim, columns: Dim
 function misfit(a: Tensor, b: Tensor, attributes: MatMulAttributes): never {
   const [, inner] = flipped(a.shape, attributes.transA);
   const fits = sameDim(inner, flipped(b.shape, !attributes.transB)[0]);
-  throw new GraphError(`matmul: inner dimensions differ: ${shapeText(a.shape)} × ${shapeText(b.shape)}`, {
+  throw new GraphError(`matmul: inner dimensions differ: ${namedShape(a)} × ${namedShape(b)}`, {
     code: "graph/matmul",
     hint: fits ? `did you mean ${attributes.transB ? "no transposeB" : "transposeB"}?` : undefined,
   });
@@ -32,7 +33,7 @@ const matMulOperation: Operation<MatMulAttributes> = {
   name: "MatMul",
   infer: ([a, b], attributes) => {
     if (a!.rank < 2 || b!.rank < 2)
-      throw new GraphError(`matmul: needs matrices, got ${shapeText(a!.shape)} × ${shapeText(b!.shape)}`, {
+      throw new GraphError(`matmul: needs matrices, got ${namedShape(a!)} × ${namedShape(b!)}`, {
         code: "graph/matmul",
         hint: "unsqueeze a vector, or use einsum",
       });
@@ -42,7 +43,7 @@ const matMulOperation: Operation<MatMulAttributes> = {
     const [rows, inner] = flipped(a!.shape, attributes.transA);
     const [inner2, columns] = flipped(b!.shape, attributes.transB);
     if (!sameDim(inner, inner2)) misfit(a!, b!, attributes);
-    const batch = broadcastShapes("matmul", [a!.shape.slice(0, -2), b!.shape.slice(0, -2)]);
+    const batch = broadcastShapes("matmul", [a!.shape.slice(0, -2), b!.shape.slice(0, -2)], [a!, b!]);
     return { shape: [...batch, rows, columns], dtype: a!.dtype };
   },
   lower: ({ emit, inputs, node, attributes: { transA, transB } }) => {

@@ -1,7 +1,8 @@
 /** @file Reductions, softmax, cumulative sums, top-k. */
-import { productOf, sameDim, shapeText, type Dim } from "../axis.ts";
+import { productOf, sameDim, type Dim } from "../axis.ts";
 import { normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import { GraphError } from "../errors.ts";
+import { namedShape } from "../namedShape.ts";
 import {
   notDifferentiable,
   type Along,
@@ -287,9 +288,9 @@ function reduce(
   options: ReduceOptions,
 ): Tensor {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : axes;
-  const sorted = list.map((a) => normalizeAxis(op.name, a, x.shape)).sort((a, b) => a - b);
+  const sorted = list.map((a) => normalizeAxis(op.name, a, x)).sort((a, b) => a - b);
   if (new Set(sorted).size !== sorted.length)
-    throw new GraphError(`${op.name}: an axis is listed twice: [${list.join(", ")}] of ${shapeText(x.shape)}`, {
+    throw new GraphError(`${op.name}: an axis is listed twice: [${list.join(", ")}] of ${namedShape(x)}`, {
       code: "graph/axis",
     });
   if (sorted.length === 0) return x;
@@ -348,7 +349,7 @@ export function logSumExp(x: Tensor, axes?: number | readonly number[], options:
  * (await realize(argMax(x))).toArray(); // [1, 1]
  */
 export function argMaxOf(x: Tensor, axis = -1): Tensor {
-  return apply(argMax, [x], { axis: normalizeAxis("ArgMax", axis, x.shape) });
+  return apply(argMax, [x], { axis: normalizeAxis("ArgMax", axis, x) });
 }
 export { argMaxOf as argMax };
 /**
@@ -358,7 +359,7 @@ export { argMaxOf as argMax };
  * (await realize(softmax(x))).toArray(); // [0.5, 0.5]
  */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  return apply(softmaxOperations.Softmax, [x], { axis: normalizeAxis("Softmax", axis, x.shape) });
+  return apply(softmaxOperations.Softmax, [x], { axis: normalizeAxis("Softmax", axis, x) });
 }
 /**
  * Log of the softmax along one axis.
@@ -367,7 +368,7 @@ export function softmax(x: Tensor, axis = -1): Tensor {
  * logSoftmax(x, -1); // [2, 2]
  */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return apply(softmaxOperations.LogSoftmax, [x], { axis: normalizeAxis("LogSoftmax", axis, x.shape) });
+  return apply(softmaxOperations.LogSoftmax, [x], { axis: normalizeAxis("LogSoftmax", axis, x) });
 }
 /**
  * Running sum along an axis.
@@ -377,7 +378,7 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
  */
 export function cumsum(x: Tensor, axis: number, options: { reverse?: boolean; exclusive?: boolean } = {}): Tensor {
   const { reverse = false, exclusive = false } = options;
-  return apply(cumSum, [x], { axis: normalizeAxis("CumSum", axis, x.shape), reverse, exclusive });
+  return apply(cumSum, [x], { axis: normalizeAxis("CumSum", axis, x), reverse, exclusive });
 }
 /**
  * The `k` largest entries along an axis, largest first, and where they stand (int64).
@@ -386,7 +387,7 @@ export function cumsum(x: Tensor, axis: number, options: { reverse?: boolean; ex
  * (await realize([values, indices])).map((x) => x.toArray()); // [[3, 2], [0, 2]]
  */
 export function topK(x: Tensor, k: number, axis = -1): { values: Tensor; indices: Tensor } {
-  const at = normalizeAxis("TopK", axis, x.shape);
+  const at = normalizeAxis("TopK", axis, x);
   return {
     values: apply(topKOperation, [x], { k, axis: at, part: "values" }),
     indices: apply(topKOperation, [x], { k, axis: at, part: "indices" }),

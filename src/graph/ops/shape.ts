@@ -3,6 +3,7 @@ import { addDims, divideDims, mulDims, productOf, sameDim, sameShape, shapeText,
 import { broadcastShapes, broadcastStrides, normalizeAxis, sizeOfDims, stridesOf, walk } from "../broadcast.ts";
 import type { DType } from "../dtype.ts";
 import { GraphError } from "../errors.ts";
+import { namedShape } from "../namedShape.ts";
 import { notDifferentiable, type Along, type Operation } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { cast, onnxDTypes } from "./elementwise.ts";
@@ -49,7 +50,7 @@ const reshapeOperation: Operation<{ shape: readonly Dim[] }> = {
   name: "Reshape",
   infer: ([x], { shape }) => {
     if (!sameDim(productOf(x!.shape), productOf(shape)))
-      throw new GraphError(`Reshape: ${shapeText(x!.shape)} does not hold as many elements as ${shapeText(shape)}`, {
+      throw new GraphError(`Reshape: ${namedShape(x!)} does not hold as many elements as ${shapeText(shape)}`, {
         code: "graph/reshape",
       });
     return { shape, dtype: x!.dtype };
@@ -69,12 +70,9 @@ const transposeOperation: Operation<{ perm: readonly number[] }> = {
   infer: ([x], { perm }) => {
     const seen = new Set(perm);
     if (perm.length !== x!.rank || seen.size !== perm.length || perm.some((p) => !(p >= 0 && p < x!.rank)))
-      throw new GraphError(
-        `Transpose: [${perm.join(", ")}] is not a permutation of the axes of ${shapeText(x!.shape)}`,
-        {
-          code: "graph/transpose",
-        },
-      );
+      throw new GraphError(`Transpose: [${perm.join(", ")}] is not a permutation of the axes of ${namedShape(x!)}`, {
+        code: "graph/transpose",
+      });
     return { shape: perm.map((p) => x!.shape[p]!), dtype: x!.dtype };
   },
   lower: ({ emit, inputs, attributes }) => emit.node("Transpose", inputs, { perm: attributes.perm }),
@@ -100,7 +98,7 @@ const expandOperation: Operation<{ shape: readonly Dim[] }> = {
   infer: ([x], { shape }) => {
     const out = broadcastShapes("Expand", [x!.shape, shape]);
     if (out.length !== shape.length || !out.every((d, i) => sameDim(d, shape[i]!)))
-      throw new GraphError(`Expand: ${shapeText(x!.shape)} does not stretch to ${shapeText(shape)}`, {
+      throw new GraphError(`Expand: ${namedShape(x!)} does not stretch to ${shapeText(shape)}`, {
         code: "graph/broadcast",
       });
     return { shape, dtype: x!.dtype };
@@ -138,12 +136,9 @@ const sliceOperation: Operation<SliceAttributes> = {
     const length = subDims(end, start);
     const outside = (d: Dim): boolean => typeof d === "number" && (d < 0 || (typeof size === "number" && d > size));
     if (outside(start) || outside(end) || (typeof length === "number" && length < 0))
-      throw new GraphError(
-        `Slice: [${String(start)}, ${String(end)}) is outside axis ${axis} of ${shapeText(x!.shape)}`,
-        {
-          code: "graph/slice",
-        },
-      );
+      throw new GraphError(`Slice: [${String(start)}, ${String(end)}) is outside axis ${axis} of ${namedShape(x!)}`, {
+        code: "graph/slice",
+      });
     return { shape: x!.shape.map((d, i) => (i === axis ? length : d)), dtype: x!.dtype };
   },
   lower: ({ emit, inputs, attributes: { axis, start, end } }) =>
@@ -299,7 +294,7 @@ export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
     });
     const rest = divideDims(productOf(left), productOf(added));
     if (rest === undefined)
-      throw new GraphError(`Reshape: ${shapeText(x.shape)} does not divide into ${shapeText(shape)}`, {
+      throw new GraphError(`Reshape: ${namedShape(x)} does not divide into ${shapeText(shape)}`, {
         code: "graph/reshape",
       });
     target = shape.map((d, i) => (i === hole ? rest : d));
@@ -337,7 +332,7 @@ export function broadcastTo(x: Tensor, shape: readonly Dim[]): Tensor {
  * slice(x, 1, -2); // [2, 2, 4]: the last two of axis 1
  */
 export function slice(x: Tensor, axis: number, start: Dim, end?: Dim): Tensor {
-  const at = normalizeAxis("Slice", axis, x.shape);
+  const at = normalizeAxis("Slice", axis, x);
   const size = x.shape[at]!;
   const from = typeof start === "number" && start < 0 ? addDims(size, start) : start;
   const to = end === undefined ? size : typeof end === "number" && end < 0 ? addDims(size, end) : end;
@@ -351,7 +346,7 @@ export function slice(x: Tensor, axis: number, start: Dim, end?: Dim): Tensor {
  * (await realize(select(x, 1, -1))).toArray(); // [2, 4]
  */
 export function select(x: Tensor, axis: number, index: number): Tensor {
-  const at = normalizeAxis("Slice", axis, x.shape);
+  const at = normalizeAxis("Slice", axis, x);
   const start = index < 0 ? addDims(x.shape[at]!, index) : index;
   return squeeze(slice(x, at, start, addDims(start, 1)), at);
 }
@@ -363,7 +358,7 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
  * (await realize(pad(x, 1, 0, 1))).toArray(); // [1, 2, 0, 3, 4, 0]
  */
 export function pad(x: Tensor, axis: number, before: Dim, after: Dim): Tensor {
-  const at = normalizeAxis("Pad", axis, x.shape);
+  const at = normalizeAxis("Pad", axis, x);
   return before === 0 && after === 0 ? x : apply(padOperation, [x], { axis: at, before, after });
 }
 
@@ -375,7 +370,7 @@ export function pad(x: Tensor, axis: number, before: Dim, after: Dim): Tensor {
  */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   if (parts.length === 0) throw new GraphError("Concat: no parts", { code: "graph/concat" });
-  const at = normalizeAxis("Concat", axis, parts[0]!.shape);
+  const at = normalizeAxis("Concat", axis, parts[0]!);
   return parts.length === 1 ? parts[0]! : apply(concatOperation, parts, { axis: at });
 }
 
@@ -410,9 +405,9 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
  * squeeze(slice(x, 1, 0, 1), 1); // [2, 4]
  */
 export function squeeze(x: Tensor, axis: number): Tensor {
-  const at = normalizeAxis("Squeeze", axis, x.shape);
+  const at = normalizeAxis("Squeeze", axis, x);
   if (x.shape[at] !== 1)
-    throw new GraphError(`Squeeze: axis ${at} of ${shapeText(x.shape)} is not of size 1`, { code: "graph/squeeze" });
+    throw new GraphError(`Squeeze: axis ${at} of ${namedShape(x)} is not of size 1`, { code: "graph/squeeze" });
   return reshape(
     x,
     x.shape.filter((_, i) => i !== at),
@@ -426,8 +421,8 @@ export function squeeze(x: Tensor, axis: number): Tensor {
  * mergeAxes(x, 1, 2); // [2, 12]
  */
 export function mergeAxes(x: Tensor, from: number, to: number): Tensor {
-  const a = normalizeAxis("Reshape", from, x.shape);
-  const b = normalizeAxis("Reshape", to, x.shape);
+  const a = normalizeAxis("Reshape", from, x);
+  const b = normalizeAxis("Reshape", to, x);
   return reshape(x, [...x.shape.slice(0, a), productOf(x.shape.slice(a, b + 1)), ...x.shape.slice(b + 1)]);
 }
 
@@ -438,10 +433,10 @@ export function mergeAxes(x: Tensor, from: number, to: number): Tensor {
  * splitAxis(x, -1, [2, 2]); // [2, 3, 2, 2]
  */
 export function splitAxis(x: Tensor, axis: number, sizes: readonly Dim[]): Tensor {
-  const at = normalizeAxis("Reshape", axis, x.shape);
+  const at = normalizeAxis("Reshape", axis, x);
   if (!sameDim(productOf(sizes), x.shape[at]!))
     throw new GraphError(
-      `Reshape: axis ${String(x.shape[at])} of ${shapeText(x.shape)} does not split into ${shapeText(sizes)}`,
+      `Reshape: axis ${String(x.shape[at])} of ${namedShape(x)} does not split into ${shapeText(sizes)}`,
       {
         code: "graph/reshape",
       },
