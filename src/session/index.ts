@@ -2,7 +2,8 @@
 export type { AnalysisDataModule, AnalysisModule, AnalysisSession, LifecycleHook, Phase, Split } from "./protocol.ts";
 export { adapters, canonicalAdapters, validCombinations, type Adapter } from "./adapters.ts";
 export { camelCase, kebabCase, snakeCase } from "./config/names.ts";
-export type { SessionFile, SessionFileInput } from "./config/read.ts";
+export { configurationPage, optionsTable, sessionJsonSchema } from "./config/describe.ts";
+export { readSessionFile, type ReadOptions, type SessionFile, type SessionFileInput } from "./config/read.ts";
 export type {
   ClassNode,
   Config,
@@ -16,12 +17,20 @@ export type {
   SharedConfig,
 } from "./config/types.ts";
 export {
+  loadComponent,
+  type ComponentManifest,
+  type ComponentOptions,
+  type OpComposition,
+  type SharedComponent,
+} from "./component.ts";
+export {
   defineDataModule,
   type ComposedDataModule,
   type DataModuleBase,
   type DataModuleDefinition,
   type DataModuleHooks,
 } from "./dataModule.ts";
+export { loadDefinitions, type Definition } from "./definitions.ts";
 export { SessionError } from "./errors.ts";
 export type { Log, LogStream } from "./log.ts";
 export { Metrics } from "./metrics.ts";
@@ -54,3 +63,4 @@ export {
   type SessionOptions,
   type SessionOverrides,
 } from "./session.ts";
+export { runSteps, type SteppedPhase, type SteppedSession, type StepsProgress, type StepsResult } from "./steps.ts";

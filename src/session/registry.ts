@@ -162,8 +162,8 @@ function entriesOfFile(tree: Located): RegistryEntry[] {
   return [...tree.entries].map(([key, { value }]) => entryOf(key, value));
 }
 
-/** Checks an entry and its key. */
-function entryOf(key: string, written: Located): RegistryEntry {
+/** Checks an entry and its key. @internal */
+export function entryOf(key: string, written: Located): RegistryEntry {
   const tree = lifted(written);
   const { regInfo } = sessionFileOf(tree);
   const place = tree.kind === "map" ? tree.entries.get("reg_info")?.value.where : undefined;

@@ -1,60 +1,369 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from "vitest";
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
 import { datasetOf, type Batch, type Dataset } from "../data/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
+import type { Adapter } from "./adapters.ts";
 import { defineDataModule } from "./dataModule.ts";
 import { defineModule } from "./module.ts";
-import { Session } from "./session.ts";
+import type { AnalysisSession } from "./protocol.ts";
+import { Session, type SessionOptions } from "./session.ts";
+import { runSteps } from "./steps.ts";
 
 let folder: string;
 let model: HookedModel;
 let saes: Sae[];
 let data: Dataset;
+let reads = 0;
+const rows = [
+  [5, 6, 7],
+  [8, 9],
+  [4, 4, 4, 4],
+  [1, 2, 3],
+  [9, 8, 7, 6, 5],
+];
+
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "interpretune-session-"));
   model = randomModel(shapes["gpt2"]!, 1);
   saes = [1, 2].map((layer) => randomSae(model, `blocks.${layer}.attn.hook_z`, "topk", 32, layer));
-  const rows = [
-    [5, 6, 7],
-    [8, 9],
-    [4, 4, 4, 4],
-    [1, 2, 3],
-    [9, 8, 7, 6, 5],
-  ];
   data = await datasetOf(
-    () => rows.map((input_ids, i) => ({ value: { input_ids, label: i % 2 }, where: `row ${i}` })),
+    function* () {
+      reads++;
+      for (const [i, input_ids] of rows.entries()) yield { value: { input_ids, label: i % 2 }, where: `row ${i}` };
+    },
     { name: "ids", length: rows.length },
   );
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const quiet = { logStream: null } as const;
-const moduleCfg = (): { coreLogDir: string; classificationMapping: readonly [number, number] } => ({
-  coreLogDir: folder,
-  classificationMapping: [2, 3],
-});
+async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
 
-describe("a session", () => {
-  it("is composed of what its adapters add", async () => {
+const moduleCfg = { classificationMapping: [2, 3], positions: "explicit" } as const;
+
+/** A session whose files go into the test's folder; log lines into `lines`. */
+async function make<
+  const A extends readonly Adapter[] = readonly ["core"],
+  M extends object = object,
+  D extends object = object,
+>(options: Partial<SessionOptions<A, M, D>> = {}, lines: string[] = []): Promise<Session<A[number], M, D>> {
+  return Session.create<A, M, D>({
+    model,
+    data,
+    logStream: { write: (line) => lines.push(line.replace(/^\S+ /, "").trimEnd()) },
+    ...options,
+    moduleCfg: { ...moduleCfg, coreLogDir: folder, ...options.moduleCfg },
+  });
+}
+
+describe("composition", () => {
+  it("takes adapters in any order and adds what they add", async () => {
     const session = await Session.create({
-      ...quiet,
       model,
       saes,
       data,
-      adapterCtx: ["sae_lens", "core"],
-      moduleCfg: moduleCfg(),
+      logStream: null,
+      adapterCtx: ["sae_lens", "core", "core"],
+      moduleCfg: { ...moduleCfg, coreLogDir: folder },
     });
     expect(session.cfg.adapterCtx).toEqual(["core", "sae_lens"]);
     expect(session.module.saes).toEqual(saes);
     expect(session.module.constructNamesFilter({ targetLayers: [2] })).toEqual([
       "blocks.2.attn.hook_z.hook_sae_acts_post",
     ]);
+    expect(() => session.module.constructNamesFilter({ targetLayers: [0] })).toThrow("blocks.1.attn.hook_z, blocks.2");
     expect(Object.keys(session.components)).toEqual(["datamodule", "module"]);
+    expect(session.module.datamodule).toBe(session.datamodule);
     await session.init();
     expect(session.datamodule.module).toBe(session.module);
+  });
+
+  it("names the components as Lightning does, where it leads", async () => {
+    const session = await make({ adapterCtx: ["transformer_lens", "lightning"] });
+    expect(session.cfg.adapterCtx).toEqual(["lightning", "transformer_lens"]);
+    expect(Object.keys(session.components)).toEqual(["datamodule", "model"]);
+    expect(session.components.model.hparams).toEqual(session.record["config"]);
+    expect("saes" in session.module).toBe(false);
+  });
+
+  it.each([
+    [["sae_lens"], "got sae_lens"],
+    [["core", "lightning"], "got core+lightning"],
+    [[], "got none"],
+    [["core", "nnsight" as "core"], "got core+nnsight"],
+  ] as const)("lists the valid combinations for %j", async (adapterCtx, received) => {
+    await expect(make({ adapterCtx })).rejects.toThrow(received);
+    await expect(make({ adapterCtx })).rejects.toThrow(
+      "core, core+transformer_lens, core+sae_lens, core+transformer_lens+sae_lens, lightning",
+    );
+  });
+
+  it("refuses what an adapter is missing for", async () => {
+    await expect(make({ saes })).rejects.toThrow("an SAE needs the adapter sae_lens");
+    await expect(make({ moduleCfg: { tlCfg: {} } })).rejects.toThrow("tl_cfg needs the adapter transformer_lens");
+  });
+
+  it("adds what definitions return, hooks and replacements included", async () => {
+    const Counting = defineModule("Counting", (module) => ({
+      seen: 0,
+      async testStep(batch: Batch): Promise<number> {
+        this.seen += batch.dims[0];
+        const loss = await module.forward(batch, (traced) => traced.loss);
+        module.log("loss", loss.item(), batch.dims[0]);
+        return batch.index;
+      },
+    }));
+    const Doubled = defineDataModule("Doubled", (base) => ({
+      async *batches(): AsyncGenerator<Batch> {
+        for (let again = 0; again < 2; again++) {
+          const inner = await datasetOf(() => [{ value: { input_ids: [1, 2], label: 0 }, where: "hand" }], {
+            name: "hand",
+          });
+          for await (const { where } of inner) expect(where).toBe("hand");
+          yield { ...(await firstBatch()), index: again };
+        }
+        expect(base.name).toBe("Doubled");
+      },
+    }));
+    const plain = await make();
+    const firstBatch = async (): Promise<Batch> => {
+      for await (const batch of plain.datamodule.batches("test")) return batch;
+      throw new Error("no batch");
+    };
+    const session = await make({ moduleCls: Counting, datamoduleCls: Doubled });
+    const result = await runSteps(session, "test");
+    expect(result.outputs).toEqual([0, 1]);
+    expect(session.module.seen).toBe(10);
+    expect(Object.keys(result.metrics)).toEqual(["loss"]);
+  });
+
+  it("takes sides that are composed already, and refuses what is none", async () => {
+    const whole = await make();
+    const again = await make({ module: whole.module, datamodule: whole.datamodule });
+    expect(again.module).toBe(whole.module);
+    const none = { ...whole.module } as Record<string, unknown>;
+    delete none["model"];
+    await expect(make({ module: none as object as typeof whole.module })).rejects.toThrow("nothing called model");
+  });
+
+  it("takes the tokenizer's settings from the model's side with a warning, and warns where they differ", async () => {
+    const lines: string[] = [];
+    const given = { modelNameOrPath: "x", tokenizerKwargs: { paddingSide: "left" } } as const;
+    await make({ datamoduleCfg: { modelNameOrPath: "x" }, moduleCfg: given }, lines);
+    expect(lines.filter((line) => line.startsWith("WARNING"))).toEqual([
+      "WARNING the two sides differ in tokenizerKwargs; the data's side is tokenised with its own",
+    ]);
+    await expect(
+      make({ model: undefined, moduleCfg: { modelNameOrPath: "no-such-org/model" } }, lines),
+    ).rejects.toThrow("give the path of its folder or .gguf file");
+    expect(lines.at(-1)).toBe("WARNING the data's side names no tokenizer; it takes the model's");
+  });
+});
+
+describe("the type of a session", () => {
+  it("has what its adapters add, and nothing else", () => {
+    type Plain = Session<"core">;
+    type WithSaes = Session<"core" | "sae_lens">;
+    type Lightning = Session<"lightning">;
+    expectTypeOf<WithSaes["module"]["saes"]>().toExtend<readonly Sae[]>();
+    expectTypeOf<Lightning["components"]>().toHaveProperty("model");
+    expectTypeOf<Plain["components"]>().toHaveProperty("module");
+    expectTypeOf<Plain>().toExtend<AnalysisSession>();
+    expectTypeOf<WithSaes>().toExtend<AnalysisSession>();
+    // @ts-expect-error there are no SAEs without sae_lens
+    type NoNamesFilter = Plain["module"]["constructNamesFilter"];
+    // @ts-expect-error the other side is called model
+    type NoModule = Lightning["components"]["module"];
+    expectTypeOf<[NoNamesFilter, NoModule]>().not.toBeNever();
+    const wrong = (): Promise<unknown>[] => [
+      // @ts-expect-error an option that does not exist
+      Session.create({ moduleCfg: { learningRate: 1 } }),
+      // @ts-expect-error a word that is not one of the option's
+      Session.create({ datamoduleCfg: { padTo: "longest" } }),
+      // @ts-expect-error an adapter that does not exist
+      Session.create({ adapterCtx: ["nnsight"] }),
+    ];
+    expectTypeOf(wrong).returns.toExtend<Promise<unknown>[]>();
+  });
+
+  it("follows the key of the registry", () => {
+    type Made<S> = S extends Promise<infer T> ? T : never;
+    const bySaes = () => Session.fromRegistry("rte_demo.gpt2.sae_lens");
+    const plain = () => Session.fromRegistry("rte_demo.gpt2.core");
+    const byParts = () => Session.fromRegistry(["gpt2", "rte_demo", null, ["sae_lens"]]);
+    expectTypeOf<Made<ReturnType<typeof bySaes>>["module"]["saes"]>().toExtend<readonly Sae[]>();
+    expectTypeOf<Made<ReturnType<typeof byParts>>["module"]["saes"]>().toExtend<readonly Sae[]>();
+    // @ts-expect-error there are no SAEs without sae_lens
+    type None = Made<ReturnType<typeof plain>>["module"]["spliced"];
+    expectTypeOf<None>().not.toBeNever();
+  });
+});
+
+describe("batches", () => {
+  it("are tokenised once and kept, whoever reads them", async () => {
+    const session = await make({ evalBatchSize: 2 });
+    const before = reads;
+    const all = async (split: "test" | "validation"): Promise<Batch[]> => collected(session.datamodule.batches(split));
+    const [first, second] = await Promise.all([all("test"), all("validation")]);
+    expect(reads).toBe(before + 1);
+    expect(first.map(({ dims }) => dims)).toEqual([
+      [2, 3],
+      [2, 4],
+      [1, 5],
+    ]);
+    first.forEach((batch, i) => expect(second[i]).toBe(batch));
+  });
+
+  it("are padded to the split where that is asked for, on either side", async () => {
+    for (const paddingSide of ["left", "right"] as const) {
+      const session = await make({
+        evalBatchSize: 2,
+        datamoduleCfg: { padTo: "split", tokenizerKwargs: { paddingSide } },
+      });
+      const all = await collected(session.datamodule.batches("test"));
+      expect(all.map(({ dims }) => dims)).toEqual([
+        [2, 5],
+        [2, 5],
+        [1, 5],
+      ]);
+      expect([...all[0]!.answerIndices]).toEqual(paddingSide === "left" ? [4, 4] : [2, 1]);
+    }
+  });
+
+  it("say where a fault is each time they are read", async () => {
+    const bad = await datasetOf(
+      () => [
+        { value: { input_ids: [1], label: 0 }, where: "row 0" },
+        { value: { input_ids: [99], label: 0 }, where: "row 1" },
+      ],
+      { name: "bad" },
+    );
+    const session = await make({ data: bad });
+    for (let again = 0; again < 2; again++)
+      await expect(collected(session.datamodule.batches("test"))).rejects.toThrow("row 1");
+  });
+
+  it("do not name a data set that is not there", async () => {
+    const session = await make({ data: undefined, sharedCfg: { taskName: "rte" } });
+    await expect(collected(session.datamodule.batches("test"))).rejects.toThrow("give a JSONL or Parquet file");
+    const one = await make({ data: join(folder, "only.jsonl") });
+    await expect(collected(one.datamodule.batches("train"))).rejects.toThrow("there is no file for the split train");
+  });
+});
+
+describe("the lifecycle", () => {
+  it("goes in the documented order and is logged, hook by hook", async () => {
+    const calls: string[] = [];
+    const say = (who: string) => (): void => void calls.push(who);
+    const Data = defineDataModule("Data", () => ({
+      prepareData: (target: HookedModel) => void calls.push(`data prepareData ${target === model}`),
+      setup: say("data setup"),
+      onTestStart: say("data start"),
+    }));
+    const Module = defineModule("Module", () => ({
+      setup: say("module setup"),
+      loadMetric: say("metric"),
+      testStep: say("step"),
+      onTestBatchStart: say("batch start"),
+      onTestBatchEnd: say("batch end"),
+      onTestEnd: say("end"),
+      onSessionEnd: say("module session end"),
+    }));
+    const extension = { name: "Watch", hooks: { onTestStart: say("watch"), onSessionEnd: say("watch session end") } };
+    const lines: string[] = [];
+    const optimizerInit = { classPath: "torch.optim.AdamW", initArgs: { lr: 1e-3 } };
+    const options = { moduleCls: Module, datamoduleCls: Data, extensions: [extension], evalBatchSize: 5 };
+    const session = await make({ ...options, moduleCfg: { loggingLevel: "DEBUG", optimizerInit } }, lines);
+    await runSteps(session, "test");
+    await session.init();
+    await Promise.all([session.end(), session.end()]);
+    await session.end();
+    expect(calls).toEqual([
+      "metric",
+      "data prepareData true",
+      "data setup",
+      "module setup",
+      "data start",
+      "watch",
+      "batch start",
+      "step",
+      "batch end",
+      "end",
+      "module session end",
+      "watch session end",
+    ]);
+    expect(lines.slice(0, 6)).toEqual([
+      "DEBUG Preparing data: Data",
+      "DEBUG Setting up: Data",
+      "DEBUG Setting up: Module",
+      "DEBUG Configuring optimizers: Module",
+      "DEBUG Running onTestStart: Data",
+      "DEBUG Running onTestStart: Watch",
+    ]);
+    expect(session.module.optimizers).toEqual([{ optimizer: optimizerInit }]);
+    const log = readFileSync(join(session.experimentFolder, "session.log"), "utf8");
+    expect(
+      log
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => line.replace(/^\S+ /, "")),
+    ).toEqual(lines);
+  });
+
+  it("misses a hook that is not optional", async () => {
+    const whole = await make();
+    const module = {
+      ...whole.module,
+      get model() {
+        return model;
+      },
+    } as Record<string, unknown>;
+    delete module["setup"];
+    const session = await make({ module: module as object as typeof whole.module });
+    await expect(session.init()).rejects.toThrow("the module has no setup");
+  });
+
+  it("defers the model where that is asked for", async () => {
+    const datamoduleCfg = { signatureColumns: ["input", "labels"] };
+    await expect(make({ sharedCfg: { deferModelInit: true } })).rejects.toThrow("needs signature_columns");
+    const session = await make({ sharedCfg: { deferModelInit: true }, datamoduleCfg });
+    expect(() => session.module.model).toThrow("not loaded yet");
+    await session.init();
+    expect(session.module.model).toBe(model);
+  });
+});
+
+describe("the experiment folder", () => {
+  it("is named after time and tag, and holds the environment, the configuration and the log", async () => {
+    const [a, b] = await Promise.all([
+      make({ moduleCfg: { experimentTag: "try" } }),
+      make({ moduleCfg: { experimentTag: "try", loggingLevel: "ERROR" } }),
+    ]);
+    expect(a.experimentFolder.slice(folder.length + 1)).toMatch(/^\d{8}_\d{6}_try(_2)?$/);
+    expect(a.experimentFolder).not.toBe(b.experimentFolder);
+    expect(readdirSync(a.experimentFolder)).toEqual(["config.yaml", "environment.json"]);
+    const environment = JSON.parse(readFileSync(join(a.experimentFolder, "environment.json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
+    expect(environment).toMatchObject({ node: process.versions.node, provider: expect.any(String) as string });
+    expect(environment["config_hash"]).toBe(a.record["config_hash"]);
+    // Where it logs does not make it another session; what it computes does.
+    expect(b.record["config_hash"]).toBe(a.record["config_hash"]);
+    const c = await make({ evalBatchSize: 3 });
+    expect(c.record["config_hash"]).not.toBe(a.record["config_hash"]);
+  });
+
+  it("is an error with its place where it cannot be made", async () => {
+    const file = join(folder, "a-file");
+    writeFileSync(file, "");
+    await expect(make({ moduleCfg: { coreLogDir: join(file, "no") } })).rejects.toThrow(file);
   });
 });

@@ -6,7 +6,7 @@ import type { Runtime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { compose } from "./compose.ts";
-import { readConfigTree, treeOfInput, withOption } from "./config/read.ts";
+import { readConfigTree, treeOfInput, withOptions } from "./config/read.ts";
 import type { ConfigInput, DataModuleConfig, ModuleConfig, RunConfig } from "./config/types.ts";
 import type { ComposedDataModule, DataModuleDefinition } from "./dataModule.ts";
 import { callHook, type Actor } from "./lifecycle.ts";
@@ -172,17 +172,20 @@ export class Session<
 
   /**
    * A session from YAML files of the published shape; later files win over earlier ones, overrides over files.
-   * @param options.set options by name as text, as `--set` gives them
+   * @param overrides.set options by name as text, as `--set` gives them
+   * @param overrides.env default `process.env`; `IT_CONFIG_DEFAULTS` names a folder of files that come first
    * @throws SessionError with file, line and column
    */
   static async fromConfig<const A extends readonly Adapter[] = readonly ["core"]>(
     paths: string | readonly string[],
-    overrides: SessionOverrides<A> & { readonly set?: readonly (readonly [name: string, value: string])[] } = {},
+    overrides: SessionOverrides<A> & {
+      readonly set?: readonly (readonly [name: string, value: string])[];
+      readonly env?: Readonly<Partial<Record<string, string>>>;
+    } = {},
   ): Promise<Session<A[number], RteBoolqSteps>> {
-    const { set = [], ...rest } = overrides;
-    const tree = await readConfigTree(typeof paths === "string" ? [paths] : paths);
-    const whole = set.reduce((all, [name, value]) => withOption(all, name, value, `--set ${name}`), tree);
-    return new Session(await compose(whole, rest, {}));
+    const { set, env, ...rest } = overrides;
+    const tree = await readConfigTree(typeof paths === "string" ? [paths] : paths, { env });
+    return new Session(await compose(withOptions(tree, set), rest, {}));
   }
 
   /**

@@ -22,6 +22,27 @@ export interface ReadOptions {
 }
 
 /**
+ * Reads and checks session files without making a session: later files win, options that are set win over all.
+ * @param options.set options by name as text, as `--set` gives them
+ * @throws SessionError with file, line and column
+ * @example
+ * await writeFile("rte.yaml", "shared_config:\n  task_name: rte\nadapter_ctx: [core]\n");
+ * const { sharedConfig } = await readSessionFile(["rte.yaml"], { set: [["eval-batch-size", "2"]] });
+ * sharedConfig.taskName; // "rte"
+ */
+export async function readSessionFile(
+  paths: readonly string[],
+  options: ReadOptions & { readonly set?: readonly (readonly [name: string, value: string])[] } = {},
+): Promise<SessionFile> {
+  return sessionFileOf(withOptions(await readConfigTree(paths, options), options.set), options);
+}
+
+/** The tree with options set by name. @internal */
+export function withOptions(tree: Located, set: readonly (readonly [name: string, value: string])[] = []): Located {
+  return set.reduce((all, [name, value]) => withOption(all, name, value, `--set ${name}`), tree);
+}
+
+/**
  * Reads YAML files into one tree: those of the defaults folder by name, then the given ones; later ones win.
  * @throws SessionError with file, line and column; a file that cannot be read
  */

@@ -330,4 +330,58 @@ export const sections = {
       trainer: { kind: "mapping", default: {}, about: "Settings of the trainer" },
     },
   },
+  ComponentManifest: {
+    about: "A shared folder (it_component.yaml)",
+    fields: {
+      itSchemaVersion: { kind: "count", default: 1, about: "Version of this shape: 1" },
+      name: { kind: "text", default: "", about: "Name of the component" },
+      description: { kind: "text", default: "", about: "In a sentence" },
+      kinds: { kind: "texts", default: [], about: "module, datamodule, ops, promptconfigs" },
+      requires: { kind: "ComponentRequires", default: {}, about: "What it needs" },
+      module: { kind: "ComponentModule", default: {}, about: "A module and its configurations" },
+      datamodules: { kind: "ComponentCode", default: {}, about: "Data modules" },
+      ops: { kind: "ComponentOps", default: {}, about: "Compositions of ops" },
+      promptconfigs: { kind: "ComponentPrompts", default: {}, about: "Prompt configurations" },
+    },
+  },
+  ComponentRequires: {
+    about: "What a component needs",
+    fields: {
+      interpretune: { kind: "text", default: null, about: "Versions of this package, such as >=0.1,<1" },
+      adapters: { kind: "texts", default: [], about: "Adapters" },
+      packages: { kind: "texts", default: [], about: "Packages that hold its code" },
+      pip: { kind: "texts", default: [], about: "Python packages", effect: "none" },
+    },
+  },
+  ComponentModule: {
+    about: "A module and its configurations",
+    fields: {
+      entrypoint: { kind: "text", default: null, about: "Its code: package#Export of an installed package" },
+      taskMetadata: { kind: "mapping", default: {}, about: "What is said about the task" },
+      configs: { kind: "words", default: {}, about: "Files of registry entries by key" },
+    },
+  },
+  ComponentCode: {
+    about: "Code in an installed package",
+    fields: { entrypoint: { kind: "text", default: null, about: "package#Export" } },
+  },
+  ComponentOps: {
+    about: "Compositions of ops",
+    fields: { files: { kind: "texts", default: [], about: "YAML files with composite_operations" } },
+  },
+  ComponentPrompts: {
+    about: "Prompt configurations",
+    fields: {
+      entrypoint: { kind: "text", default: null, about: "Code is not run for prompts", effect: "none" },
+      definitions: { kind: "words", default: {}, about: "Files of prompt configurations by name" },
+    },
+  },
+  OpComposition: {
+    about: "An op made of others",
+    fields: {
+      composition: { kind: "text", default: "", about: "Ops in order, with dots between them" },
+      aliases: { kind: "texts", default: [], about: "Other names" },
+      description: { kind: "text", default: "", about: "In a sentence" },
+    },
+  },
 } as const;

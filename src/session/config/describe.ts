@@ -1,0 +1,126 @@
+/** @file The table of options for editors and for people: JSON Schema, a list of options, a page of docs. */
+import { z } from "zod";
+import { Table } from "../../display/index.ts";
+import { classPathsAt } from "./classPaths.ts";
+import { kebabCase, snakeCase } from "./names.ts";
+import { fieldsOf, sectionOf, sectionSchema } from "./schema.ts";
+import { sections } from "./sections.ts";
+import type { Field } from "./types.ts";
+
+interface JsonSchema {
+  [key: string]: unknown;
+  $defs?: Record<string, JsonSchema>;
+  properties?: Record<string, JsonSchema>;
+}
+
+/** The keys that sections stand at, by section. */
+const keysOf = (section: string): string[] =>
+  Object.keys(sections)
+    .flatMap((each) => fieldsOf(each))
+    .filter(([, field]) => sectionOf(field)?.section === section)
+    .map(([name]) => snakeCase(name));
+
+/**
+ * The JSON Schema (draft 2020-12) of session files, with descriptions and defaults, for editors. Where published files have
+ * `class_path` and `init_args`, both spellings are allowed.
+ * @example
+ * sessionJsonSchema()["$schema"]; // "https://json-schema.org/draft/2020-12/schema"
+ */
+export function sessionJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(sectionSchema("SessionFile", "snake"), { io: "input", reused: "inline" }) as JsonSchema;
+  const defs = schema.$defs ?? {};
+  const nodes: Record<string, JsonSchema> = {};
+  for (const [section, fields] of Object.entries(defs)) {
+    for (const [name, property] of Object.entries(fields.properties ?? {}))
+      if (["datamodule_cls", "module_cls", "module_cfg_mixin"].includes(name))
+        property["anyOf"] = named(name, property);
+    const paths = [...new Set(keysOf(section).flatMap((key) => classPathsAt(key)))];
+    if (paths.length === 0) continue;
+    const own = `${section}Fields`;
+    nodes[own] = fields;
+    nodes[section] = { anyOf: [{ $ref: `#/$defs/${own}` }, nodeOf(paths, { $ref: `#/$defs/${own}` })] };
+  }
+  return { ...schema, title: "Interpretune session", $defs: { ...defs, ...nodes } };
+}
+
+const nodeOf = (paths: readonly string[], args: JsonSchema): JsonSchema => ({
+  type: "object",
+  properties: { class_path: { enum: paths }, init_args: { anyOf: [args, { type: "null" }] } },
+  required: ["class_path"],
+  additionalProperties: false,
+});
+
+function named(key: string, property: JsonSchema): JsonSchema[] {
+  const paths = classPathsAt(key);
+  const { anyOf, type, items } = property;
+  delete property["type"];
+  delete property["items"];
+  const before = Array.isArray(anyOf) ? (anyOf as JsonSchema[]) : [{ type, ...(items === undefined ? {} : { items }) }];
+  return [
+    ...before,
+    { type: "object", properties: { class_path: { type: "string", examples: paths } }, required: ["class_path"] },
+  ];
+}
+
+/** What a field takes, in words. */
+function kindText({ kind = "", oneOf }: Field): string {
+  return oneOf === undefined ? (words[kind] ?? kind) : oneOf.join(", ");
+}
+const words: Readonly<Record<string, string>> = {
+  count: "integer from 1",
+  limit: "integer from −1",
+  flag: "true or false",
+  texts: "list of texts",
+  integers: "list of integers",
+  answers: "list of token ids or vocabulary strings",
+  mapping: "mapping",
+  words: "mapping of texts",
+  ids: "mapping of token ids",
+  init: "class_path and init_args",
+  combinations: "list of lists of adapters",
+  component: "class_path",
+  seed: "integer, or true",
+};
+
+const defaultText = ({ default: value }: Field): string => (value === null ? "" : JSON.stringify(value));
+
+/** Every option with its flag, what it takes, its default and its meaning: what `run --options` prints. */
+export function optionsTable(section = "SessionFile", above: readonly string[] = []): Table {
+  const rows = (at: string, path: readonly string[]): (readonly string[])[] =>
+    fieldsOf(at).flatMap(([name, field]) => {
+      const here = [...path, kebabCase(name)];
+      const nested = sectionOf(field);
+      return nested === undefined || nested.list
+        ? [[here.join("."), kindText(field), defaultText(field), field.about]]
+        : rows(nested.section, here);
+    });
+  return new Table(
+    [
+      { key: "option", label: "Option" },
+      { key: "takes", label: "Takes" },
+      { key: "default", label: "Default" },
+      { key: "meaning", label: "Meaning" },
+    ],
+    rows(section, above),
+  );
+}
+
+/** The page of docs: a table for each section. */
+export function configurationPage(): string {
+  const cell = (text: string): string => text.replaceAll("|", "\\|");
+  const parts = Object.entries(sections).map(([name, { about }]) => {
+    const rows = Object.entries<Field>(sections[name as keyof typeof sections].fields).map(([field, row]) => {
+      const value = defaultText(row);
+      const effect = row.effect === "none" ? "*Accepted, without effect.* " : "";
+      return `| \`${snakeCase(field)}\` | ${cell(kindText(row))} | ${value === "" ? "" : `\`${cell(value)}\``} | ${effect}${cell(row.about)} |`;
+    });
+    const includes =
+      "includes" in sections[name as keyof typeof sections] ? "Also the fields of SharedConfig.\n\n" : "";
+    return `## ${name}\n\n${about}.\n\n${includes}| key | takes | default | meaning |\n| --- | --- | --- | --- |\n${rows.join("\n")}\n`;
+  });
+  return `# Configuration\n\n${intro}\n\n${parts.join("\n")}`;
+}
+
+const intro = `Every option of a session. Keys are written as below in YAML, in camelCase in TypeScript (\`evalBatchSize\`), in kebab-case
+as flags (\`--set eval-batch-size=2\`). This page, the types, the checks and the JSON Schema (\`interpretune run --schema\`) are
+made of one table, \`src/session/config/sections.ts\`.`;
