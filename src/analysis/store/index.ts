@@ -3,6 +3,7 @@ export { exportCsv, exportJson, type StoreExport } from "./export.ts";
 export { opResult, type AnalysisEntry, type BatchRow, type OpResult, type StoredRow } from "./entry.ts";
 export { latentColumn } from "./latents.ts";
 export { type NdArray, type Reduction } from "./ndArray.ts";
+export { joinResults } from "./join.ts";
 export type { Manifest } from "./manifest.ts";
 export {
   analyses,
