@@ -21,11 +21,14 @@ import {
 } from "../src/analysis/store/index.ts";
 import {
   accuracyTable,
+  attributionAgreement,
   attributionTables,
   baseVsSaeLogitDiffs,
   calcActivationSummary,
   computeCorrect,
   latentMetrics,
+  latentMetricsScatter,
+  plotLatentEffects,
 } from "../src/analysis/review/index.ts";
 import {
   analysisCase,
@@ -201,7 +204,7 @@ describe.each(cases)("analysis golden %s, through a store", (name) => {
 
 interface Published2026 {
   d_sae: number;
-  hooks: Record<string, { rows: [number, number, number][] }>;
+  hooks: Record<string, { alive_union: number; rows: [number, number, number][] }>;
   sample_table: string;
   accuracy_table: string;
   ablation_tables: Record<string, string>;
@@ -227,11 +230,14 @@ async function published<T>(year: string): Promise<T> {
 
 const plain = { batch: 0, label_ids: 2949, orig_labels: 1, answer_indices: -1, loss: 6, answer_logits: [0, 0] };
 
-describe("tables printed with the tutorial, August 2026", () => {
-  it("attribution tables", async () => {
+describe("printed and drawn with the tutorial, August 2026", () => {
+  /**
+   * Results with the published totals. Of single examples only is known how many were right (four; samples 0, 1, 3 and 5
+   * stand for them), and of the listed latents in how many of these each is active: a total is spread evenly over them.
+   */
+  async function results(): Promise<{ run: Published2026; ablation: AnalysisResult; gradient: AnalysisResult }> {
     const run = await published<Published2026>("2026-08");
     const hooks = Object.keys(run.hooks).map((name) => ({ name, width: run.d_sae }));
-    // Samples 0, 1, 3 and 5 stand for the four that were right; only the sums over them are known.
     const right = [0, 1, 3, 5];
     const examples = [0, 1, 2, 3, 4, 5].map((example): ExampleRow => {
       const ok = right.includes(example);
@@ -243,26 +249,132 @@ describe("tables printed with the tutorial, August 2026", () => {
         const [, hook, latent, , , , mean, active] = line.split("|").map((cell) => cell.trim());
         listed.set(`${hook}/${latent}`, { mean: Number(mean), active: Number(active) });
       }
-    for (const [analysis, column, tables] of [
-      ["logit_diffs_attr_ablation", 1, run.ablation_tables],
-      ["logit_diffs_attr_grad", 2, run.gradient_tables],
-    ] as const) {
-      const rows = hooks.flatMap(({ name: hook }) =>
-        run.hooks[hook]!.rows.flatMap((row): LatentRow[] => {
+    const make = (column: 1 | 2): AnalysisResult => {
+      const ablated = { ablated_logit_diff: 0.5, ablated_loss: 6, ablated_pred: 1 };
+      const rows = hooks.flatMap(({ name: hook }) => {
+        const known = run.hooks[hook]!.rows.flatMap((row): LatentRow[] => {
           const { mean, active } = listed.get(`${hook}/${row[0]}`) ?? { mean: 1, active: 1 };
           return right.slice(0, active).map((example) => ({
-            example,
-            hook,
-            latent: row[0],
-            activation: (4 * mean) / active,
+            ...{ example, hook, latent: row[0], activation: (4 * mean) / active },
             attribution_values: row[column] / active,
-            ...(column === 1 && { ablated_logit_diff: 0.5, ablated_loss: 6, ablated_pred: 1 }),
+            ...(column === 1 && ablated),
           }));
-        }),
+        });
+        // Alive latents without any effect on a right answer: their number is published, not which they are.
+        const silent = run.hooks[hook]!.alive_union - run.hooks[hook]!.rows.length;
+        const taken = new Set(known.map(({ latent }) => latent));
+        const free = Array.from({ length: run.d_sae }, (_, latent) => latent).filter((latent) => !taken.has(latent));
+        const others = free.slice(0, silent).map((latent): LatentRow => ({
+          ...{ example: 2, hook, latent, activation: 1, attribution_values: 0 },
+          ...(column === 1 && { ...ablated, ablated_logit_diff: -1, ablated_pred: 0 }),
+        }));
+        return [...known, ...others];
+      });
+      return analysisResult(
+        column === 1 ? "logit_diffs_attr_ablation" : "logit_diffs_attr_grad",
+        hooks,
+        examples,
+        rows,
       );
-      const result = analysisResult(analysis, hooks, examples, rows);
-      expect(attributionTables(latentMetrics(result), { topK: 2, perSae: true }).toRecord()).toEqual(tables);
+    };
+    return { run, ablation: make(1), gradient: make(2) };
+  }
+
+  it("attribution tables", async () => {
+    const { run, ablation, gradient } = await results();
+    for (const [result, tables] of [
+      [ablation, run.ablation_tables],
+      [gradient, run.gradient_tables],
+    ] as const)
+      expect(attributionTables(latentMetrics(result), { topK: 2, perLatentModel: true }).toRecord()).toEqual(tables);
+  });
+
+  it("activations of the listed latents over the four right answers", async () => {
+    // Table A6 of the reference values.
+    const table = {
+      9464: [1.3833, 4],
+      1695: [0.3871, 3],
+      15185: [0.3153, 3],
+      7090: [0.1243, 2],
+      21019: [4.3174, 4],
+      22076: [1.5017, 4],
+      8637: [0.3525, 4],
+      20608: [0.6117, 3],
+    };
+    const summary = calcActivationSummary((await results()).gradient);
+    expect(summary.num_correct).toBe(4);
+    const records = new Map(
+      summary.hooks.flatMap((hook) =>
+        Array.from(
+          hook.latents,
+          (latent, i) => [latent, [hook.mean_activation[i]!, hook.num_samples_active[i]!]] as const,
+        ),
+      ),
+    );
+    for (const [latent, [mean, active]] of Object.entries(table))
+      expect(records.get(Number(latent))).toEqual([expect.closeTo(mean!, 4), active]);
+  });
+
+  it("charts of effects: titles, points, sums", async () => {
+    const { run, ablation } = await results();
+    const { items } = plotLatentEffects(ablation);
+    expect(items.map(({ title }) => title)).toEqual([
+      "Latent effects of (blocks.9.attn.hook_z.hook_sae_acts_post) Latent effect on logit diff (aggregated, 32 alive)",
+      "Latent effects of (blocks.10.attn.hook_z.hook_sae_acts_post) Latent effect on logit diff (aggregated, 98 alive)",
+    ]);
+    const published = [
+      { sum: 0.046382905, points: 25 },
+      { sum: 0.161361057, points: 86 },
+    ];
+    for (const [h, { spec }] of items.entries()) {
+      const [{ x, y }] = spec.series as object as [{ x: Int32Array; y: number[] }];
+      expect(y.filter((value) => value !== 0).length).toBe(published[h]!.points);
+      expect(y.reduce((sum, value) => sum + value, 0)).toBeCloseTo(published[h]!.sum, 7);
+      // The plotted mean is over all six examples: six times it is the total effect.
+      for (const [latent, total] of run.hooks[Object.keys(run.hooks)[h]!]!.rows)
+        expect(6 * y[x.indexOf(latent)]!).toBeCloseTo(total, 7);
+      expect([spec.width, spec.x?.domain]).toEqual([1000, [0, 24575]]);
     }
+  });
+
+  it("scatters of gradient against ablation, and how far they agree", async () => {
+    const { ablation, gradient } = await results();
+    const pair = [latentMetrics(ablation), latentMetrics(gradient)] as const;
+    const ends = [
+      [-0.021625220775604248, 0.15393181145191193],
+      [-0.15507641434669495, 0.248833566904068],
+    ];
+    for (const [h, { spec, title }] of latentMetricsScatter(...pair).items.entries()) {
+      expect(title).toBe(`Attribution Patching vs Ablation total_effect for ${pair[0].hooks[h]!.hook.name}`);
+      const [line, dots] = spec.series as object as [
+        { x: number[]; y: number[]; dashed: boolean },
+        { x: number[]; y: number[] },
+      ];
+      expect([line.dashed, line.x, line.y]).toEqual([true, line.y, line.x]);
+      expect(line.x.map((end, i) => end - ends[h]![i]!)).toEqual([expect.closeTo(0, 8), expect.closeTo(0, 8)]);
+      expect([spec.width, spec.height, spec.x?.label, spec.y?.label]).toEqual([
+        800,
+        600,
+        "Ablation",
+        "Attribution Patching",
+      ]);
+      expect([dots.x.length, dots.y.length]).toEqual(
+        [
+          [26, 26],
+          [87, 87],
+        ][h],
+      ); // and one for all that are 0
+    }
+    // Derived from the plots' arrays in the reference values.
+    expect(attributionAgreement(...pair).hooks).toEqual([
+      expect.objectContaining({ latents: 25, pearson: expect.closeTo(0.999926, 6) as number, gap_latent: 9464 }),
+      expect.objectContaining({ latents: 86, pearson: expect.closeTo(0.999675, 6) as number, gap_latent: 21019 }),
+    ]);
+    const figures = attributionAgreement(...pair).hooks.map((hook) => [hook.largest_gap, hook.total_1, hook.total_2]);
+    expect(figures.map((row) => row.map((value) => value.toFixed(6)))).toEqual([
+      ["0.004235", "0.278297", "0.282720"],
+      ["0.011426", "0.968166", "0.998330"],
+    ]);
   });
 
   it("clean against SAE differences, accuracy", async () => {
@@ -296,9 +408,8 @@ describe("tables printed with the tutorial, August 2026", () => {
     expect(String(baseVsSaeLogitDiffs(sae, base, { decode }))).toBe(run.sample_table);
     const grad = analysisResult("logit_diffs_attr_grad", hooks, rows(spliced), []);
     const ablation = analysisResult("logit_diffs_attr_ablation", hooks, rows(spliced), []);
-    // Ours keeps the older name of the second operation.
-    const expected = run.accuracy_table.replace("logit_diffs_latent", "logit_diffs_sae   ");
-    expect(String(accuracyTable([base, sae, grad, ablation]))).toBe(expected);
+    const named = { ...sae, name: "logit_diffs_latent" };
+    expect(String(accuracyTable([base, named, grad, ablation]))).toBe(run.accuracy_table);
   });
 });
 
@@ -359,24 +470,87 @@ describe("the whole RTE validation split, January 2025", () => {
     const { total_correct, total, percentage_correct } = computeCorrect(result);
     expect([total_correct, total, percentage_correct.toFixed(2)]).toEqual([129, 277, "46.57"]);
     const { accuracy_table } = await published<Published2025>("2025-01");
-    expect(accuracy_table).toContain("129 | 46.57%");
-    expect(String(accuracyTable([result]))).toContain("129 | 46.57%");
+    const plainRows = latentRows(result.latents, result.hooks).map(({ example, latent, activation }) => ({
+      ...{ example, hook, latent, activation },
+    }));
+    const sae = analysisResult("logit_diffs_sae", result.hooks, result.examples, plainRows);
+    const rows = [
+      { ...sae, name: "sae_cache" },
+      { ...result, name: "ablation" },
+    ];
+    expect(String(accuracyTable(rows, { heading: "Mode" }))).toBe(accuracy_table);
   });
 
-  it("total effects over the right examples, to the four printed decimals of each row", async () => {
-    const totals = latentMetrics(await ablation()).dense(hook, "total_effect");
-    const table = {
-      9501: 0.177643,
-      22308: 0.0970917,
-      234: 0.080368,
-      3203: 0.0788879,
-      5374: 0.0698853,
-      13184: 0.0440369,
-    };
-    const rows = (await ablation()).latents.latent;
-    for (const [latent, total] of Object.entries(table)) {
-      const count = rows.filter((id) => id === Number(latent)).length;
-      expect(Math.abs(totals[Number(latent)]! - total)).toBeLessThan(1e-4 * count);
+  // Latent: total effect, mean effect, mean activation, examples active, proportion, as printed (tables B2).
+  const printed: readonly (readonly [number, number, number, number, number, number])[] = [
+    [9501, 0.177643, 0.00137708, 0.042603, 2, 0.0155039],
+    [22308, 0.0970917, 0.000752649, 0.0381489, 3, 0.0232558],
+    [234, 0.080368, 0.000623008, 0.0267507, 4, 0.0310078],
+    [3203, 0.0788879, 0.000611534, 0.0215768, 1, 0.00775194],
+    [5374, 0.0698853, 0.000541746, 0.0219904, 2, 0.0155039],
+    [1750, 0.0536957, 0.000416246, 0.0196182, 8, 0.0620155],
+    [5773, 0.0521851, 0.000404535, 0.0156282, 1, 0.00775194],
+    [23129, 0.0519257, 0.000402524, 0.0109184, 2, 0.0155039],
+    [13184, 0.0440369, 0.000341371, 0.0113947, 5, 0.0387597],
+    [2581, 0.0389252, 0.000301746, 0.0148076, 2, 0.0155039],
+    [4963, -1.90787, -0.0147897, 0.250286, 81, 0.627907],
+    [4634, -0.12291, -0.000952787, 0.0353319, 1, 0.00775194],
+    [4692, -0.120712, -0.000935754, 0.0175352, 1, 0.00775194],
+    [12943, -0.103874, -0.000805226, 0.0297278, 23, 0.178295],
+    [8881, -0.0795441, -0.000616621, 0.0155901, 1, 0.00775194],
+    [10902, -0.0688324, -0.000533585, 0.0206271, 1, 0.00775194],
+    [3520, -0.0464859, -0.000360356, 0.0166622, 2, 0.0155039],
+    [9925, -0.0337677, -0.000261765, 0.0142197, 1, 0.00775194],
+    [70, -0.0333252, -0.000258335, 0.0424937, 31, 0.24031],
+    [18914, -0.0325775, -0.000252539, 0.0125603, 4, 0.0310078],
+  ];
+
+  it("total effects over the right examples, from the four printed decimals of each row", async () => {
+    const result = await ablation();
+    const known = (await published<Published2025>("2025-01")).spliced_logit_diffs;
+    const metrics = latentMetrics(result, { effects: "masked" });
+    expect(metrics.num_examples).toBe(129);
+    const totals = metrics.dense(hook, "total_effect");
+    const right = computeCorrect(result).batch_predictions!.flat();
+    const places = exampleOf(result);
+    const { latent, ablated_logit_diff: ablated, attribution_values: effect } = result.latents;
+    let checked = 0;
+    for (const [id, total, , , active] of printed) {
+      const rows = [...places.keys()].filter((i) => latent[i] === id && ablated![i]! > 0);
+      const counted = rows.filter((i) => right[places[i]!] === result.examples[places[i]!]!.orig_labels);
+      // Where the spliced difference itself is not certain the total is not either (reference values, B4).
+      if (!counted.every((i) => String(places[i]) in known)) continue;
+      const moved = counted.filter((i) => effect![i] !== 0);
+      expect(moved.length).toBe(active);
+      expect(Math.abs(totals[id]! - total)).toBeLessThan(1e-4 * active); // two values of four decimals each
+      checked++;
+    }
+    expect(checked).toBe(12);
+  });
+
+  it("the printed order and columns, from the printed totals", () => {
+    // 129 right examples of label 1; a latent's total and activation are spread evenly over those it is active in.
+    const examples = Array.from({ length: 129 }, (_, example): ExampleRow => ({
+      ...plain,
+      example,
+      logit_diffs: 1,
+      preds: 1,
+    }));
+    const rows = printed.flatMap(([latent, total, , mean, active]) =>
+      Array.from({ length: active }, (_, example): LatentRow => ({
+        ...{ example, hook, latent, activation: (129 * mean) / active, attribution_values: total / active },
+        ...{ ablated_logit_diff: 1, ablated_loss: 6, ablated_pred: 1 },
+      })),
+    );
+    const metrics = latentMetrics(
+      analysisResult("logit_diffs_attr_ablation", [{ name: hook, width: 24576 }], examples, rows),
+    );
+    const { tables } = attributionTables(metrics);
+    expect(tables.flatMap((table) => table.rows.map((row) => row[1]))).toEqual(printed.map(([latent]) => latent));
+    for (const [r, row] of tables.flatMap((table) => table.rows).entries()) {
+      const [, total, mean, activation, active, proportion] = printed[r]!;
+      const relative = [total, mean, proportion, activation, active].map((value, c) => Number(row[c + 2]) / value - 1);
+      for (const error of relative) expect(Math.abs(error)).toBeLessThan(5e-6); // six printed digits
     }
   });
 
