@@ -83,7 +83,12 @@ type Plain<S, T> = S extends { readonly per: "batch" }
 type Numbers = ArrayLike<number> | readonly ArrayLike<number>[];
 
 /** What an op finds in a column: numbers are expressions, [batch] or [batch, n] per example, [] or [n] per batch. */
-export type Held<S extends ColumnSpec | FlowSpec> = S extends { readonly holds: "tensor" }
+export type Held<S extends ColumnSpec | FlowSpec> = ColumnSpec extends S
+  ? ColumnData | undefined
+  : FlowSpec extends S
+    ? ColumnData | undefined
+    : HeldBy<S>;
+type HeldBy<S> = S extends { readonly holds: "tensor" }
   ? Tensor
   : S extends { readonly holds: "hooks" }
     ? HookTensors

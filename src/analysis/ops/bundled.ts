@@ -25,3 +25,14 @@ export {
   logitDiffsSae,
   logitDiffsSae as logitDiffsLatent,
 } from "./composites.ts";
+export {
+  conceptDirection,
+  conceptDirection as semanticDirection,
+  extractConceptLatentExamples,
+  extractConceptLatentExamples as conceptLatentExamples,
+  extractConceptLatentState,
+  extractConceptLatentState as conceptLatentStateFromCache,
+  modelFwdIntervention,
+  modelFwdIntervention as directConceptDirectionIntervention,
+  modelFwdIntervention as directionIntervention,
+} from "./concept/index.ts";

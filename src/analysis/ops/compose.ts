@@ -1,5 +1,5 @@
 /** @file Composition: ops one after the other, as one op. */
-import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns, Outputs } from "../columns.ts";
+import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns } from "../columns.ts";
 import { AnalysisError } from "../errors.ts";
 import { runAlone, type AnyOp, type Op } from "./op.ts";
 
@@ -38,6 +38,7 @@ type Stored<C> = {
     K in keyof C as C[K] extends { readonly holds: string } | { readonly intermediate: true } ? never : K
   ]: C[K] extends ColumnSpec ? C[K] : never;
 };
+type AsColumns<C> = C extends OpColumns ? C : never;
 type Flat<T> = { readonly [K in keyof T]: T[K] };
 type AllOutputs<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
   ? First extends AnyOp
@@ -52,8 +53,8 @@ type OpenInputs<Members, Have = unknown> = Members extends readonly [infer First
 
 /** The op that members make: the columns they do not find among earlier ones in, the union of theirs out. */
 export type Composite<Members extends readonly AnyOp[], Name extends string = string> = Op<
-  Flat<OpenInputs<Members>> & OpColumns,
-  Stored<AllOutputs<Members>> & OpColumns,
+  AsColumns<Flat<OpenInputs<Members>>>,
+  AsColumns<Stored<AllOutputs<Members>>>,
   never,
   Name
 >;
@@ -124,7 +125,7 @@ export function sequence({ name, aliases = [], description = "" }: CompositeName
     steps,
     run: async (columns, on) => {
       const all: Columns = await runAlone(steps, columns, on);
-      return Object.fromEntries(kept.map(([column]) => [column, all[column]])) as Outputs<OpColumns>;
+      return Object.fromEntries(kept.map(([column]) => [column, all[column]]));
     },
     with: (given) => {
       throw new AnalysisError(`${name} is a composition and has no parameters`, {

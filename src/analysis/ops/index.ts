@@ -2,6 +2,17 @@
 export * as ops from "./bundled.ts";
 export { compose, composite, type Composite, type CompositeNames, type MissingInput } from "./compose.ts";
 export { defineOp, manualStep, type AnyOp, type Capability, type Op, type OpContext, type OpDefinition } from "./op.ts";
+export type {
+  ConceptDirectionParams,
+  ConceptExamplesParams,
+  ConceptStateParams,
+  DirectionMode,
+  InterventionMode,
+  InterventionParams,
+  InterventionPayload,
+  InterventionTensor,
+  NestedNumbers,
+} from "./concept/index.ts";
 export { runOp, runOps, type OpRequest, type OpsSetting } from "./run.ts";
 export { OpState, type StateSpec } from "./state.ts";
 export { bundledOps, compositionMembers, createOpTable, findOp, listOps, withOps, type OpTable } from "./table.ts";
@@ -13,3 +24,4 @@ export {
   type OpSetting,
   type Work,
 } from "./work.ts";
+export { readCompositions } from "./yaml.ts";

@@ -82,13 +82,18 @@ export interface AnyOp<Name extends string = string> {
   readonly perLatentPreds: boolean;
   /** The ops that it is made of, in order; itself where it is not a composition. @internal */
   readonly steps: readonly Step[];
+  /**
+   * The same op with other parameters.
+   * @throws AnalysisError naming the parameter that is wrong
+   */
+  with(params: object): AnyOp;
 }
 
 /** A typed step from columns to columns. */
 export interface Op<
   In extends OpColumns = OpColumns,
   Out extends OpColumns = OpColumns,
-  Params = never,
+  Params extends object = never,
   Name extends string = string,
 > extends AnyOp<Name> {
   readonly input: In;
@@ -98,7 +103,6 @@ export interface Op<
    * @throws AnalysisError naming the op and the column that is missing, or what the op needs and the setting lacks
    */
   run(columns: Outputs<In>, on: Work | (OpSetting & { readonly batch: AnalysisBatch })): Promise<Outputs<Out>>;
-  /** The same op with other parameters. */
   with(params: Params): Op<In, Out, Params, Name>;
 }
 
@@ -118,7 +122,7 @@ export interface Op<
 export function defineOp<
   const In extends OpColumns,
   const Out extends OpColumns,
-  Given = never,
+  Given extends object = never,
   Params = unknown,
   State extends object = object,
   const Name extends string = string,

@@ -66,9 +66,9 @@ export class Rendezvous {
   /** What a chain asks for. */
   realize<T>(chain: number, tree: T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure.reason);
       this.#waiting[chain]!.push({ tree, resolve: (done) => resolve(done as T), reject });
-      this.#look();
+      if (this.#failure === undefined) this.#look();
+      else this.fail(this.#failure.reason);
     });
   }
 

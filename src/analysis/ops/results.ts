@@ -52,14 +52,14 @@ export function batchResult(name: string, op: AnyOp, done: Columns, work: Work):
   const select = (per: ColumnSpec["per"]): [string, ColumnSpec][] => own.filter(([, spec]) => spec.per === per);
   const latents = latentsOf(name, done, select("latent"), work);
   const inputs = options.saveInputs === false ? {} : inputValues(work);
-  const inputSpecs = Object.entries(inputColumns).filter(([column]) => column in inputs);
+  const inputSpecs = Object.entries<ColumnSpec>(inputColumns).filter(([column]) => column in inputs);
   return {
     op: name,
     columns: Object.fromEntries([...own, ...inputSpecs]),
     hooks: targets.map(({ info }) => info),
     examples: {
       ...Object.fromEntries(
-        select("example").map(([column, spec]) => [
+        select("example").map(([column, spec]): [string, ColumnValue[]] => [
           column,
           perExample(name, column, spec, done[column]!, tokens.batchSize),
         ]),
@@ -68,7 +68,10 @@ export function batchResult(name: string, op: AnyOp, done: Columns, work: Work):
     },
     latents,
     batch: Object.fromEntries(
-      select("batch").map(([column, spec]) => [column, perBatch(name, column, spec, done[column]!)]),
+      select("batch").map(([column, spec]): [string, ColumnValue] => [
+        column,
+        perBatch(name, column, spec, done[column]!),
+      ]),
     ),
   };
 }

@@ -1,0 +1,172 @@
+/** Types of ops: columns are typed by their declarations, and compositions that lack a column do not compile. */
+import { describe, expect, expectTypeOf, test } from "vitest";
+import { leaf, mul, type Tensor } from "../../graph/index.ts";
+import type { HookTensors, PerLatent } from "../columns.ts";
+import { compose, defineOp, manualStep, ops, type OpContext } from "./index.ts";
+
+const diffs = { logit_diffs: { per: "example", type: "float32", description: "" } } as const;
+const score = { score: { per: "example", type: "float32", description: "" } } as const;
+
+describe("what an op reads", () => {
+  test("is typed by its columns", () => {
+    defineOp({
+      name: "reads",
+      description: "",
+      input: {
+        ...diffs,
+        labels: { per: "example", type: "int32", optional: true, description: "" },
+        prompts: { per: "example", type: "string", description: "" },
+        names: { per: "batch", type: "string", list: true, description: "" },
+        effects: { per: "latent", type: "float32", description: "" },
+        logits: { holds: "tensor", description: "" },
+        cache: { holds: "hooks", description: "" },
+      },
+      output: {},
+      run: (inputs, context) => {
+        expectTypeOf(inputs.logit_diffs).toEqualTypeOf<Tensor>();
+        expectTypeOf(inputs.labels).toEqualTypeOf<Tensor | undefined>();
+        expectTypeOf(inputs.prompts).toEqualTypeOf<readonly (string | null)[]>();
+        expectTypeOf(inputs.names).toEqualTypeOf<readonly (string | null)[]>();
+        expectTypeOf(inputs.effects).toEqualTypeOf<PerLatent>();
+        expectTypeOf(inputs.logits).toEqualTypeOf<Tensor>();
+        expectTypeOf(inputs.cache).toEqualTypeOf<HookTensors>();
+        // @ts-expect-error the op does not declare this column
+        expect(inputs.loss).toBeUndefined();
+        expectTypeOf(context).toExtend<OpContext>();
+        return {};
+      },
+    });
+  });
+
+  test("state is typed by its fields", () => {
+    defineOp({
+      name: "remembers",
+      description: "",
+      input: {},
+      output: {},
+      state: { fields: { seen: () => 0 } },
+      run: (_inputs, { state }) => {
+        expectTypeOf(state.seen).toEqualTypeOf<number>();
+        // @ts-expect-error no such field
+        state.other = 1;
+        return {};
+      },
+    });
+  });
+});
+
+describe("what an op gives", () => {
+  const x = leaf(Float32Array.of(1), [1]);
+  const define = (run: () => { score: Tensor }): unknown =>
+    defineOp({ name: "gives", description: "", input: {}, output: score, run });
+
+  test("is what it declares, as expressions or data", () => {
+    define(() => ({ score: x }));
+    defineOp({ name: "data", description: "", input: {}, output: score, run: () => ({ score: [1] }) });
+    defineOp({ name: "arrays", description: "", input: {}, output: score, run: () => ({ score: Float32Array.of(1) }) });
+    const missing = defineOp({
+      name: "missing",
+      description: "",
+      input: {},
+      output: score,
+      // @ts-expect-error the column is not given
+      run: () => ({}),
+    });
+    const text = defineOp({
+      name: "text",
+      description: "",
+      input: {},
+      output: score,
+      // @ts-expect-error a text is not a number
+      run: () => ({ score: "high" }),
+    });
+    const hooks = defineOp({
+      name: "hooks",
+      description: "",
+      input: {},
+      output: score,
+      // @ts-expect-error values by hook are not one value for each example
+      run: () => ({ score: { "blocks.0.hook_resid_pre": x } }),
+    });
+    const one = defineOp({
+      name: "one",
+      description: "",
+      input: {},
+      output: { cache: { holds: "hooks", description: "" } },
+      // @ts-expect-error one tensor is not values by hook
+      run: () => ({ cache: x }),
+    });
+    const step = manualStep(
+      "step",
+      score,
+      // @ts-expect-error another column
+      () => ({ points: x }),
+    );
+    expect([missing, text, hooks, one, step].map(({ name }) => name)).toEqual([
+      "missing",
+      "text",
+      "hooks",
+      "one",
+      "step",
+    ]);
+  });
+
+  test("of running it, too", () => {
+    type Columns = Awaited<ReturnType<typeof ops.logitDiffsSae.run>>;
+    expectTypeOf<Columns>().toHaveProperty("logit_diffs");
+    expectTypeOf<Columns["alive_latents"]>().toEqualTypeOf<PerLatent>();
+    // What is intermediate is dropped.
+    expectTypeOf<Columns>().not.toHaveProperty("cache");
+    expectTypeOf<Columns>().not.toHaveProperty("correct_activations");
+    // The forward pass' logits are replaced by those of the answers, which are stored.
+    expectTypeOf<(typeof ops.logitDiffsBase)["output"]["answer_logits"]["list"]>().toEqualTypeOf<true>();
+  });
+});
+
+describe("compositions", () => {
+  const double = defineOp({
+    name: "double",
+    description: "",
+    input: diffs,
+    output: score,
+    run: ({ logit_diffs }) => ({ score: mul(logit_diffs, 2) }),
+  });
+  const readsHooks = defineOp({
+    name: "reads_hooks",
+    description: "",
+    input: { answer_logits: { holds: "hooks", description: "" } },
+    output: {},
+    run: () => ({}),
+  });
+
+  test("compile where each member finds its columns", () => {
+    const mine = compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs, double);
+    expect(compose(ops.logitDiffsBase, double).steps).toHaveLength(4);
+    expectTypeOf<(typeof mine)["output"]>().toHaveProperty("score");
+    expectTypeOf<keyof (typeof mine)["output"]>().toEqualTypeOf<
+      "label_ids" | "orig_labels" | "answer_indices" | "loss" | "logit_diffs" | "preds" | "answer_logits" | "score"
+    >();
+  });
+
+  test("do not where one is missing", () => {
+    // @ts-expect-error logit_diffs is not there
+    expect(() => compose(ops.labelsToIds, double)).toThrow("Missing required analysis input 'logit_diffs' for double");
+    // @ts-expect-error the cache of a spliced pass is dropped at the end of a composition
+    expect(() => compose(ops.logitDiffsSae, ops.latentCorrectActs)).toThrow("'cache' for latent_correct_acts");
+    // @ts-expect-error in this order, the labels come too late
+    expect(() => compose(ops.modelFwd, ops.logitDiffs, ops.labelsToIds)).toThrow("'orig_labels' for logit_diffs");
+  });
+
+  test("do not where it holds something else", () => {
+    // @ts-expect-error logits are one tensor
+    expect(compose(ops.modelFwd, readsHooks).name).toBe("model_fwd.reads_hooks");
+  });
+});
+
+test("parameters are typed", () => {
+  ops.conceptDirection.with({ mode: "paired_rejection", groupA: ["Yes"], groupB: ["No"] });
+  // @ts-expect-error no such mode
+  expect(() => ops.conceptDirection.with({ mode: "median" })).toThrow(/parameter of concept_direction/);
+  // @ts-expect-error no such parameter
+  expect(() => ops.modelFwdIntervention.with({ strength: 2 })).toThrow(/parameter of model_fwd_intervention/);
+});
