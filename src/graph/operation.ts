@@ -102,6 +102,8 @@ export interface Operation<A extends Attributes = Attributes> {
   readonly transparent?: boolean;
   /** Somebody looks at the gradient here: differentiation keeps all its positions. */
   readonly watched?: boolean;
+  /** Numbers (float32) it needs beside operands and result while it runs, for forecasts. */
+  scratch?(node: Tensor, dimsOf: (x: Tensor) => readonly number[]): number;
   /** Computed by the engine itself before the run and fed (large constants, random numbers). */
   readonly host?: boolean;
 }

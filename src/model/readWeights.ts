@@ -83,6 +83,7 @@ export async function readWeights(
     handles.push(
       memory.add({
         owner: cfg.model_name,
+        kind: "HookedModel",
         name,
         object: `Tensor (${x.dims.join(", ")})`,
         device: "cpu",

@@ -1,7 +1,17 @@
 /** @file Where expressions are computed: runtimes, backends, the memory ledger. */
 export type { Backend, Buffer, Executable, Plan } from "./backend.ts";
 export { RuntimeError } from "./errors.ts";
-export { formatBytes, memory, type Ledger, type LedgerEntry, type LedgerHandle, type MemoryRow } from "./ledger.ts";
+export type { Forecast } from "./forecast.ts";
+export {
+  formatBytes,
+  memory,
+  type Ledger,
+  type LedgerEntry,
+  type LedgerHandle,
+  type MemoryItem,
+  type MemoryRow,
+} from "./ledger.ts";
+export { memoryStatus, memoryStatusText, type MemoryStatus } from "./memoryStatus.ts";
 export { ortNode, type OrtOptions } from "./ortNode.ts";
 export { evaluatePlan, reference, toFloat64 } from "./reference.ts";
 export {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { formatBytes, Ledger } from "./ledger.ts";
+import { memoryStatus, memoryStatusText } from "./memoryStatus.ts";
 
 const entry = (owner: string, name: string, bytes: number, object = "Tensor (2)"): Parameters<Ledger["add"]>[0] => ({
   owner,
@@ -29,25 +30,31 @@ describe("ledger", () => {
     expect(ledger.bytes).toBe(8);
   });
 
-  test("reports by owner, largest first, as the tutorials' table", () => {
+  test("reports as the tutorials' table: a row for an owner of many, a row for each tensor besides, largest first", () => {
     const ledger = new Ledger();
-    ledger.add(entry("sae", "W_enc", 5_000_000, "Tensor (768, 24576)"));
-    ledger.add(entry("model", "wte", 3_000_000));
-    ledger.add(entry("model", "wpe", 4_500_000));
+    ledger.add(entry("results", "logits", 2_000_000_000, "Tensor (4, 15, 50257)"));
+    ledger.add({ ...entry("gpt2", "wte", 3_000_000_000), kind: "HookedModel" });
+    ledger.add({ ...entry("sae", "W_enc", 70_000_000), kind: "Sae", device: "gpu" });
+    ledger.add({ ...entry("gpt2", "wpe", 4_504_000_000), kind: "HookedModel" });
+    ledger.add(entry("results", "logits", 1_000_000, "Tensor (1, 15, 50257)"));
     expect(ledger.report()).toEqual([
-      { Name: "model", Object: "2 buffers", Device: "cpu", Size: "7.50 MB" },
-      { Name: "sae", Object: "Tensor (768, 24576)", Device: "cpu", Size: "5.00 MB" },
+      { Name: "gpt2", Object: "HookedModel", Device: "cpu", "Size (GB)": "7.50" },
+      { Name: "logits", Object: "Tensor (4, 15, 50257)", Device: "cpu", "Size (GB)": "2.00" },
+      { Name: "sae", Object: "Sae", Device: "gpu", "Size (GB)": "0.07" },
+      { Name: "logits", Object: "Tensor (1, 15, 50257)", Device: "cpu", "Size (GB)": "0.00" },
     ]);
+    expect(ledger.report({ top: 1 }).map((row) => row.Name)).toEqual(["gpt2"]);
+    expect(ledger.report({ device: "gpu" }).map((row) => row.Name)).toEqual(["sae"]);
+    expect(ledger.rows()[0]).toEqual({ name: "gpt2", object: "HookedModel", device: "cpu", bytes: 7_504_000_000 });
   });
 
-  test("reports by entry", () => {
-    const ledger = new Ledger();
-    ledger.add(entry("model", "small", 10));
-    ledger.add(entry("model", "large", 2_000));
-    expect(ledger.report({ by: "entry" }).map((row) => [row.Name, row.Size])).toEqual([
-      ["model.large", "2.00 kB"],
-      ["model.small", "10 B"],
-    ]);
+  test("status: what the process has and what is left, GB with two decimals", () => {
+    const { allocated, total, free } = memoryStatus();
+    expect(free).toBe(total - allocated);
+    expect(allocated).toBeGreaterThan(1e7);
+    expect(memoryStatusText({ allocated: 35.879e9, total: 39.56e9, free: 3.681e9 })).toBe(
+      "Allocated = 35.88 GB\nTotal = 39.56 GB\nFree = 3.68 GB",
+    );
   });
 
   test("bytes for people", () => {

@@ -1,8 +1,12 @@
 /** @file The memory ledger: every buffer that outlives a run has an owner. */
+import type { Plan } from "./backend.ts";
+import { forecastPlan, type Forecast } from "./forecast.ts";
 
 export interface LedgerEntry {
   /** Who holds it: a model, an SAE, a compiled graph, a store. */
   readonly owner: string;
+  /** What the owner is, where its buffers are one row of the memory table: `HookedModel`, `Sae`. */
+  readonly kind?: string;
   /** What it is called inside its owner. */
   readonly name: string;
   /** What it is: `Tensor (768, 3072)`, `graph`, `packed weights`. */
@@ -16,11 +20,20 @@ export interface LedgerHandle {
   release(): void;
 }
 
+/** A row of the memory table, for programs. */
+export interface MemoryItem {
+  readonly name: string;
+  readonly object: string;
+  readonly device: string;
+  readonly bytes: number;
+}
+
+/** A row of the memory table, for people. */
 export interface MemoryRow {
   readonly Name: string;
   readonly Object: string;
   readonly Device: string;
-  readonly Size: string;
+  readonly "Size (GB)": string;
 }
 
 const units = ["B", "kB", "MB", "GB", "TB"] as const;
@@ -42,7 +55,7 @@ export function formatBytes(bytes: number): string {
  * @example
  * const ledger = new Ledger();
  * const held = ledger.add({ owner: "mine", name: "x", object: "Tensor (2)", device: "cpu", bytes: 8 });
- * ledger.report(); // [{ Name: "mine", Object: "Tensor (2)", Device: "cpu", Size: "8 B" }]
+ * ledger.report(); // [{ Name: "x", Object: "Tensor (2)", Device: "cpu", "Size (GB)": "0.00" }]
  * held.release();
  * ledger.bytes; // 0
  */
@@ -72,36 +85,47 @@ export class Ledger {
     return [...this.#entries].sort((a, b) => b.bytes - a.bytes || (a.name < b.name ? -1 : 1));
   }
 
-  /** The tutorials' memory table, one row per owner and kind of object, largest first. */
-  report(options: { by?: "owner" | "entry" } = {}): MemoryRow[] {
-    const { by = "owner" } = options;
-    if (by === "entry")
-      return this.entries().map((e) => ({
-        Name: `${e.owner}.${e.name}`,
-        Object: e.object,
-        Device: e.device,
-        Size: formatBytes(e.bytes),
-      }));
-    const groups = new Map<string, { entry: LedgerEntry; count: number; bytes: number }>();
-    for (const entry of this.#entries) {
-      const key = `${entry.owner}|${entry.device}`;
-      const group = groups.get(key) ?? { entry, count: 0, bytes: 0 };
-      groups.set(key, { entry, count: group.count + 1, bytes: group.bytes + entry.bytes });
+  /**
+   * What is held, largest first: one row for each model, SAE and other owner of several buffers, one for each tensor
+   * besides.
+   */
+  rows(): MemoryItem[] {
+    const items = new Map<string, MemoryItem>();
+    for (const { owner, kind, name, object, device, bytes } of this.#entries) {
+      const key = kind === undefined ? String(items.size) : `${kind} ${owner} ${device}`;
+      const known = items.get(key);
+      if (known !== undefined) items.set(key, { ...known, bytes: known.bytes + bytes });
+      else items.set(key, { name: kind === undefined ? name : owner, object: kind ?? object, device, bytes });
     }
-    return [...groups.values()]
-      .sort((a, b) => b.bytes - a.bytes)
-      .map(({ entry, count, bytes }) => ({
-        Name: entry.owner,
-        Object: count === 1 ? entry.object : `${count} buffers`,
-        Device: entry.device,
-        Size: formatBytes(bytes),
+    return [...items.values()].sort((a, b) => b.bytes - a.bytes || (a.name < b.name ? -1 : 1));
+  }
+
+  /**
+   * The tutorials' memory table.
+   * @param options the `top` largest only; those on one `device` only
+   */
+  report(options: { top?: number; device?: string } = {}): MemoryRow[] {
+    const { top = Infinity, device } = options;
+    return this.rows()
+      .filter((row) => device === undefined || row.device === device)
+      .slice(0, top)
+      .map((row) => ({
+        Name: row.name,
+        Object: row.object,
+        Device: row.device,
+        "Size (GB)": (row.bytes / 1e9).toFixed(2),
       }));
+  }
+
+  /** What running a plan will need; see {@link Runtime.forecast} for plans of a tree. */
+  forecast(plan: Plan): Forecast {
+    return forecastPlan(plan);
   }
 }
 
 /**
  * The ledger of this process.
  * @example
- * console.table(memory.report()); // one row per owner, largest first
+ * console.table(memory.report()); // Name, Object, Device, Size (GB), largest first
  */
 export const memory: Ledger = new Ledger();

@@ -4,6 +4,7 @@ import { dtypes } from "../graph/dtype.ts";
 import { leaf, Tensor } from "../graph/tensor.ts";
 import type { Backend, Buffer, Executable, Plan } from "./backend.ts";
 import { RuntimeError } from "./errors.ts";
+import type { Forecast } from "./forecast.ts";
 import { memory, type LedgerHandle } from "./ledger.ts";
 import { ortNode, type OrtOptions } from "./ortNode.ts";
 import { axisSizes, concreteDims, makePlan, rewrite } from "./plan.ts";
@@ -68,20 +69,34 @@ const graphBytes = 1_000_000;
 
 const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
 
-/** Replaces each tensor of a tree; arrays and plain objects are copied, other values kept. */
-export function mapTree<T>(tree: T, f: (x: Tensor) => Tensor): T {
-  if (tree instanceof Tensor) return f(tree) as T;
-  if (Array.isArray(tree)) return tree.map((x: unknown) => mapTree(x, f)) as T;
+/**
+ * Replaces each tensor of a tree; arrays and plain objects are copied, other values kept.
+ * @param path where the tree stands: `hooks.blocks.0.hook_resid_pre` is what the ledger calls a result
+ */
+export function mapTree<T>(tree: T, f: (x: Tensor, path: string) => Tensor, path = ""): T {
+  if (tree instanceof Tensor) return f(tree, path) as T;
+  const below = (key: string | number): string => (path === "" ? String(key) : `${path}.${key}`);
+  if (Array.isArray(tree)) return tree.map((x: unknown, i) => mapTree(x, f, below(i))) as T;
   if (tree !== null && typeof tree === "object" && Object.getPrototypeOf(tree) === Object.prototype)
-    return Object.fromEntries(Object.entries(tree).map(([k, v]: [string, unknown]) => [k, mapTree(v, f)])) as T;
+    return Object.fromEntries(
+      Object.entries(tree).map(([k, v]: [string, unknown]) => [k, mapTree(v, f, below(k))]),
+    ) as T;
   return tree;
 }
 
 /** The tensors of a tree, each once, in order. */
 export function tensorsOf(tree: Tree): Tensor[] {
-  const found = new Set<Tensor>();
-  mapTree(tree, (x) => (found.add(x), x));
-  return [...found];
+  return [...namedTensors(tree).keys()];
+}
+
+/** The tensors of a tree with where each first stands in it. */
+function namedTensors(tree: Tree): Map<Tensor, string> {
+  const found = new Map<Tensor, string>();
+  mapTree(tree, (x, path) => {
+    if (!found.has(x)) found.set(x, path);
+    return x;
+  });
+  return found;
 }
 
 const describe = (dims: readonly number[]): string => `Tensor (${dims.join(", ")})`;
@@ -123,7 +138,8 @@ export class Runtime {
    */
   async realize<T>(tree: T, options: RealizeOptions = {}): Promise<T> {
     const { weights = "fed", signal } = options;
-    const wanted = tensorsOf(tree).filter((x) => x.storage === undefined);
+    const names = namedTensors(tree);
+    const wanted = [...names.keys()].filter((x) => x.storage === undefined);
     if (wanted.length === 0) return tree;
     signal?.throwIfAborted();
     let plan = await this.#plan(wanted, weights);
@@ -133,9 +149,25 @@ export class Runtime {
       return this.#execute(plan, await this.#executable(plan), ownData);
     });
     const results = new Map(
-      wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { shape: x.shape, weights, fused: plan.fused })]),
+      wanted.map((x, i) => [
+        x,
+        this.#result(x, buffers[i]!, { name: names.get(x), shape: x.shape, weights, fused: plan.fused }),
+      ]),
     );
     return mapTree(tree, (x) => results.get(x) ?? x);
+  }
+
+  /**
+   * What realizing a tree will need, without running anything: leaves may be weights that have not been read.
+   * @returns bytes by what they are for
+   * @example
+   * const x = leaf(new Float32Array(1000), [1000]);
+   * defaultRuntime().forecast(mul(x, 2)).outputs; // 4000
+   */
+  forecast(tree: Tree, options: Pick<RealizeOptions, "weights"> = {}): Forecast {
+    const wanted = tensorsOf(tree).filter((x) => x.storage === undefined);
+    const outputs = rewrite(wanted, { fuse: this.backend.fusesAttention === true });
+    return memory.forecast(makePlan(outputs, () => options.weights === "packed"));
   }
 
   /** Runs one piece of work at a time, in the order in which it was asked for. */
@@ -161,7 +193,7 @@ export class Runtime {
           await executable.dispose();
         }
       });
-      return views.map((view, i) => this.#result(view, buffers[i]!, { owner: "weight views" }));
+      return views.map((view, i) => this.#result(view, buffers[i]!, { views: true }));
     });
     return makePlan(outputs, () => weights === "packed");
   }
@@ -170,12 +202,12 @@ export class Runtime {
   #result(
     x: Tensor,
     { dims, data }: Buffer,
-    options: { shape?: readonly Dim[]; owner?: string; weights?: WeightPolicy; fused?: number } = {},
+    options: { name?: string; shape?: readonly Dim[]; views?: boolean; weights?: WeightPolicy; fused?: number },
   ): Tensor {
-    const { shape, owner = "results", weights = "fed", fused: fusedAttention = 0 } = options;
+    const { name: place = "", shape, views = false, weights = "fed", fused: fusedAttention = 0 } = options;
     const entry = {
-      owner,
-      name: x.storage?.name ?? x.op.name,
+      ...(views ? { owner: "weight views", kind: "views of weights" } : { owner: "results" }),
+      name: place === "" ? (x.storage?.name ?? x.op.name) : place,
       object: describe(dims),
       device: this.backend.device,
       bytes: data.byteLength,
@@ -222,6 +254,7 @@ export class Runtime {
     const bytes = graphBytes + executable.bytes;
     const ledger = memory.add({
       owner: "compiled graphs",
+      kind: "Runtime",
       name: `graph ${this.compilations}`,
       object: executable.bytes > 0 ? "graph with packed weights" : "graph",
       device: this.backend.device,
@@ -269,7 +302,8 @@ export class Runtime {
     const { weights = "packed", signal } = options;
     signal?.throwIfAborted();
     const result = build(inputs);
-    const wanted = tensorsOf(result);
+    const places = namedTensors(result);
+    const wanted = [...places.keys()];
     const plan = await this.#plan(wanted, weights);
     const names = Object.keys(inputs) as Inputs[];
     const placeholders = new Map(names.map((name) => [inputs[name], name]));
@@ -291,7 +325,9 @@ export class Runtime {
       const used = fusesNothing(plan, source) ? await this.#plan(wanted, weights, { fuse: false }) : plan;
       // Looked up at each call: it may have been dropped for others meanwhile.
       const buffers = await this.#exclusive(async () => this.#execute(used, await this.#executable(used), source));
-      const values = new Map(wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { weights, fused: used.fused })]));
+      const values = new Map(
+        wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { name: places.get(x), weights, fused: used.fused })]),
+      );
       return mapTree(result, (x) => values.get(x)!);
     };
     return Object.assign(call, { dispose: () => this.#exclusive(() => this.#drop(plan.key)) });

@@ -28,19 +28,24 @@ function keptBy(weight: Tensor): Map<Tensor, Tensor> {
   return views;
 }
 
+/** Every maximal expression that depends on weights only and does more than reshape them, outputs themselves left out. */
+export function weightViews(outputs: readonly Tensor[]): ReadonlySet<Tensor> {
+  const views = new Set<Tensor>();
+  for (const node of topological(outputs))
+    if (!node.fixed)
+      for (const x of node.inputs) if (x.fixed && beneath(x).storage === undefined) views.add(beneath(x));
+  return views;
+}
+
 /**
- * Replaces every maximal expression that depends on weights only, and does more than reshape them, by a leaf that
- * holds its value. Outputs themselves stay as they are.
+ * Replaces every weight view by a leaf that holds its value.
  * @param compute realizes those that are new
  */
 export async function foldWeightViews(
   outputs: readonly Tensor[],
   compute: (views: readonly Tensor[]) => Promise<readonly Tensor[]>,
 ): Promise<readonly Tensor[]> {
-  const views = new Set<Tensor>();
-  for (const node of topological(outputs))
-    if (!node.fixed)
-      for (const x of node.inputs) if (x.fixed && beneath(x).storage === undefined) views.add(beneath(x));
+  const views = weightViews(outputs);
   if (views.size === 0) return outputs;
   const fresh = [...views].filter((view) => !keptBy(firstWeight(view)).has(view));
   if (fresh.length > 0) {

@@ -94,7 +94,7 @@ export class Sae {
     this.#leaves = leaves.map(([, x]) => x);
     this.#ledger = entries.map(([name, { data, dims }]) => {
       const object = `Tensor (${dims.join(", ")})`;
-      const handle = memory.add({ owner, name, object, device: "cpu", bytes: data.byteLength });
+      const handle = memory.add({ owner, kind: "Sae", name, object, device: "cpu", bytes: data.byteLength });
       collected.register(data, handle);
       return handle;
     });

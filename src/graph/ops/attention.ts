@@ -100,6 +100,11 @@ const causalAttentionOperation: Operation<AttentionAttributes> = {
     return out;
   },
   along: () => undefined,
+  /** Scores of all heads, and its operands with heads before positions. */
+  scratch: (node, dimsOf) => {
+    const [batch, pos, width] = dimsOf(node) as [number, number, number];
+    return batch * pos * (node.attributes["heads"] as number) * pos + 3 * batch * pos * width;
+  },
 };
 
 export const attentionOperations: { readonly CausalAttention: typeof causalAttentionOperation } = {
