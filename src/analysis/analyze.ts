@@ -81,7 +81,7 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
     },
     prepare_seconds,
   );
-  return { results: results as AnalysisRun["results"], timings: { prepare_seconds, ...timings }, reused };
+  return { results: results, timings: { prepare_seconds, ...timings }, reused };
 }
 
 const four = {

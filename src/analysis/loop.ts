@@ -127,7 +127,10 @@ export async function runLoop(loop: LoopOptions, prepareSeconds = 0): Promise<Lo
     reused[entry.name] = found.from;
     for (const [shard, tables] of found.shards) await write(shard, entry.name, tables);
   }
-  if (writer !== undefined && Object.keys(reused).length > 0) await writer.record({ reused });
+  const chains = Object.fromEntries(
+    analyses.map(({ entry, op }) => [entry.name, op.steps.map((step) => step.name).join(".")]),
+  );
+  await writer?.record({ chains, ...(Object.keys(reused).length > 0 && { reused }) });
   const toCompute = analyses.filter(({ entry }) => !(entry.name in reused));
   const groups = await computedTogether(writer, toCompute);
 

@@ -19,6 +19,7 @@ import {
   type StoredRow,
 } from "./store/index.ts";
 import { columnsPer, type Tables } from "./store/entry.ts";
+import { checkDeclared } from "./store/manifest.ts";
 import { joinLatents, latentArrays, zeroLatents } from "./store/latents.ts";
 
 /** Which inputs stand in the examples table beside what the op gives. */
@@ -43,12 +44,17 @@ export function entryFor(
   own: { readonly hooks?: readonly HookInfo[]; readonly config?: JsonObject } = {},
 ): AnalysisEntry {
   const beside = { ...(own.hooks && { hooks: own.hooks }), ...(own.config && { config: own.config }) };
-  if (isAnalysisName(op.name)) return { ...analysisEntry(op.name, name), ...beside };
+  if (isAnalysisName(op.name)) return checked({ ...analysisEntry(op.name, name), ...beside });
   const stored = Object.entries(storedColumns(op.output));
   const latents = stored.some(([, { per }]) => per === "latent");
   const columns = Object.fromEntries(stored.filter(([column]) => column !== aliveColumn));
   const kept = Object.entries(inputColumns).filter(([column]) => inputs[column as keyof SavedInputs]);
-  return { name, op: op.name, columns: { ...columns, ...Object.fromEntries(kept) }, latents, ...beside };
+  return checked({ name, op: op.name, columns: { ...columns, ...Object.fromEntries(kept) }, latents, ...beside });
+}
+
+function checked(entry: AnalysisEntry): AnalysisEntry {
+  checkDeclared(entry);
+  return entry;
 }
 
 /**
@@ -105,7 +111,8 @@ function cell(entry: AnalysisEntry, name: string, spec: ColumnSpec, value: unkno
   if (value === undefined) return undefined;
   if (spec.type === "json") return typeof value === "string" ? (JSON.parse(value) as StoredRow[string]) : null;
   if (spec.type === "float32") {
-    const wrong = (Array.isArray(value) ? value : [value]).find((x) => typeof x === "number" && !Number.isFinite(x));
+    const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const wrong = list.find((x) => typeof x === "number" && !Number.isFinite(x));
     if (wrong !== undefined) notFinite(entry.name, name, Number(wrong), where);
   }
   return value as StoredRow[string];

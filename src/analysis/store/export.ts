@@ -14,8 +14,14 @@ export type StoreExport = { [name in AnalysisName]?: { examples: ExampleRow[]; l
 const piece = 4096;
 
 async function* rowsOf(store: AnalysisStore, analysis: string, table: TableName): AsyncGenerator<object[]> {
-  if (table === "examples") return yield* store.exampleShards(analysis);
-  if (table === "batches") return yield await store.batches(analysis);
+  if (table === "examples") {
+    yield* store.exampleShards(analysis);
+    return;
+  }
+  if (table === "batches") {
+    yield await store.batches(analysis);
+    return;
+  }
   const { hooks } = store.entry(analysis);
   for await (const columns of store.latentShards(analysis))
     for (let start = 0; start < columns.length; start += piece)

@@ -82,6 +82,22 @@ export function entryOf({ analyses, declared }: Manifest, name: string): Analysi
   return isAnalysisName(name) ? analysisEntry(name) : undefined;
 }
 
+/**
+ * Checks what is declared: names that can be folders, columns that can stand beside the tables' own, and the names of
+ * the four for the four alone.
+ * @throws AnalysisError `store/name`, `store/columns`
+ */
+export function checkDeclared(entry: AnalysisEntry): void {
+  checkEntry(entry);
+  if (!isAnalysisName(entry.name) || entry.op === entry.name) return;
+  throw new AnalysisError("an analysis has the name of another op", {
+    code: "store/name",
+    expected: entry.name,
+    received: entry.op,
+    hint: "give it another name",
+  });
+}
+
 /** Whether it is one of the four under its own name and with nothing of its own. */
 export function isPlain({ name, op, hooks, config }: AnalysisEntry): boolean {
   return isAnalysisName(name) && op === name && hooks === undefined && config === undefined;
@@ -123,7 +139,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     for (const name of manifest.analyses) {
       const entry = entryOf(manifest, name);
       if (entry === undefined) throw new Error(`${name} is not declared`);
-      checkEntry(entry);
+      checkDeclared(entry);
     }
     return manifest;
   } catch (cause) {

@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { makeFolder, temporary, writeAtomic, writing } from "./atomic.ts";
 import { canonicalJson, differences, type JsonObject } from "../../formats/canonicalJson.ts";
-import { checkEntry, checkTables, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
+import { checkTables, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
 import { latentArrays, zeroLatents } from "./latents.ts";
 import { lockFile, lockFolder } from "./lock.ts";
 import {
+  checkDeclared,
   configHash,
   entryOf,
   identity,
@@ -286,7 +287,7 @@ function asColumns(entry: AnalysisEntry, latents: LatentColumns | readonly Laten
 function distinct(entries: readonly AnalysisEntry[]): void {
   const seen = new Set<string>([manifestFile, lockFile]);
   for (const entry of entries) {
-    checkEntry(entry);
+    checkDeclared(entry);
     const name = entry.name.toLowerCase();
     if (seen.has(name))
       throw new AnalysisError("two analyses cannot have one name", {
