@@ -1,2 +1,4 @@
-/** @file Dashboards and the report page of a store. */
-export {};
+/** @file The report page of a run. */
+export type { ReportData } from "./data.ts";
+export { ReportError } from "./errors.ts";
+export { reportPage, type ReportOptions } from "./report.ts";

@@ -20,10 +20,13 @@ export function escapeText(text: string): string {
 
 /** Three significant digits; signs as people write them. */
 export function short(value: number): string {
-  if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-4 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
-  return text.replace("-", "−");
+  const text = (): string => {
+    if (Number.isInteger(value) && size < 1e6) return String(value);
+    if (size >= 1e6 || size < 1e-4) return value.toExponential(1);
+    return size >= 1000 ? value.toFixed(0) : value.toPrecision(3);
+  };
+  return text().replace("-", "−");
 }
 
 /** With its sign, always. */
@@ -47,7 +50,9 @@ export function heat(example: TokenExample, max: number): string {
       if (!(value > 0)) return `<span>${text}</span>`;
       const shade = Math.max(1, Math.min(shades, Math.ceil((shades * value) / max)));
       const tag = example.start + i === example.position ? "mark" : "span";
-      return `<${tag} class="it-heat-${shade}" title="${short(value)}">${text}</${tag}>`;
+      // A space before a word stays outside, so that lines break there.
+      const space = /^ (?=.)/.test(text) ? " " : "";
+      return `${space}<${tag} class="it-heat-${shade}" title="${short(value)}">${text.slice(space.length)}</${tag}>`;
     })
     .join("");
 }
@@ -153,7 +158,9 @@ export function cardHtml(data: DashboardData, level = 3): string {
       ? ""
       : `<h4>Activations</h4>${histogramSvg(data.histogram, `Histogram of the latent's ${activity.active} activations above 0, up to ${short(activity.max)}`)}`) +
     (logits === null
-      ? `<p class="it-none">Its hook point does not write to the residual stream: no logit weights.</p>`
+      ? activity.tokens === 0
+        ? `<p class="it-none">What it responds to and writes was not computed: that needs the model and its SAEs.</p>`
+        : `<p class="it-none">Its hook point does not write to the residual stream: no logit weights.</p>`
       : `<h4>Logit weights</h4>${histogramSvg(logits.histogram, "Histogram of the latent's logit weights over the vocabulary")}` +
         `<div class="it-pair">${tokenList("Promotes", logits.promoted)}${tokenList("Suppresses", logits.suppressed)}</div>` +
         `<p class="it-none">${escapeText(logits.through)}</p>`) +
@@ -187,7 +194,7 @@ const sheet = [
   `.it-examples li{display:grid;grid-template-columns:3.6em minmax(0,1fr);gap:.6em;padding:.28em 0;border-bottom:${line}}`,
   ".it-examples .it-value{text-align:right;font-variant-numeric:tabular-nums}",
   ".it-examples .it-text{white-space:pre-wrap;overflow-wrap:anywhere}",
-  ".it-card mark{color:inherit;background:none;border-radius:2px;box-shadow:0 0 0 1.5px currentColor}",
+  ".it-card mark{color:inherit;border-radius:2px;box-shadow:0 0 0 1.5px currentColor}",
   ".it-card summary{cursor:pointer;padding:.25em 0}",
   ".it-effects{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%;font-size:.92em}",
   ".it-effects caption{text-align:left;font-size:.92em;opacity:.8;padding-bottom:.3em}",

@@ -4,7 +4,7 @@ import type { AnalysisName, AnalysisResult } from "../store/schema.ts";
 import type { ExampleEffect, LatentRef } from "./types.ts";
 
 /** Analyses of one run by name; those that are missing leave their columns null. */
-export type RunResults = { readonly [A in AnalysisName]?: AnalysisResult };
+export type ResultsByName = { readonly [A in AnalysisName]?: AnalysisResult };
 
 const suffix = ".hook_sae_acts_post";
 
@@ -14,7 +14,7 @@ export const saeHook = (hook: string): string => (hook.endsWith(suffix) ? hook.s
 export const latentHook = (hook: string): string => (hook.endsWith(suffix) ? hook : `${hook}${suffix}`);
 
 /** Effects of each latent asked for, on the examples in which it is active, largest |effect| first. */
-export function effectsOfLatents(results: RunResults, latents: readonly LatentRef[]): ExampleEffect[][] {
+export function effectsOfLatents(results: ResultsByName, latents: readonly LatentRef[]): ExampleEffect[][] {
   const key = (hook: string, latent: number): string => `${latent} ${hook}`;
   const found = new Map(
     latents.map(({ hook, latent }) => [key(latentHook(hook), latent), new Map<number, ExampleEffect>()]),

@@ -1,6 +1,6 @@
 /** @file Dashboards of latents: computed from data, or links to published ones. */
 export { Dashboard, Dashboards } from "./dashboard.ts";
-export type { RunResults } from "./effects.ts";
+export type { ResultsByName } from "./effects.ts";
 export { latentDashboards, type LatentDashboardsOptions } from "./latentDashboards.ts";
 export {
   DashboardLinks,

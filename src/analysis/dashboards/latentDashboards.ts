@@ -7,7 +7,7 @@ import { AnalysisError } from "../errors.ts";
 import { Collector, type CollectorOptions, type Window } from "./collect.ts";
 import { Dashboard, Dashboards } from "./dashboard.ts";
 import { directionsOf, type Directions } from "./directions.ts";
-import { effectsOfLatents, saeHook, type RunResults } from "./effects.ts";
+import { effectsOfLatents, saeHook, type ResultsByName } from "./effects.ts";
 import { narrowSae, type NarrowSae } from "./narrow.ts";
 import { neuronpediaLinks } from "./neuronpedia.ts";
 import type { DashboardData, ExampleGroup, LatentRef, TokenExample } from "./types.ts";
@@ -20,7 +20,7 @@ export interface LatentDashboardsOptions {
   /** Texts, or rows of token ids. Default: the examples of `results`. */
   readonly data?: readonly string[] | readonly (readonly number[])[];
   /** Analyses of a task, for the effects on its examples. */
-  readonly results?: RunResults;
+  readonly results?: ResultsByName;
   /** Examples with the largest activations, one per row of the data. Default 20. */
   readonly topExamples?: number;
   /** Intervals between 0 and the largest activation, each with examples from a uniform sample. Default 5. */

@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import {
   analysisNames,
+  AnalysisStore,
   analyzeDataset,
   attributionTables,
   accuracyTable,
@@ -16,12 +17,15 @@ import {
 import { Table } from "../../display/index.ts";
 import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
 import type { PositionPolicy } from "../../model/index.ts";
+import { reportPage } from "../../report/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError, Interrupted } from "../failure.ts";
+import { checkWritable } from "../inputs.ts";
 import { load, type Loaded } from "../loading.ts";
 import { Output, toJson } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { currentVersion } from "../version.ts";
+import { reportFile, withProgress, writeReport } from "./report.ts";
 
 export interface AnalyzeFlags {
   readonly model: string;
@@ -43,6 +47,8 @@ export interface AnalyzeFlags {
   readonly threads?: number;
   readonly out?: string;
   readonly resume?: boolean;
+  /** Empty: beside the store, or in the present folder. */
+  readonly report?: string;
   readonly json?: boolean;
 }
 
@@ -52,6 +58,8 @@ export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<vo
   if (flags.resume === true && flags.out === undefined)
     throw new CliError("--resume continues a store", { code: "cli/flag", hint: "say which with --out" });
   const answers = flags.answers === undefined ? undefined : parseAnswers(flags.answers);
+  const page = flags.report === "" ? (flags.out === undefined ? "report.html" : reportFile(flags.out)) : flags.report;
+  if (flags.report !== undefined && flags.report !== "") await checkWritable(flags.report);
   const data = await openData(flags.data, flags.limit);
   const loaded = await load(this, flags);
   const output = new Output(this, flags.json);
@@ -60,6 +68,13 @@ export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<vo
     layers: flags.layers?.map((layer) => (layer < 0 ? layer + loaded.model.cfg.n_layers : layer)),
   });
   await showRun(output, run, { ...flags, loaded });
+  if (page === undefined) return;
+  const source = flags.out === undefined ? run.results : await AnalysisStore.open(flags.out);
+  const { model, saes } = loaded;
+  const html = await withProgress(this, (onProgress) =>
+    reportPage(source, { model, saes, answers: answers?.map(String), signal: this.signal, onProgress }),
+  );
+  await writeReport(output, page, html);
 }
 
 async function openData(path: string, limit: number | undefined): Promise<Dataset> {

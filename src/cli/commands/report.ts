@@ -1,0 +1,97 @@
+/** @file `interpretune report`: a store as one HTML page. */
+import { AnalysisStore } from "../../analysis/index.ts";
+import { batches, openDataset } from "../../data/index.ts";
+import { writeFileAtomic } from "../../formats/index.ts";
+import type { HookedModel } from "../../model/index.ts";
+import { reportPage } from "../../report/index.ts";
+import type { CliContext } from "../context.ts";
+import { CliError } from "../failure.ts";
+import { checkWritable } from "../inputs.ts";
+import { load } from "../loading.ts";
+import { Output } from "../output.ts";
+import { Progress } from "../progress.ts";
+
+export interface ReportFlags {
+  readonly out?: string;
+  readonly model?: string;
+  readonly saes?: readonly string[];
+  readonly data?: string;
+  readonly limit?: number;
+  readonly dashboards: number;
+  readonly title?: string;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+/** Where a report goes that was asked for without a place. */
+export const reportFile = (folder: string): string => `${folder.replace(/[\\/]+$/, "")}/report.html`;
+
+export async function report(this: CliContext, flags: ReportFlags, folder: string): Promise<void> {
+  const { model: path, saes = [], data, limit } = flags;
+  if ((path === undefined) !== (saes.length === 0))
+    throw new CliError("dashboards need a model and its SAEs", {
+      code: "cli/flag",
+      received: path === undefined ? "--saes without --model" : "--model without --saes",
+    });
+  if (data !== undefined && path === undefined)
+    throw new CliError("--data is what dashboards are computed from", {
+      code: "cli/flag",
+      hint: "give --model and --saes as well",
+    });
+  const output = new Output(this, flags.json);
+  const store = await AnalysisStore.open(folder);
+  const out = flags.out ?? reportFile(folder);
+  await checkWritable(out);
+  const loaded = path === undefined ? undefined : await load(this, { model: path, saes, threads: flags.threads });
+  const html = await withProgress(this, async (onProgress) =>
+    reportPage(store, {
+      ...(loaded && { model: loaded.model, saes: loaded.saes }),
+      ...(loaded && data !== undefined && { data: await tokenRows(loaded.model, data, limit) }),
+      topK: flags.dashboards,
+      title: flags.title,
+      signal: this.signal,
+      onProgress,
+    }),
+  );
+  await writeReport(output, out, html);
+  await output.document({ report: out, bytes: Buffer.byteLength(html) });
+}
+
+/** Writes the page and says where it is. */
+export async function writeReport(output: Output, path: string, html: string): Promise<void> {
+  await writeFileAtomic(path, [new TextEncoder().encode(html)]);
+  await output.say(`Report: ${path} (${(Buffer.byteLength(html) / 1e6).toFixed(1)} MB)`);
+}
+
+type OnProgress = (progress: { done: number; total: number }) => void;
+
+/** Shows how far dashboards are. */
+export async function withProgress<T>(context: CliContext, run: (onProgress: OnProgress) => Promise<T>): Promise<T> {
+  const { signal } = context;
+  let progress: Progress | undefined;
+  try {
+    return await run(({ done, total }) => {
+      progress ??= new Progress({ label: "dashboards", total, unit: "rows", stream: context.process.stderr, signal });
+      progress.update(done);
+    });
+  } finally {
+    progress?.finish();
+  }
+}
+
+/** Rows of a data file as token ids, prompted as `analyze` does. */
+async function tokenRows(model: HookedModel, path: string, limit: number | undefined): Promise<number[][]> {
+  const rows: number[][] = [];
+  const reading = {
+    tokenizer: model.hasTokenizer ? model.tokenizer : undefined,
+    prependBos: model.cfg.default_prepend_bos ? undefined : false,
+    maxLength: model.cfg.n_ctx,
+    vocabSize: model.cfg.d_vocab,
+  };
+  for await (const { dims, tokens, mask } of batches(await openDataset(path, { limit }), reading))
+    for (let row = 0; row < dims[0]; row++) {
+      const places = Array.from({ length: dims[1] }, (_, p) => row * dims[1] + p);
+      rows.push(places.filter((i) => mask[i] === 1).map((i) => tokens[i]!));
+    }
+  return rows;
+}
