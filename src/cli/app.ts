@@ -6,6 +6,7 @@ import type { DemoFlags } from "./commands/demo.ts";
 import type { ExportFlags } from "./commands/export.ts";
 import type { GenerateFlags } from "./commands/generate.ts";
 import type { InfoFlags } from "./commands/info.ts";
+import type { ReportFlags } from "./commands/report.ts";
 import type { SaeForwardFlags } from "./commands/saeForward.ts";
 import type { TokenizeFlags } from "./commands/tokenize.ts";
 import type { CliContext } from "./context.ts";
@@ -95,6 +96,11 @@ const analyze = buildCommand<AnalyzeFlags, [], CliContext>({
       threads,
       out: { ...textFlag("DIR", "Folder for the store [default = results are only printed]"), optional: true },
       resume: booleanFlag("Continue the store in --out"),
+      report: {
+        ...textFlag("FILE", "Also write the run as one HTML page [default place = report.html in --out]"),
+        inferEmpty: true,
+        optional: true,
+      },
       json,
     },
   },
@@ -123,6 +129,48 @@ const exportStore = buildCommand<ExportFlags, [string], CliContext>({
     "Write the store of a run to stdout as JSON or CSV",
     "Effects are unmasked; numbers that are not finite are null.",
     "interpretune export runs/rte --json > rte.json\ninterpretune export runs/rte --csv --table latents > latents.csv",
+  ),
+});
+
+const report = buildCommand<ReportFlags, [string], CliContext>({
+  loader: async () => (await import("./commands/report.ts")).report,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [{ parse: String, placeholder: "DIR", brief: "Store of `interpretune analyze --out`" }],
+    },
+    flags: {
+      out: { ...textFlag("FILE", "The HTML file to write [default = report.html in the store]"), optional: true },
+      model: {
+        ...model,
+        optional: true,
+        brief: "The run's model: with its SAEs, the strongest latents get dashboards",
+      },
+      saes,
+      data: { ...textFlag("FILE", "What dashboards are computed from [default = the run's examples]"), optional: true },
+      limit: {
+        kind: "parsed",
+        parse: positiveInteger,
+        optional: true,
+        placeholder: "N",
+        brief: "Only the first N rows of --data",
+      },
+      dashboards: {
+        kind: "parsed",
+        parse: positiveInteger,
+        default: "5",
+        placeholder: "N",
+        brief: "Latents of each sign at each hook that get a dashboard",
+      },
+      title: { ...textFlag("T", "Heading of the page [default = Interpretune report]"), optional: true },
+      threads,
+      json,
+    },
+  },
+  docs: docs(
+    "Write the store of a run as one HTML page that needs no network",
+    "Accuracy, effects of latents, agreement of ablation and gradient, every example, provenance; with the model and its SAEs also latent dashboards.",
+    "interpretune report runs/rte --model models/gpt2 --saes saes/blocks.9.hook_z --saes saes/blocks.10.hook_z",
   ),
 });
 
@@ -268,6 +316,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
   const routes = {
     analyze,
     export: exportStore,
+    report,
     activations,
     saeForward,
     generate,
