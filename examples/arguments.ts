@@ -1,7 +1,12 @@
 /** @file What every example takes on its command line. */
+import process from "node:process";
 import { parseArgs } from "node:util";
 
-/** `--model`, `--saes` (repeated), `--data`, `--out`, `--limit`; a missing one that the example needs is an error that says so. */
+/**
+ * `--model`, `--saes` (repeated), `--data`, `--out`, `--limit`; a missing one that the example needs is an error that says so.
+ * Notebooks have no command line: there `INTERPRETUNE_MODEL`, `INTERPRETUNE_SAES` (a list with `:` between) and
+ * `INTERPRETUNE_DATA` say the same.
+ */
 export interface ExampleArguments {
   readonly model: string;
   readonly saes: readonly string[];
@@ -11,11 +16,12 @@ export interface ExampleArguments {
 }
 
 export function exampleArguments(needs: readonly ("saes" | "data")[] = []): ExampleArguments {
+  const { INTERPRETUNE_MODEL, INTERPRETUNE_SAES, INTERPRETUNE_DATA } = process.env;
   const { values } = parseArgs({
     options: {
-      model: { type: "string", default: "openai-community/gpt2" },
-      saes: { type: "string", multiple: true, default: [] },
-      data: { type: "string" },
+      model: { type: "string", default: INTERPRETUNE_MODEL ?? "openai-community/gpt2" },
+      saes: { type: "string", multiple: true, default: INTERPRETUNE_SAES?.split(":") ?? [] },
+      data: { type: "string", default: INTERPRETUNE_DATA },
       out: { type: "string" },
       limit: { type: "string", default: "3" },
     },

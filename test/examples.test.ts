@@ -8,12 +8,24 @@ import { saveModel } from "../src/model/save.ts";
 import { repository } from "./support/docExamples.ts";
 import { useExamples } from "./support/exampleScope.ts";
 
+const data = ["--data", "rte/validation.jsonl"];
 const saes = ["--saes", "saes/blocks.9.hook_z", "--saes", "saes/blocks.10.hook_z"];
+const tutorial = [
+  /Sample ID +\| Prompt +\| Answer +\| Clean Logit Diff/,
+  /logit_diffs_attr_ablation +\|/,
+  /Top 2 (positive|negative) total_effect for blocks\.9\.attn\.hook_z\.hook_sae_acts_post/,
+  /Ablation-Mediated Latent Analysis for blocks\.10\.attn\.hook_z\.hook_sae_acts_post:/,
+  /had total effect -?\d+\.\d\d and was active in \d+ examples/,
+  /Attribution Patching vs Ablation total_effect for\s+blocks\.9/,
+];
 /** What each is called with, and what it is to say. */
 const programs: Record<string, { model?: string; args: readonly string[]; says: readonly RegExp[] }> = {
   "hooks.ts": { args: [], says: [] },
   "patching.ts": { model: "models/shallow", args: [], says: [/Part of the logit difference/, /\|\s+1 \|/] },
   "steering.ts": { args: [], says: [/as it is: /, /steered: {2}/] },
+  "tutorial-explicit.ts": { args: [...saes, ...data], says: tutorial },
+  "tutorial-ops.ts": { args: [...saes, ...data], says: tutorial },
+  "ownOp.ts": { args: [...saes, ...data], says: [/Confidence in the right answer/, /\| +2 \| +0\.\d+ +\| +0\.\d+/] },
   "ownData.ts": { args: saes, says: [/logit_diffs_attr_ablation/, /Top 3 positive total_effect/] },
 };
 

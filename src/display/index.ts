@@ -9,6 +9,7 @@ export {
   type PngOptions,
 } from "./displayable.ts";
 export { Figure, type FigureAxis, type FigureSpec, type Mark, type Series } from "./figure.ts";
+export { memoryTable } from "./memoryTable.ts";
 export { csvLine, fixed, general } from "./numbers.ts";
 export { Section, type SectionItem } from "./section.ts";
 export { show } from "./show.ts";

@@ -128,18 +128,26 @@ class Reader {
   }
 }
 
-/** Later trees win: mappings are merged key by key, lists and scalars replace. */
+/**
+ * Later trees win: mappings are merged key by key, lists and scalars replace. Over a `class_path`, plain fields are its
+ * `init_args`.
+ */
 export function merged(first: Located, ...others: readonly Located[]): Located {
   return others.reduce((a, b) => {
     if (a.kind !== "map" || b.kind !== "map") return b;
     const entries = new Map(a.entries);
-    for (const [name, entry] of b.entries) {
+    for (const [name, entry] of asArguments(a, b).entries) {
       const before = entries.get(name);
       entries.set(name, before === undefined ? entry : { ...entry, value: merged(before.value, entry.value) });
     }
     return { ...b, entries };
   }, first);
 }
+
+const asArguments = (a: LocatedMap, b: LocatedMap): LocatedMap =>
+  a.entries.has("class_path") && !b.entries.has("class_path") && !b.entries.has("init_args") && b.entries.size > 0
+    ? { ...b, entries: new Map([["init_args", { where: b.where, value: b }]]) }
+    : b;
 
 /** The tree as plain values. */
 export function plain(node: Located): unknown {

@@ -1,0 +1,2 @@
+/** The notebook's text. */
+export declare function notebookOf(source: string): string;
