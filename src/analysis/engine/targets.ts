@@ -25,6 +25,7 @@ export function hooksOf(
   layers?: readonly number[],
   hooks?: readonly string[],
 ): Target[] {
+  if (saes.length === 0 && hooks === undefined) return [];
   const order = new Map(model.describeHooks().map(({ name }, i) => [name, i]));
   const at = (sae: Sae): number => order.get(sae.hookName) ?? Number.MAX_SAFE_INTEGER;
   const targets = [...saes]

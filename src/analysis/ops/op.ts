@@ -242,7 +242,7 @@ function requireCapabilities(step: Step, { saes, model }: Work): void {
   });
 }
 
-const gradientFaults = ["graph/no-path", "graph/not-differentiable", "model/gradient-cut", "model/async-hook"];
+const gradientFaults = ["graph/no-path", "graph/not-differentiable", "model/gradient-cut"];
 
 async function run(step: Step, inputs: Columns, context: OpContext): Promise<Columns> {
   try {

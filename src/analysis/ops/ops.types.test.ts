@@ -141,6 +141,7 @@ describe("compositions", () => {
 
   test("compile where each member finds its columns", () => {
     const mine = compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs, double);
+    expect(mine.name).toBe("labels_to_ids.model_fwd.logit_diffs.double");
     expect(compose(ops.logitDiffsBase, double).steps).toHaveLength(4);
     expectTypeOf<(typeof mine)["output"]>().toHaveProperty("score");
     expectTypeOf<keyof (typeof mine)["output"]>().toEqualTypeOf<
