@@ -85,7 +85,9 @@ export class Tensor {
             code: "graph/placeholder",
             hint: "it gets data when the function that was compiled over it is called",
           })
-        : new GraphError(`the data of ${this.storage.name} has been disposed`, { code: "graph/disposed" });
+        : new GraphError(`the data of ${this.storage.name} has been disposed, or has not been read`, {
+            code: "graph/disposed",
+          });
     return this.storage.data;
   }
 
@@ -315,6 +317,17 @@ export function leaf(data: DataArray, dims: readonly number[], options: LeafOpti
  */
 export function placeholder(shape: readonly Dim[], dtype: DType, name: string): Tensor {
   return new Tensor(leafOperation, [], {}, shape, dtype, { dims: [], data: undefined, name, role: "argument" });
+}
+
+/**
+ * A weight of which only the header has been read: expressions over it can be built, planned and forecast, but not run.
+ * @example
+ * const w = declaredWeight([768, 3072], { name: "W_in" });
+ * const input = leaf(new Float32Array(4 * 768), [4, 768]);
+ * defaultRuntime().forecast(matmul(input, w)).weights; // 9437184
+ */
+export function declaredWeight(dims: readonly number[], options: { name: string; sizes?: SizeNames }): Tensor {
+  return new Tensor(leafOperation, [], {}, dims, "float32", { dims, data: undefined, role: "weight", ...options });
 }
 
 /** Checks concrete dimensions against a shape that may name axes. */

@@ -1,6 +1,6 @@
 /** @file From a file of tensors to a model's parameters: names resolved, shapes checked, bytes read and accounted for. */
 import type { TensorFile } from "../formats/index.ts";
-import { leaf, transpose, type SizeNames } from "../graph/index.ts";
+import { declaredWeight, leaf, transpose, type SizeNames } from "../graph/index.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { memory, type LedgerHandle } from "../runtime/index.ts";
 import type { ModelConfig } from "./config.ts";
@@ -21,6 +21,8 @@ export interface WeightPlan {
 }
 
 export interface ReadOptions {
+  /** Check everything, but leave the weights in the file: parameters can then be described, but not run. */
+  headersOnly?: boolean;
   signal?: AbortSignal;
   /** Called after each piece with the bytes of the file read so far. */
   onProgress?: (progress: { readonly bytes: number; readonly totalBytes: number }) => void;
@@ -76,20 +78,21 @@ export async function readWeights(
   options: ReadOptions = {},
 ): Promise<ReadWeights> {
   const found = resolve(file, cfg, plan);
-  const leaves = await readLeaves(file, found, options);
+  const leaves = options.headersOnly === true ? declared(file, found) : await readLeaves(file, found, options);
   const handles: LedgerHandle[] = [];
   const weights = new Map<string, Tensor>();
-  for (const [name, x] of leaves)
-    handles.push(
-      memory.add({
-        owner: cfg.model_name,
-        kind: "HookedModel",
-        name,
-        object: `Tensor (${x.dims.join(", ")})`,
-        device: "cpu",
-        bytes: x.data.byteLength,
-      }),
-    );
+  for (const [name, { storage }] of leaves)
+    if (storage!.data !== undefined)
+      handles.push(
+        memory.add({
+          owner: cfg.model_name,
+          kind: "HookedModel",
+          name,
+          object: `Tensor (${storage!.dims.join(", ")})`,
+          device: "cpu",
+          bytes: storage!.data.byteLength,
+        }),
+      );
   for (const [name, { params, layout, shapes }] of found) {
     const views = layout.split(leaves.get(name)!, shapes);
     params.forEach((param, i) => weights.set(param, views[i]!));
@@ -154,6 +157,10 @@ function checkTensor(file: TensorFile, name: string, expected: Shape): void {
       expected: "F32, F16, BF16, F64 or a quantised GGUF type",
       received: type,
     });
+}
+
+function declared(file: TensorFile, found: ReadonlyMap<string, Row>): Map<string, Tensor> {
+  return new Map([...found].map(([name, { sizes }]) => [name, declaredWeight(file.info(name).shape, { name, sizes })]));
 }
 
 /** Reads in pieces of 64 MiB in the order of the file. */

@@ -25,7 +25,10 @@ export function memoryStatus(): MemoryStatus {
 /**
  * The tutorials' status lines, GB with two decimals.
  * @example
- * console.log(memoryStatusText()); // "Allocated = 1.53 GB\nTotal = 16.77 GB\nFree = 15.24 GB"
+ * console.log(memoryStatusText({ allocated: 1.53e9, total: 16e9, free: 14.47e9 }));
+ * // Allocated = 1.53 GB
+ * // Total = 16.00 GB
+ * // Free = 14.47 GB
  */
 export function memoryStatusText(status: MemoryStatus = memoryStatus()): string {
   const lines = { Allocated: status.allocated, Total: status.total, Free: status.free };

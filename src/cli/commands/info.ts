@@ -26,7 +26,7 @@ const sizes = [
 ] as const satisfies readonly (keyof ModelConfig)[];
 
 export async function info(this: CliContext, flags: InfoFlags, path: string): Promise<void> {
-  const loaded = await loadModelFiles(path, { signal: this.signal });
+  const loaded = await loadModelFiles(path, { signal: this.signal, headersOnly: true });
   const model = new HookedModel({ cfg: loaded.cfg, weights: loaded.weights, tokenizer: undefined });
   const { cfg } = model;
   const hooks = model.describeHooks();
@@ -45,11 +45,14 @@ export async function info(this: CliContext, flags: InfoFlags, path: string): Pr
   const at = `${flags.batchSize} × ${forecast.length} tokens`;
   const bytes: [string, number][] = [
     ["weights (float32)", forecast.weights_bytes],
+    ["views of weights, kept", forecast.view_bytes],
+    [`values in between, at most, ${at}`, forecast.intermediate_bytes],
     ["keys and values per token", forecast.kv_bytes_per_token],
     [`keys and values, ${at}`, forecast.kv_bytes],
     [`logits, ${at}`, forecast.logits_bytes],
     [`largest activation, ${at}`, forecast.largest_activation_bytes],
     [`all hook points kept, ${at}`, forecast.all_activations_bytes],
+    [`one run for logits, all in all, ${at}`, forecast.run_bytes],
   ];
   const output = new Output(this, flags.json);
   const shown = Object.entries(facts).flatMap(([name, value]) => (value === null ? [] : [[name, shownFact(value)]]));
@@ -72,11 +75,16 @@ interface Forecast {
   readonly length: number;
   readonly parameters: number;
   readonly weights_bytes: number;
+  /** Views of weights that a run computes once. */
+  readonly view_bytes: number;
+  /** Most that a run for logits holds between weights and results. */
+  readonly intermediate_bytes: number;
   readonly kv_bytes_per_token: number;
   readonly kv_bytes: number;
   readonly logits_bytes: number;
   readonly largest_activation_bytes: number;
   readonly all_activations_bytes: number;
+  readonly run_bytes: number;
 }
 
 function forecastMemory(model: HookedModel, { batchSize, length }: InfoFlags): Forecast {
@@ -94,14 +102,18 @@ function forecastMemory(model: HookedModel, { batchSize, length }: InfoFlags): F
   const bytesOf = (x: Tensor): number => 4 * product(x.shape, (dim) => evaluateDim(dim, new Map()));
   const values = Object.values(traced.hooks).map(bytesOf);
   const kv = model.cacheBytesPerToken;
+  const run = model.runtime.forecast(traced.logits);
   return {
     length: p,
     parameters,
     weights_bytes: 4 * parameters,
+    view_bytes: run.views,
+    intermediate_bytes: run.intermediates,
     kv_bytes_per_token: kv,
     kv_bytes: kv * batchSize * p,
     logits_bytes: bytesOf(traced.logits),
     largest_activation_bytes: Math.max(...values),
     all_activations_bytes: values.reduce((a, b) => a + b, 0),
+    run_bytes: run.total,
   };
 }
