@@ -7,7 +7,18 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { machine, type BenchRow } from "./lib.ts";
 
-const sections = ["engine", "gemm", "forward", "analyses", "generate", "tiny", "memory", "start", "dashboards"] as const;
+const sections = [
+  "engine",
+  "gemm",
+  "forward",
+  "analyses",
+  "generate",
+  "tiny",
+  "memory",
+  "start",
+  "dashboards",
+  "tutorial",
+] as const;
 const asked = process.argv.slice(2).filter((x) => !x.startsWith("--"));
 const chosen = asked.length > 0 ? asked : sections;
 const rows: BenchRow[] = [];
