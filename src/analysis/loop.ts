@@ -20,6 +20,7 @@ import {
 import type { Tables } from "./store/entry.ts";
 import { configHash, entryOf, isPlain } from "./store/manifest.ts";
 import type { Survey } from "./survey.ts";
+import { currentVersion } from "./version.ts";
 import { batchTables, joinTables, resultOf, type SavedInputs } from "./tables.ts";
 
 /** An analysis that is to be run. */
@@ -127,9 +128,7 @@ export async function runLoop(loop: LoopOptions, prepareSeconds = 0): Promise<Lo
     reused[entry.name] = found.from;
     for (const [shard, tables] of found.shards) await write(shard, entry.name, tables);
   }
-  const chains = Object.fromEntries(
-    analyses.map(({ entry, op }) => [entry.name, op.steps.map((step) => step.name).join(".")]),
-  );
+  const chains = Object.fromEntries(analyses.map(({ entry, op }) => [entry.name, op.steps.map((step) => step.name)]));
   await writer?.record({ chains, ...(Object.keys(reused).length > 0 && { reused }) });
   const toCompute = analyses.filter(({ entry }) => !(entry.name in reused));
   const groups = await computedTogether(writer, toCompute);
@@ -212,7 +211,12 @@ export async function runLoop(loop: LoopOptions, prepareSeconds = 0): Promise<Lo
     ...{ compute_seconds, write_seconds, examples: computed, ablated_pairs: pairs },
     compilations: model.runtime.compilations - compiledBefore,
   };
-  await writer?.finish({ prepare_seconds: prepareSeconds, ...timings, ...circumstances(model) });
+  await writer?.finish({
+    prepare_seconds: prepareSeconds,
+    ...timings,
+    ...circumstances(model),
+    interpretune: await currentVersion(),
+  });
   if (out === undefined) return { results: kept.results(), timings, reused };
   const store = await AnalysisStore.open(out, { partial: loop.part !== undefined });
   const results: Record<string, AnalysisResult | OpResult> = {};

@@ -1,10 +1,16 @@
 /** @file The store of analyses: its tables, writer, reader, views and exports. */
 export { exportCsv, exportJson, type StoreExport } from "./export.ts";
+export { AnalysisView, type BatchColumns, type Stacked, type ViewOptions } from "./analysisView.ts";
+export { exportBatches } from "./batchLayout.ts";
+export { ByLatentModel, type HookValues } from "./byLatentModel.ts";
 export { opResult, type AnalysisEntry, type BatchRow, type OpResult, type StoredRow } from "./entry.ts";
 export { latentColumn } from "./latents.ts";
+export { mergeStores } from "./merge.ts";
 export { type NdArray, type Reduction } from "./ndArray.ts";
 export { joinResults } from "./join.ts";
 export type { Manifest } from "./manifest.ts";
+export type { AnalysisProvenance, Provenance } from "./provenance.ts";
+export type { PushOptions } from "./push.ts";
 export {
   analyses,
   analysisEntry,

@@ -5,6 +5,9 @@ import { AnalysisError } from "../errors.ts";
 import { systemCode } from "./atomic.ts";
 import { AnalysisView, type ViewOptions } from "./analysisView.ts";
 import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "./entry.ts";
+import { describeStore, provenanceOf, type Provenance } from "./provenance.ts";
+import { ask } from "./sql.ts";
+import { checkPulled, push, type PushOptions } from "./push.ts";
 import { joinLatents, type HookInfo, type LatentColumns } from "./latents.ts";
 import { analysisHash, entryOf, readManifest, shardHash, type Manifest } from "./manifest.ts";
 import { isAnalysisName, type AnalysisName, type AnalysisResult, type ExampleRow } from "./schema.ts";
@@ -93,11 +96,77 @@ export class AnalysisStore {
 
   /** All tables of an analysis. */
   async load<Name extends string>(name: Name): Promise<StoredResult<Name>> {
-    const { op, hooks, columns } = this.entry(name);
     const [examples, latents] = [await this.examples(name), await this.latents(name)];
+    return this.#result(name, { examples, latents, batches: await this.batches(name) }) as StoredResult<Name>;
+  }
+
+  /** An analysis shard by shard, as results of their own: for what needs all tables of a part at a time. */
+  async *parts(name: string): AsyncGenerator<AnalysisResult | OpResult> {
+    for (let shard = 0; shard < this.manifest.shards; shard++)
+      yield this.#result(name, await this.shard(name, shard)) as AnalysisResult | OpResult;
+  }
+
+  #result(name: string, { examples, latents, batches }: Tables): object {
+    const { op, hooks, columns } = this.entry(name);
     const result = { analysis: op, hooks, examples, latents };
-    if (isAnalysisName(name) && op === name) return result as object as StoredResult<Name>;
-    return { ...result, name, columns, batches: await this.batches(name) } as object as StoredResult<Name>;
+    return isAnalysisName(name) ? result : { ...result, name, columns, batches };
+  }
+
+  /**
+   * Writes the store as a folder that can be uploaded as a data set, with its card and `it_artifact.json`. A folder that
+   * holds an earlier state of this store is brought up to date.
+   * @throws AnalysisError `store/other-store` when the folder holds another one; `store/not-empty`, `store/incomplete`
+   * @example
+   * const store = await AnalysisStore.open("runs/rte");
+   * await store.pushTo("hub/rte-analyses", { title: "RTE", license: "mit" });
+   * (await AnalysisStore.openPulled("hub/rte-analyses")).names.length; // 4
+   */
+  pushTo(folder: string, options: PushOptions = {}): Promise<void> {
+    return push(this, folder, options);
+  }
+
+  /**
+   * Opens a data set folder that `pushTo` wrote, after checking that it is whole and unchanged.
+   * @throws AnalysisError `store/artifact`; as `open`
+   */
+  static async openPulled(folder: string): Promise<AnalysisStore> {
+    const store = await AnalysisStore.open(folder);
+    await checkPulled(store);
+    return store;
+  }
+
+  /**
+   * Answers a question in SQL, by DuckDB (`npm install @duckdb/node-api`). Tables are `<analysis>.examples`,
+   * `<analysis>.latents` and `<analysis>.batches`; `examples`, `latents` and `batches` are those of all analyses, with a
+   * column `analysis`.
+   * @throws AnalysisError `store/no-duckdb` where it is not installed, `store/sql` for a question it cannot answer
+   * @example
+   * const store = await AnalysisStore.open("runs/rte");
+   * const question = "select hook, latent, sum(attribution_values) as effect from logit_diffs_attr_grad.latents group by all";
+   * await store.sql(question).catch((error: Error) => error.message); // rows, or how to install DuckDB
+   */
+  sql(question: string): Promise<Record<string, unknown>[]> {
+    return ask(this, question);
+  }
+
+  /** Reads every shard once and checks it. @throws AnalysisError `store/incomplete`, `store/corrupt` */
+  async verify(): Promise<void> {
+    for (const name of this.names)
+      for (const table of tablesOf(this.entry(name))) for await (const _ of this.#shards(name, table)) continue;
+  }
+
+  /** Where the results come from: what decides them, and how the runs that wrote them went. */
+  get provenance(): Provenance {
+    return provenanceOf(this.manifest);
+  }
+
+  /**
+   * What the store holds and where it comes from, for people.
+   * @example
+   * console.log((await AnalysisStore.open("runs/rte")).describe());
+   */
+  describe(): string {
+    return describeStore(this.folder, this.manifest);
   }
 
   /** An analysis batch by batch, as the published store has it: see {@link AnalysisView}. */

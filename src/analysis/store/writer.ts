@@ -128,7 +128,7 @@ export class StoreWriter {
       const found = await readManifest(folder);
       await (found ? sameConfig(folder, found, fresh) : nothingElse(folder));
       for (const entry of entries) if (found) sameEntry(folder, found, entry);
-      const names = new Set([...entries.map(({ name }) => name), ...(found?.analyses ?? [])]);
+      const names = new Set([...(found?.analyses ?? []), ...entries.map(({ name }) => name)]);
       const declared = Object.fromEntries(
         entries.flatMap(({ name, ...entry }) => (isPlain({ name, ...entry }) ? [] : [[name, entry]])),
       );
@@ -325,7 +325,8 @@ function sameConfig(folder: string, found: Manifest, fresh: Pick<Manifest, "conf
   });
 }
 
-async function nothingElse(folder: string): Promise<void> {
+/** @throws AnalysisError `store/not-empty` when a folder holds anything */
+export async function nothingElse(folder: string): Promise<void> {
   const names = await writing(folder, () => readdir(folder));
   const others = names.filter((name) => name !== lockFile && !name.endsWith(temporary));
   if (others.length === 0) return;
