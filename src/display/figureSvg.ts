@@ -18,7 +18,7 @@ interface Point {
 interface Style {
   /** Where stems and bars stand. */
   readonly floor: number;
-  readonly color: string | ((point: Point) => string);
+  readonly color: string;
   readonly dash: string | undefined;
 }
 
@@ -32,7 +32,7 @@ const marks: Readonly<Record<Mark, (points: Point[], style: Style, series: Serie
   ],
   dot: (points, { color }) => [Plot.dot(points, { x: "x", y: "y", fill: color, fillOpacity: 0.75, r: 3.5, ...hover })],
   line: (points, { color, dash }) => [
-    Plot.line(points, { x: "x", y: "y", stroke: color as string, strokeWidth: 1.75, strokeDasharray: dash }),
+    Plot.line(points, { x: "x", y: "y", stroke: color, strokeWidth: 1.75, strokeDasharray: dash }),
     ...(points.some(({ label }) => label !== undefined)
       ? [Plot.dot(points, { x: "x", y: "y", fill: color, r: 2, ...hover })]
       : []),
@@ -54,14 +54,16 @@ const marks: Readonly<Record<Mark, (points: Point[], style: Style, series: Serie
   ],
 };
 
-function styleOf({ mark, hue, dashed }: Series, floor = 0): Style {
-  const signed = hue === undefined && (mark === "stem" || mark === "bar");
+/** A series in parts of one colour each. */
+function parts(series: Series): { color: string; points: (all: readonly Point[]) => Point[] }[] {
+  const { mark, hue } = series;
+  if (hue === undefined && (mark === "stem" || mark === "bar"))
+    return [
+      { color: paint("positive"), points: (all) => all.filter(({ y }) => y >= 0) },
+      { color: paint("negative"), points: (all) => all.filter(({ y }) => y < 0) },
+    ];
   const plain: Hue = hue ?? (mark === "rule" || mark === "interval" ? "text" : "accent");
-  return {
-    color: signed ? ({ y }) => paint(y < 0 ? "negative" : "positive") : paint(plain),
-    floor,
-    dash: dashed ? "6 4" : undefined,
-  };
+  return [{ color: paint(plain), points: (all) => [...all] }];
 }
 
 function pointsOf({ x, y, x2, y2, labels }: Series): Point[] {
@@ -120,7 +122,13 @@ export function drawSvg(spec: FigureSpec): string {
         tickSize: 0,
       }),
       ...(signed && floor === 0 ? [Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.5 })] : []),
-      ...spec.series.flatMap((series) => marks[series.mark](pointsOf(series), styleOf(series, floor), series)),
+      ...spec.series.flatMap((series) => {
+        const all = pointsOf(series);
+        const dash = series.dashed ? "6 4" : undefined;
+        return parts(series).flatMap(({ color, points }) =>
+          marks[series.mark](points(all), { floor, color, dash }, series),
+        );
+      }),
     ],
   });
   const plot = drawn.outerHTML
@@ -182,13 +190,16 @@ function heading({ title, subtitle, series }: FigureSpec, width: number): { svg:
 
 /** What stands before a name in the legend. */
 function symbol(series: Series, x: number, y: number): string {
-  const { color, dash } = styleOf(series);
-  const [first, second] = typeof color === "string" ? [color] : [paint("positive"), paint("negative")];
-  const dot = (at: number, fill: string): string => `<circle cx="${round(at)}" cy="${round(y)}" r="4" fill="${fill}"/>`;
+  const colors = parts(series).map(({ color }) => color);
   if (series.mark === "dot" || series.mark === "stem" || series.mark === "bar")
-    return second === undefined ? dot(x + 7, first) : dot(x + 3, first) + dot(x + 11, second);
-  const dashes = dash === undefined ? "" : ` stroke-dasharray="4 3"`;
-  return `<path d="M${round(x)},${round(y)}h14" stroke="${first}" stroke-width="2"${dashes}/>`;
+    return colors
+      .map(
+        (fill, i) =>
+          `<circle cx="${round(x + (colors.length === 1 ? 7 : 3 + 8 * i))}" cy="${round(y)}" r="4" fill="${fill}"/>`,
+      )
+      .join("");
+  const dashes = series.dashed ? ` stroke-dasharray="4 3"` : "";
+  return `<path d="M${round(x)},${round(y)}h14" stroke="${colors[0]}" stroke-width="2"${dashes}/>`;
 }
 
 const round = (value: number): number => Math.round(value * 100) / 100;

@@ -1,6 +1,10 @@
 /** @file Numbers as text: as C prints them, and as CSV. */
 
-/** A number as C's `%g` writes it: six significant digits, no trailing zeros. */
+/**
+ * A number as C's `%g` writes it: six significant digits, no trailing zeros.
+ * @example
+ * general(0.00001); // "1e-05"
+ */
 export function general(value: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
@@ -12,7 +16,11 @@ export function general(value: number): string {
   return `${strip(digits)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
 }
 
-/** A number with a fixed count of decimals as C's `%.nf` writes it: exact ties go to the even digit. */
+/**
+ * A number with a fixed count of decimals as C's `%.nf` writes it: exact ties go to the even digit.
+ * @example
+ * fixed(1 / 32, 4); // "0.0312"
+ */
 export function fixed(value: number, decimals: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
@@ -24,7 +32,11 @@ export function fixed(value: number, decimals: number): string {
   return sign + (even ? Math.floor(scaled) / 10 ** decimals : Math.abs(value)).toFixed(decimals);
 }
 
-/** One line of CSV with its line end. Absent and not finite values are empty, lists are JSON. */
+/**
+ * One line of CSV (RFC 4180) with its line end. Absent and not finite values are empty, lists are JSON.
+ * @example
+ * csvLine(["a", 1, NaN]).trim(); // "a,1,"
+ */
 export function csvLine(cells: readonly unknown[]): string {
   const texts = cells.map((cell) => {
     if (cell === null || cell === undefined) return "";
