@@ -1,12 +1,24 @@
 /** @file The page's colours by role, in light and in dark. */
 
-/** Each role's colour on light and on dark paper. */
-export type Palette = Readonly<Record<string, readonly [light: string, dark: string]>>;
+/** What a colour says. */
+export type Role =
+  | "paper"
+  | "panel"
+  | "raised"
+  | "line"
+  | "ink"
+  | "soft"
+  | "link"
+  | "positive"
+  | "negative"
+  | "accent"
+  | "muted"
+  | "heat";
 
 /**
  * Text roles keep a contrast of 4.5 on every surface, marks of 3. Blue and orange are told apart with any colour vision.
  */
-export const palette = {
+export const palette: Readonly<Record<Role, readonly [light: string, dark: string]>> = {
   paper: ["#ffffff", "#0f1318"],
   panel: ["#f5f6f8", "#171c23"],
   raised: ["#ffffff", "#1c222a"],
@@ -19,20 +31,19 @@ export const palette = {
   accent: ["#6b46b8", "#b69cf2"],
   muted: ["#717a84", "#88929d"],
   heat: ["#f0a020", "#b36b00"],
-} as const satisfies Palette;
+};
 
 /** What stands on what: pairs whose contrast is checked, with the ratio that they need. */
-export const contrasts: readonly (readonly [front: keyof typeof palette, back: keyof typeof palette, ratio: number])[] =
-  [
-    ...(["ink", "soft", "link", "positive", "negative"] as const).flatMap((front) =>
-      (["paper", "panel", "raised"] as const).map((back) => [front, back, 4.5] as const),
-    ),
-    ...(["accent", "muted"] as const).flatMap((front) =>
-      (["paper", "panel", "raised"] as const).map((back) => [front, back, 3] as const),
-    ),
-  ];
+export const contrasts: readonly (readonly [front: Role, back: Role, ratio: number])[] = [
+  ...(["ink", "soft", "link", "positive", "negative"] as const).flatMap((front) =>
+    (["paper", "panel", "raised"] as const).map((back) => [front, back, 4.5] as const),
+  ),
+  ...(["accent", "muted"] as const).flatMap((front) =>
+    (["paper", "panel", "raised"] as const).map((back) => [front, back, 3] as const),
+  ),
+];
 
-const names: Readonly<Record<string, string>> = {
+const names: Readonly<Partial<Record<string, string>>> = {
   positive: "--it-positive",
   negative: "--it-negative",
   accent: "--it-accent",

@@ -18,11 +18,12 @@ h2:focus{outline:none}
 button,input{font:inherit;color:inherit}
 .frame{max-width:1480px;margin:0 auto;padding:0 1.5rem 4rem;display:grid;grid-template-columns:var(--side) minmax(0,1fr);gap:0 2.5rem}
 .top{grid-column:1/-1;display:flex;flex-wrap:wrap;align-items:flex-start;justify-content:space-between;gap:.5rem 2rem;padding:1.6rem 0 1.1rem;border-bottom:1px solid var(--line);margin-bottom:1.4rem}
-.top h1{font-size:1.55rem;line-height:1.25;margin:0;letter-spacing:-.01em}
+.top h1{overflow-wrap:anywhere;font-size:1.55rem;line-height:1.25;margin:0;letter-spacing:-.01em}
 .facts{display:flex;flex-wrap:wrap;gap:.15rem 1.6rem;margin:.45rem 0 0;padding:0;font-size:.9rem}
 .facts div{display:flex;gap:.4rem}
 .facts dt{color:var(--soft)}
 .facts dd{margin:0;overflow-wrap:anywhere}
+.top>div{min-width:0}
 .theme{border:1px solid var(--line);background:var(--raised);border-radius:6px;padding:.3rem .75rem;cursor:pointer;font-size:.88rem}
 .theme:hover,.more:hover,.seg button:hover{border-color:var(--it-muted)}
 .toc{position:sticky;top:1rem;align-self:start;font-size:.92rem}

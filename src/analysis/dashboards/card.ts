@@ -115,7 +115,7 @@ function effects(rows: readonly ExampleEffect[]): string {
   const heads = ["Example", "Activation", "Ablation effect", "Gradient effect", "Logit diff", "Without it"];
   const shown = 12;
   const table = (part: readonly string[], title: string): string =>
-    `<table class="it-effects"><caption>${title}</caption><thead><tr>${heads.map((head) => `<th scope="col">${head}</th>`).join("")}</tr></thead><tbody>${part.join("")}</tbody></table>`;
+    `<div class="it-scroll" tabindex="0" role="region" aria-label="${title}"><table class="it-effects"><caption>${title}</caption><thead><tr>${heads.map((head) => `<th scope="col">${head}</th>`).join("")}</tr></thead><tbody>${part.join("")}</tbody></table></div>`;
   const more =
     body.length > shown
       ? `<details><summary>${body.length - shown} more</summary>${table(body.slice(shown), "The other examples")}</details>`
@@ -196,6 +196,7 @@ const sheet = [
   ".it-examples .it-text{white-space:pre-wrap;overflow-wrap:anywhere}",
   ".it-card mark{color:inherit;border-radius:2px;box-shadow:0 0 0 1.5px currentColor}",
   ".it-card summary{cursor:pointer;padding:.25em 0}",
+  ".it-card .it-scroll{overflow-x:auto;margin:0}",
   ".it-effects{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%;font-size:.92em}",
   ".it-effects caption{text-align:left;font-size:.92em;opacity:.8;padding-bottom:.3em}",
   `.it-effects :is(th,td){text-align:right;padding:.18em .5em;border-bottom:${line};font-weight:400}`,
