@@ -50,7 +50,7 @@ it("20 times kill -9", async () => {
   const whole = await newFolder();
   expect(await run(whole)).toBe(0);
   const expected = await fingerprint(whole);
-  expect(expected.length).toBe(4 * 2 * 6 + 1);
+  expect(expected.length).toBe((4 * 2 + 3) * 6 + 1); // two tables of each of the four, three of an op's own; a manifest
 
   let kills = 0;
   let folder = await newFolder();
@@ -66,6 +66,7 @@ it("20 times kill -9", async () => {
   }
   expect(await run(folder)).toBe(0);
   expect(await fingerprint(folder)).toEqual(expected);
-  const ablation = await (await AnalysisStore.open(folder)).load("logit_diffs_attr_ablation");
-  expect(ablation.examples.length).toBe(43);
+  const store = await AnalysisStore.open(folder);
+  expect((await store.load("logit_diffs_attr_ablation")).examples.length).toBe(43);
+  expect((await store.load("own")).batches).toHaveLength(6);
 }, 60_000);

@@ -74,7 +74,7 @@ export function describeStore(folder: string, manifest: Manifest): string {
   const { analyses, positions, config_hash, created_utc, store_id, versions } = provenanceOf(manifest);
   const of = analyses.map(({ name, op, chain, reused }) => {
     const made = chain.length > 1 || op !== name ? ` = ${chain.join(".")}` : "";
-    return `  ${name}${made}${reused === null ? "" : ` (from ${String(reused["store"])})`}`;
+    return `  ${name}${made}${reused === null ? "" : ` (from ${JSON.stringify(reused["store"])})`}`;
   });
   const hooks = manifest.hooks.map(({ name, width }) => `  ${name} (${width} latents)`);
   const facts = Object.entries(versions).filter(([, value]) => value !== undefined && value !== null);
