@@ -69,4 +69,4 @@ it("20 times kill -9", async () => {
   const store = await AnalysisStore.open(folder);
   expect((await store.load("logit_diffs_attr_ablation")).examples.length).toBe(43);
   expect((await store.load("own")).batches).toHaveLength(6);
-}, 60_000);
+}, 120_000);
