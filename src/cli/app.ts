@@ -7,6 +7,8 @@ import type { ExportFlags } from "./commands/export.ts";
 import type { GenerateFlags } from "./commands/generate.ts";
 import type { InfoFlags } from "./commands/info.ts";
 import type { ReportFlags } from "./commands/report.ts";
+import type { RegistryFlags } from "./commands/registry.ts";
+import type { RunFlags } from "./commands/run.ts";
 import type { SaeForwardFlags } from "./commands/saeForward.ts";
 import type { TokenizeFlags } from "./commands/tokenize.ts";
 import type { CliContext } from "./context.ts";
@@ -299,6 +301,88 @@ const info = buildCommand<InfoFlags, [string], CliContext>({
   docs: docs("Show a model's family, sizes, hook points and memory forecast", "", "interpretune info models/gpt2"),
 });
 
+const run = buildCommand<RunFlags, [], CliContext>({
+  loader: async () => (await import("./commands/run.ts")).run,
+  parameters: {
+    flags: {
+      config: { ...textFlag("FILE", "Session file; repeat for more, later ones win"), variadic: true, optional: true },
+      runCommand: {
+        kind: "enum",
+        values: ["analyze", "test", "validate", "predict"],
+        optional: true,
+        brief: "What to run [default = only compose the session]",
+      },
+      adapters: { ...textFlag("LIST", "Instead of adapter_ctx, such as core,sae_lens"), optional: true },
+      model: { ...model, brief: "Instead of model_name_or_path: a model folder or .gguf file", optional: true },
+      saes: { ...saes, brief: "Instead of sae_cfgs: SAE folder or file; repeat for more" },
+      data: { ...textFlag("FILE", "Instead of dataset_path: JSONL or Parquet"), optional: true },
+      evalBatchSize: {
+        kind: "parsed",
+        parse: positiveInteger,
+        optional: true,
+        placeholder: "N",
+        brief: "Rows per batch",
+      },
+      limitBatches: {
+        kind: "parsed",
+        parse: positiveInteger,
+        optional: true,
+        placeholder: "N",
+        brief: "Only the first N batches",
+      },
+      set: {
+        ...textFlag("NAME=VALUE", "Any option by name, such as fold-ln=true; repeat for more"),
+        variadic: true,
+        optional: true,
+      },
+      modules: {
+        ...textFlag("MODULE", "JavaScript file or package whose modules a session file may name; repeat for more"),
+        variadic: true,
+        optional: true,
+      },
+      out: { ...textFlag("DIR", "Folder for the store of analyses"), optional: true },
+      threads,
+      dryRun: booleanFlag("Check the files and print the whole configuration"),
+      options: booleanFlag("List every option"),
+      schema: booleanFlag("Print the JSON Schema of session files, for editors"),
+      json,
+    },
+  },
+  docs: docs(
+    "Run a session that YAML files describe",
+    "Files have the published shape (shared_config, registered_cfg); those in the folder IT_CONFIG_DEFAULTS come first.",
+    `interpretune run --config rte.yaml --run-command test --model models/gpt2 --data rte/validation.jsonl
+interpretune run --config rte.yaml --set eval-batch-size=2 --dry-run
+interpretune run --schema > session.schema.json`,
+  ),
+});
+
+const registry = buildCommand<RegistryFlags, [string?, string?], CliContext>({
+  loader: async () => (await import("./commands/registry.ts")).registry,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [
+        { parse: String, placeholder: "list|describe", brief: "What to show [default = list]", optional: true },
+        { parse: String, placeholder: "KEY", brief: "The entry to describe", optional: true },
+      ],
+    },
+    flags: {
+      registry: {
+        ...textFlag("PATH", "Registry of your own: a folder of <key>.yaml, or one file; repeat for more"),
+        variadic: true,
+        optional: true,
+      },
+      json,
+    },
+  },
+  docs: docs(
+    "Show the sessions that are known by name",
+    "",
+    "interpretune registry\ninterpretune registry describe rte_demo.gpt2.sae_lens",
+  ),
+});
+
 const demo = buildCommand<DemoFlags, [], CliContext>({
   loader: async () => (await import("./commands/demo.ts")).demo,
   parameters: {
@@ -322,6 +406,8 @@ export function buildCli(debug: boolean): Application<CliContext> {
     generate,
     tokenize,
     info,
+    run,
+    registry,
     demo,
   };
   return buildApplication(

@@ -23,9 +23,9 @@ export class KeptBatches implements AsyncIterable<Batch> {
 
   async #next(): Promise<void> {
     try {
-      const { value, done } = await this.#source.next();
-      if (done === true) this.#finished = true;
-      else this.#made.push(value);
+      const next = await this.#source.next();
+      if (next.done === true) this.#finished = true;
+      else this.#made.push(next.value);
     } catch (error) {
       this.#failure = { error };
     }

@@ -1,24 +1,35 @@
 /** @file From a configuration to the parts of a session, in the published order. */
 import { randomInt } from "node:crypto";
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { stringify } from "yaml";
 import type { Dataset } from "../data/index.ts";
-import { canonicalJson, jsonHash, type Json, type JsonObject } from "../formats/index.ts";
+import { jsonHash, type JsonObject } from "../formats/index.ts";
 import { HookedModel, type Tokenizer } from "../model/index.ts";
 import { defaultRuntime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
 import { canonicalAdapters, type Adapter } from "./adapters.ts";
 import { sessionFileOf, treeOfInput, type SessionFile } from "./config/read.ts";
-import { snaked } from "./config/schema.ts";
+import { checkAdapters, checkDeferral, checkProtocol, crossValidated, present } from "./checks.ts";
 import type { DataModuleConfig, ModuleConfig } from "./config/types.ts";
 import { merged, type Located } from "./config/yaml.ts";
-import { composeDataModule, type ComposedDataModule, type DataModuleDefinition } from "./dataModule.ts";
+import {
+  composeDataModule,
+  type ComposedDataModule,
+  type DataModuleDefinition,
+  type MadeDataModule,
+} from "./dataModule.ts";
 import { SessionError } from "./errors.ts";
 import { environmentRecord, makeExperimentFolder } from "./experiment.ts";
-import { openLog, type Log } from "./log.ts";
+import { openLog } from "./log.ts";
 import { modelOf, saesOf, tokenizerOf, type LoadContext } from "./modelSource.ts";
-import { answersOf, composeModule, type ComposedModule, type ModuleBase, type ModuleDefinition } from "./module.ts";
+import {
+  answersOf,
+  composeModule,
+  type ComposedModule,
+  type MadeModule,
+  type ModuleBase,
+  type ModuleDefinition,
+} from "./module.ts";
+import { recordedConfig, withoutLogging, writeRecord } from "./record.ts";
 import { localResources } from "./resources.ts";
 import { RteBoolqDataModule, RteBoolqModule } from "./rteBoolq.ts";
 import type { SessionConfig, SessionOverrides, SessionState } from "./session.ts";
@@ -85,35 +96,39 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     if (saes.length === 0) saes.push(...(await givenSaes(moduleCfg, overrides, context)));
     return model;
   };
-  const datamodule: ComposedDataModule<D> =
-    given.datamodule ??
-    composeDataModule(dataDefinition as DataModuleDefinition<D>, {
-      cfg: datamoduleCfg,
-      logger,
-      tokenizer,
-      answers: answersOf(moduleCfg),
-      data: isDataset(overrides.data) ? overrides.data : undefined,
-      resources: context.resources,
-      module: () => module as object as ModuleBase,
-    });
-  const module: ComposedModule<A, M> =
-    (given.module as ComposedModule<A, M> | undefined) ??
-    composeModule<A, M>(moduleDefinition as ModuleDefinition<M>, {
-      cfg: moduleCfg,
-      adapters,
-      logger,
-      tokenizer,
-      experimentFolder,
-      seed: cfg.seed ?? 0,
-      model: () => loaded.model,
-      saes: () => saes,
-      datamodule: () => datamodule as object as ComposedDataModule<object>,
-      hparams: config,
-    });
+  const data: MadeDataModule<D> =
+    given.datamodule !== undefined
+      ? { composed: given.datamodule, base: given.datamodule }
+      : composeDataModule(dataDefinition as DataModuleDefinition<D>, {
+          cfg: datamoduleCfg,
+          logger,
+          tokenizer,
+          answers: answersOf(moduleCfg),
+          data: isDataset(overrides.data) ? overrides.data : undefined,
+          resources: context.resources,
+          module: () => made.base,
+        });
+  const made: MadeModule<A, M> =
+    given.module !== undefined
+      ? { composed: given.module as ComposedModule<A, M> & ModuleBase, base: given.module }
+      : composeModule<A, M>(moduleDefinition as ModuleDefinition<M>, {
+          cfg: moduleCfg,
+          adapters,
+          logger,
+          tokenizer,
+          experimentFolder,
+          seed: cfg.seed ?? 0,
+          model: () => loaded.model,
+          saes: () => saes,
+          datamodule: () => data.base,
+          hparams: config,
+        });
+  const { composed: datamodule } = data;
+  const { composed: module } = made;
   checkProtocol(given.module === undefined ? undefined : module, ["model", "answers"], "module");
   checkProtocol(given.datamodule === undefined ? undefined : datamodule, ["batches", "evalBatchSize"], "datamodule");
   if (!moduleCfg.deferModelInit && given.module === undefined) await loadAll();
-  if ("loadMetric" in module && typeof module.loadMetric === "function") await module.loadMetric();
+  await callOptional(module, "loadMetric");
   const loadModelOf =
     given.module === undefined ? loadAll : (): Promise<HookedModel> => Promise.resolve(given.module!.model);
   const names = {
@@ -132,6 +147,11 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     loadModel: loadModelOf,
     names,
   };
+}
+
+async function callOptional(side: object, name: string): Promise<void> {
+  const found: unknown = Reflect.get(side, name);
+  if (typeof found === "function") await Reflect.apply(found, side, []);
 }
 
 /** A model that is loaded once, when it is wanted. */
@@ -177,10 +197,6 @@ function overridesTree(given: SessionOverrides): Located {
   });
 }
 
-/** Without the fields that are undefined. */
-const present = <T extends object>(fields: T): Partial<T> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
-
 const isDataset = (data: unknown): data is Dataset =>
   typeof data === "object" && data !== null && Symbol.asyncIterator in data;
 
@@ -194,43 +210,6 @@ function withModelPath(
   return { ...sides, datamoduleCfg: { ...sides.datamoduleCfg, ...path }, moduleCfg: { ...sides.moduleCfg, ...path } };
 }
 
-const tokenizerOptions = ["tokenizerIdOverrides", "tokenizerKwargs", "specialTokensDict"] as const;
-
-/** The data's side takes from the model's what it lacks to have a tokenizer; both are told apart where they differ. */
-function crossValidated(
-  data: DataModuleConfig,
-  module: ModuleConfig,
-  { model, tokenizer }: SessionOverrides,
-  logger: Log,
-): DataModuleConfig {
-  const lacks = data.tokenizerName === null && data.modelNameOrPath === "";
-  const same = (key: (typeof tokenizerOptions)[number]): boolean =>
-    canonicalJson(data[key] as Json) === canonicalJson(module[key] as Json);
-  if (!lacks) {
-    const differing = tokenizerOptions.filter((key) => !same(key));
-    if (differing.length > 0)
-      logger.warn(`the two sides differ in ${differing.join(", ")}; the data's side is tokenised with its own`);
-    return data;
-  }
-  const { modelNameOrPath, tokenizerName } = module;
-  const isGiven = model !== undefined || tokenizer !== undefined;
-  if (!isGiven && (modelNameOrPath !== "" || tokenizerName !== null))
-    logger.warn("the data's side names no tokenizer; it takes the model's");
-  const options = Object.fromEntries(
-    tokenizerOptions.map((key) => [
-      key,
-      Object.keys(present(data[key])).length > 0 && !same(key) ? pick(data, module, key) : module[key],
-    ]),
-  );
-  return { ...data, modelNameOrPath, tokenizerName, ...options };
-}
-
-/** The data side's own options over the model's. */
-function pick(data: DataModuleConfig, module: ModuleConfig, key: (typeof tokenizerOptions)[number]): object {
-  const own = Object.entries(data[key]).filter(([, value]) => value !== null);
-  return { ...module[key], ...Object.fromEntries(own) };
-}
-
 function definitionOf<K extends "module" | "datamodule", T extends { readonly kind: K; readonly name: string }>(
   kind: K,
   name: string | null,
@@ -239,42 +218,6 @@ function definitionOf<K extends "module" | "datamodule", T extends { readonly ki
 ): T {
   const own = definitions.find((each) => each.kind === kind && each.name === name);
   return own === undefined ? bundled : (own as object as T);
-}
-
-function checkAdapters(
-  adapters: readonly Adapter[],
-  { tlCfg, saeCfgs }: ModuleConfig,
-  { saes = [] }: SessionOverrides,
-): void {
-  const needs = (option: string, adapter: Adapter): never => {
-    throw new SessionError(`${option} needs the adapter ${adapter}`, {
-      code: "session/adapters",
-      received: adapters.join("+"),
-      hint: `add ${adapter} to adapter_ctx`,
-    });
-  };
-  const lens = adapters.includes("sae_lens") || adapters.includes("transformer_lens");
-  if (!adapters.includes("sae_lens") && (saeCfgs.length > 0 || saes.length > 0)) needs("an SAE", "sae_lens");
-  if (!lens && tlCfg !== null) needs("tl_cfg", "transformer_lens");
-}
-
-function checkDeferral({ signatureColumns }: DataModuleConfig, { deferModelInit }: ModuleConfig): void {
-  if (deferModelInit && signatureColumns === null)
-    throw new SessionError("a deferred model needs signature_columns", {
-      code: "session/config",
-      where: "datamodule_cfg",
-      hint: "list the columns that its forward pass takes, such as [input, labels]",
-    });
-}
-
-function checkProtocol(side: object | undefined, members: readonly string[], role: string): void {
-  const missing = side === undefined ? [] : members.filter((name) => !(name in side));
-  if (missing.length > 0)
-    throw new SessionError(`what is given as ${role} is none`, {
-      code: "session/protocol",
-      expected: members.join(", "),
-      received: `nothing called ${missing.join(", ")}`,
-    });
 }
 
 function seedOf(given: number | boolean | null): number | null {
@@ -313,45 +256,4 @@ async function givenSaes(
 ): Promise<readonly Sae[]> {
   const loaded = saes.filter((sae) => typeof sae !== "string");
   return loaded.length > 0 ? loaded : saesOf(cfg, context);
-}
-
-/** The configuration as a file would say it. */
-function recordedConfig(
-  { adapterCtx, datamoduleCfg, moduleCfg, runCfg, seed }: SessionConfig,
-  { registeredCfg }: SessionFile,
-): JsonObject {
-  const { moduleCls, datamoduleCls } = registeredCfg;
-  const config = {
-    adapter_ctx: adapterCtx,
-    registered_cfg: {
-      datamodule_cfg: snaked("DataModuleConfig", datamoduleCfg),
-      module_cfg: snaked("ModuleConfig", moduleCfg),
-      datamodule_cls: datamoduleCls,
-      module_cls: moduleCls,
-    },
-    run_cfg: snaked("RunConfig", runCfg),
-    seed_everything: seed,
-  };
-  return JSON.parse(JSON.stringify(config)) as JsonObject;
-}
-
-const loggingKeys: readonly string[] = ["core_log_dir", "experiment_tag", "logging_level", "log_env_details"];
-
-/** Where and how loudly something is logged does not make it another session. */
-function withoutLogging(value: Json): Json {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return (value as readonly Json[]).map(withoutLogging);
-  return Object.fromEntries(
-    Object.entries(value as JsonObject).flatMap(([name, item]) =>
-      loggingKeys.includes(name) || item === undefined ? [] : [[name, withoutLogging(item)]],
-    ),
-  );
-}
-
-async function writeRecord(folder: string, { config, config_hash, environment }: JsonObject): Promise<void> {
-  await writeFile(
-    join(folder, "environment.json"),
-    `${JSON.stringify({ ...(environment as JsonObject), config_hash }, null, 2)}\n`,
-  );
-  await writeFile(join(folder, "config.yaml"), stringify(config));
 }

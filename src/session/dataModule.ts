@@ -81,11 +81,17 @@ export interface DataModuleParts {
   readonly module: () => ModuleBase;
 }
 
+/** A composed data module, and the same object as every data module is seen. */
+export interface MadeDataModule<D extends object> {
+  readonly composed: ComposedDataModule<D>;
+  readonly base: DataModuleBase;
+}
+
 /** Composes a data module. */
 export function composeDataModule<D extends object>(
   definition: DataModuleDefinition<D>,
   parts: DataModuleParts,
-): ComposedDataModule<D> {
+): MadeDataModule<D> {
   const { cfg, logger, tokenizer } = parts;
   const kept = new Map<string, KeptBatches>();
   const batches = (split: Split): AsyncIterable<Batch> => {
@@ -140,7 +146,7 @@ export function composeDataModule<D extends object>(
   const composed: object = base;
   Object.assign(composed, { prepareData: () => undefined, setup: () => undefined });
   Object.defineProperties(composed, Object.getOwnPropertyDescriptors(definition.create(base)));
-  return composed as ComposedDataModule<D>;
+  return { composed: composed as ComposedDataModule<D>, base };
 }
 
 const paddingSide = (cfg: DataModuleConfig): "left" | "right" => cfg.tokenizerKwargs.paddingSide ?? "left";

@@ -1,5 +1,13 @@
 /** @file Sessions: a model's side and a data set's side, composed for a set of adapters. */
-export type { AnalysisDataModule, AnalysisModule, AnalysisSession, LifecycleHook, Phase, Split } from "./protocol.ts";
+export type {
+  AnalysisDataModule,
+  AnalysisModule,
+  AnalysisSession,
+  LifecycleHook,
+  Phase,
+  RunDefaults,
+  Split,
+} from "./protocol.ts";
 export { adapters, canonicalAdapters, validCombinations, type Adapter } from "./adapters.ts";
 export { camelCase, kebabCase, snakeCase } from "./config/names.ts";
 export { configurationPage, optionsTable, sessionJsonSchema } from "./config/describe.ts";

@@ -6,11 +6,11 @@ import type { HookedModel, SplicedModel, TokenBatch, Tokenizer, Traced } from ".
 import { spliceHooks, type Sae } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import type { ClassNode, Config, ModuleConfig } from "./config/types.ts";
-import type { ComposedDataModule } from "./dataModule.ts";
+import type { DataModuleBase } from "./dataModule.ts";
 import { SessionError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
-import type { AnalysisModule, LifecycleHook } from "./protocol.ts";
+import type { AnalysisModule, LifecycleHook, RunDefaults } from "./protocol.ts";
 
 /** An optimiser of training with the schedule of its learning rate. */
 export interface OptimizerPlan {
@@ -20,7 +20,7 @@ export interface OptimizerPlan {
 
 /** What a module may do at the moments of a session. */
 export type ModuleHooks = {
-  readonly setup?: (datamodule: ComposedDataModule<object>) => void | Promise<void>;
+  readonly setup?: (datamodule: DataModuleBase) => void | Promise<void>;
   /** After the model is there: whatever metrics need. */
   readonly loadMetric?: () => void | Promise<void>;
   /** Default: what `optimizer_init` and `lr_scheduler_init` say. */
@@ -42,12 +42,13 @@ export interface ModuleSteps {
 
 /** What every module has. */
 export interface ModuleBase extends Omit<AnalysisModule, "saes"> {
+  readonly runDefaults: RunDefaults;
   readonly name: string;
   readonly cfg: ModuleConfig;
   readonly logger: Log;
   /** Undefined where the model has none. */
   readonly tokenizer: Tokenizer | undefined;
-  readonly datamodule: ComposedDataModule<object>;
+  readonly datamodule: DataModuleBase;
   /** `<core_log_dir or the temporary folder>/<YYYYmmdd_HHMMSS>_<experiment_tag>` */
   readonly experimentFolder: string;
   /** What random numbers begin from; 0 where nobody says. */
@@ -120,6 +121,7 @@ export interface ModuleDefinition<M extends object = object> {
  * @param options.beforeConfig sees the configuration before anything is made of it
  * @param options.modelInit makes the model, where no configuration says how
  * @example
+ * import { defineModule, type Batch } from "interpretune";
  * const Plain = defineModule("Plain", (module) => ({
  *   async testStep(batch: Batch) {
  *     const loss = await module.forward(batch, (traced) => traced.loss);
@@ -146,15 +148,21 @@ export interface ModuleParts {
   readonly seed: number;
   readonly model: () => HookedModel;
   readonly saes: () => readonly Sae[];
-  readonly datamodule: () => ComposedDataModule<object>;
+  readonly datamodule: () => DataModuleBase;
   readonly hparams: JsonObject;
+}
+
+/** A composed module, and the same object as every module is seen. */
+export interface MadeModule<A extends Adapter, M extends object> {
+  readonly composed: ComposedModule<A, M>;
+  readonly base: ModuleBase;
 }
 
 /** Composes a module: the base, what the adapters add, what the definition adds. */
 export function composeModule<A extends Adapter, M extends object>(
   definition: ModuleDefinition<M>,
   parts: ModuleParts,
-): ComposedModule<A, M> {
+): MadeModule<A, M> {
   const { cfg, logger, tokenizer, experimentFolder, seed } = parts;
   const inputs = new WeakMap<Batch, TokenBatch>();
   const metrics = new Metrics();
@@ -176,6 +184,10 @@ export function composeModule<A extends Adapter, M extends object>(
       return parts.datamodule();
     },
     answers: answersOf(cfg) ?? taskAnswers(cfg.taskName),
+    get runDefaults() {
+      const { paddingSide } = parts.datamodule().cfg.tokenizerKwargs;
+      return { positions: cfg.positions, useErrorTerm: cfg.useErrorTerm, paddingSide: paddingSide ?? "left" };
+    },
     state: { currentEpoch: 0, globalStep: 0 },
     metrics,
     log: (name, value, examples) => metrics.add(name, value, examples),
@@ -188,7 +200,7 @@ export function composeModule<A extends Adapter, M extends object>(
         made = base.model.batch(rowsOf(batch.tokens, batch.dims), {
           attentionMask: rowsOf(batch.mask, batch.dims),
           positions: cfg.positions,
-          paddingSide: parts.datamodule().cfg.tokenizerKwargs.paddingSide ?? "left",
+          paddingSide: base.runDefaults.paddingSide,
         });
         inputs.set(batch, made);
       }
@@ -217,7 +229,7 @@ export function composeModule<A extends Adapter, M extends object>(
   put({ setup: () => undefined, configureOptimizers: () => plannedOptimizer(cfg) });
   for (const adapter of parts.adapters) put(added[adapter]());
   put(definition.create(base));
-  return composed as ComposedModule<A, M>;
+  return { composed: composed as ComposedModule<A, M>, base };
 }
 
 /** What `optimizer_init` and `lr_scheduler_init` say. */

@@ -1,7 +1,7 @@
 /** @file What the layers above need of a session, and nothing more: anything of this shape will do. */
 import type { Answer, Batch } from "../data/index.ts";
 import type { JsonObject } from "../formats/index.ts";
-import type { HookedModel } from "../model/index.ts";
+import type { HookedModel, PositionPolicy } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
 
 /** The parts of a data set. As published, test and predict read the rows of `validation`. */
@@ -23,6 +23,14 @@ export type LifecycleHook =
   | `on${Capitalize<Phase>}End`
   | "onSessionEnd";
 
+/** How a session's configuration wants its model run. */
+export interface RunDefaults {
+  readonly positions: PositionPolicy;
+  /** Splice SAEs with their error term. */
+  readonly useErrorTerm: boolean;
+  readonly paddingSide: "left" | "right";
+}
+
 /** The model's side of a session as analyses see it. */
 export interface AnalysisModule {
   readonly model: HookedModel;
@@ -30,6 +38,8 @@ export interface AnalysisModule {
   readonly saes?: readonly Sae[];
   /** One answer for each class, in the order of the labels; null where rows bring their own. */
   readonly answers: readonly Answer[] | null;
+  /** What runs have where their own options do not say. */
+  readonly runDefaults?: RunDefaults;
 }
 
 /** The data's side of a session as analyses see it. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
 import { datasetOf, type Batch } from "../data/index.ts";
-import { gradients, leaf } from "../graph/index.ts";
+import { gradients, leaf, type Tensor } from "../graph/index.ts";
 import { realize } from "../runtime/index.ts";
 import { Session } from "./session.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
@@ -119,7 +119,7 @@ describe("the tutorials' module", () => {
     const session = await make(2);
     await session.init();
     const batch = await firstOf(session);
-    const { standardizeLogits } = session.module;
+    const standardizeLogits = (logits: Tensor, of: Batch): Tensor => session.module.standardizeLogits(logits, of);
     const generated = leaf(
       Float32Array.from({ length: 2 * 3 * 30 }, (_, i) => i),
       [2, 3, 30],

@@ -195,13 +195,13 @@ describe("the type of a session", () => {
 
   it("follows the key of the registry", () => {
     type Made<S> = S extends Promise<infer T> ? T : never;
-    const bySaes = () => Session.fromRegistry("rte_demo.gpt2.sae_lens");
-    const plain = () => Session.fromRegistry("rte_demo.gpt2.core");
-    const byParts = () => Session.fromRegistry(["gpt2", "rte_demo", null, ["sae_lens"]]);
-    expectTypeOf<Made<ReturnType<typeof bySaes>>["module"]["saes"]>().toExtend<readonly Sae[]>();
-    expectTypeOf<Made<ReturnType<typeof byParts>>["module"]["saes"]>().toExtend<readonly Sae[]>();
+    const _bySaes = () => Session.fromRegistry("rte_demo.gpt2.sae_lens");
+    const _plain = () => Session.fromRegistry("rte_demo.gpt2.core");
+    const _byParts = () => Session.fromRegistry(["gpt2", "rte_demo", null, ["sae_lens"]]);
+    expectTypeOf<Made<ReturnType<typeof _bySaes>>["module"]["saes"]>().toExtend<readonly Sae[]>();
+    expectTypeOf<Made<ReturnType<typeof _byParts>>["module"]["saes"]>().toExtend<readonly Sae[]>();
     // @ts-expect-error there are no SAEs without sae_lens
-    type None = Made<ReturnType<typeof plain>>["module"]["spliced"];
+    type None = Made<ReturnType<typeof _plain>>["module"]["spliced"];
     expectTypeOf<None>().not.toBeNever();
   });
 });

@@ -175,6 +175,9 @@ export class Session<
    * @param overrides.set options by name as text, as `--set` gives them
    * @param overrides.env default `process.env`; `IT_CONFIG_DEFAULTS` names a folder of files that come first
    * @throws SessionError with file, line and column
+   * @example
+   * const session = await Session.fromConfig("rte.yaml", { set: [["core-log-dir", "runs/logs"]], evalBatchSize: 2 });
+   * session.cfg.datamoduleCfg.evalBatchSize; // 2
    */
   static async fromConfig<const A extends readonly Adapter[] = readonly ["core"]>(
     paths: string | readonly string[],

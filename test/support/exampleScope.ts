@@ -83,6 +83,10 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
   await copyFile(join(repository, "test/goldens/saes/foreign/npz-resid/source", params), "params.npz");
   await Promise.all(["rte", "weights"].map((path) => mkdir(path)));
   await writeFile("rte/validation.jsonl", rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  await writeFile(
+    "rte.yaml",
+    "shared_config: {model_name_or_path: models/gpt2, task_name: rte}\nadapter_ctx: [core]\n",
+  );
   await analyzeDataset({ model, saes, data: await openDataset("rte/validation.jsonl"), batchSize: 2, out: "runs/rte" });
   const prompts = ["The Eiffel Tower is in", "Once upon a time"];
   const scope = {

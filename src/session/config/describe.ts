@@ -5,7 +5,7 @@ import { classPathsAt } from "./classPaths.ts";
 import { kebabCase, snakeCase } from "./names.ts";
 import { fieldsOf, sectionOf, sectionSchema } from "./schema.ts";
 import { sections } from "./sections.ts";
-import type { Field } from "./types.ts";
+import type { Field, SectionName } from "./types.ts";
 
 interface JsonSchema {
   [key: string]: unknown;
@@ -84,8 +84,13 @@ const words: Readonly<Record<string, string>> = {
 
 const defaultText = ({ default: value }: Field): string => (value === null ? "" : JSON.stringify(value));
 
-/** Every option with its flag, what it takes, its default and its meaning: what `run --options` prints. */
-export function optionsTable(section = "SessionFile", above: readonly string[] = []): Table {
+/**
+ * Every option with its flag, what it takes, its default and its meaning: what `run --options` prints.
+ * @param section default: a whole session file
+ * @example
+ * console.log(String(optionsTable("PromptConfig")));
+ */
+export function optionsTable(section: SectionName = "SessionFile"): Table {
   const rows = (at: string, path: readonly string[]): (readonly string[])[] =>
     fieldsOf(at).flatMap(([name, field]) => {
       const here = [...path, kebabCase(name)];
@@ -101,18 +106,27 @@ export function optionsTable(section = "SessionFile", above: readonly string[] =
       { key: "default", label: "Default" },
       { key: "meaning", label: "Meaning" },
     ],
-    rows(section, above),
+    rows(section, []),
   );
 }
 
-/** The page of docs: a table for each section. */
+/**
+ * The page of docs on configuration, in Markdown: a table for each section.
+ * @example
+ * configurationPage().startsWith("# Configuration"); // true
+ */
 export function configurationPage(): string {
   const cell = (text: string): string => text.replaceAll("|", "\\|");
+  const linked = (row: Field): string => {
+    const nested = sectionOf(row);
+    if (nested === undefined) return cell(kindText(row));
+    return `${nested.list ? "list of " : ""}[${nested.section}](#${nested.section.toLowerCase()})`;
+  };
   const parts = Object.entries(sections).map(([name, { about }]) => {
     const rows = Object.entries<Field>(sections[name as keyof typeof sections].fields).map(([field, row]) => {
       const value = defaultText(row);
       const effect = row.effect === "none" ? "*Accepted, without effect.* " : "";
-      return `| \`${snakeCase(field)}\` | ${cell(kindText(row))} | ${value === "" ? "" : `\`${cell(value)}\``} | ${effect}${cell(row.about)} |`;
+      return `| \`${snakeCase(field)}\` | ${linked(row)} | ${value === "" ? "" : `\`${cell(value)}\``} | ${effect}${cell(row.about)} |`;
     });
     const includes =
       "includes" in sections[name as keyof typeof sections] ? "Also the fields of SharedConfig.\n\n" : "";

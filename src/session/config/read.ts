@@ -26,7 +26,6 @@ export interface ReadOptions {
  * @param options.set options by name as text, as `--set` gives them
  * @throws SessionError with file, line and column
  * @example
- * await writeFile("rte.yaml", "shared_config:\n  task_name: rte\nadapter_ctx: [core]\n");
  * const { sharedConfig } = await readSessionFile(["rte.yaml"], { set: [["eval-batch-size", "2"]] });
  * sharedConfig.taskName; // "rte"
  */
@@ -159,6 +158,16 @@ export function checked(
   });
 }
 
+/** Zod's types in the words of a person who writes a file. */
+const typeWords: Readonly<Record<string, string>> = {
+  object: "a mapping",
+  array: "a list",
+  string: "a text",
+  number: "a number",
+  int: "an integer",
+  boolean: "true or false",
+};
+
 interface Fault {
   readonly path: readonly PropertyKey[];
   readonly ofKey: boolean;
@@ -183,7 +192,7 @@ function faultOf(issue: z.core.$ZodIssue, section: string, spelling: Spelling): 
     issue.code === "invalid_value"
       ? `one of ${issue.values.map(String).join(", ")}`
       : issue.code === "invalid_type"
-        ? issue.expected
+        ? (typeWords[issue.expected] ?? issue.expected)
         : issue.message.replace(/^Invalid input: expected /, "").replace(/^expected /, "");
   return {
     path: issue.path,

@@ -1,0 +1,167 @@
+/** @file `interpretune run`: a session from YAML files, checked, or run through one of its phases. */
+import { stringify } from "yaml";
+import { AnalysisRunner, isAnalysisName } from "../../analysis/index.ts";
+import { Runtime } from "../../runtime/index.ts";
+import {
+  canonicalAdapters,
+  loadDefinitions,
+  optionsTable,
+  readSessionFile,
+  runSteps,
+  Session,
+  sessionJsonSchema,
+  type SessionOverrides,
+  type SteppedPhase,
+} from "../../session/index.ts";
+import { snaked } from "../../session/config/schema.ts";
+import { Table } from "../../display/index.ts";
+import type { CliContext } from "../context.ts";
+import { CliError } from "../failure.ts";
+import { Output, write } from "../output.ts";
+import { showRun } from "./analyze.ts";
+import { Progress } from "../progress.ts";
+
+export interface RunFlags {
+  readonly config?: readonly string[];
+  readonly runCommand?: "analyze" | "test" | "validate" | "predict";
+  readonly adapters?: string;
+  readonly model?: string;
+  readonly saes?: readonly string[];
+  readonly data?: string;
+  readonly evalBatchSize?: number;
+  readonly limitBatches?: number;
+  readonly set?: readonly string[];
+  readonly modules?: readonly string[];
+  readonly out?: string;
+  readonly threads?: number;
+  readonly dryRun?: boolean;
+  readonly options?: boolean;
+  readonly schema?: boolean;
+  readonly json?: boolean;
+}
+
+const phases = { test: "test", validate: "validation", predict: "predict" } as const satisfies Record<
+  string,
+  SteppedPhase
+>;
+
+export async function run(this: CliContext, flags: RunFlags): Promise<void> {
+  const output = new Output(this, flags.json);
+  if (flags.schema === true) {
+    await write(this.process.stdout, `${JSON.stringify(sessionJsonSchema(), null, 2)}\n`);
+    return;
+  }
+  if (flags.options === true) {
+    const table = optionsTable();
+    await output.say(String(table));
+    await output.document(table);
+    return;
+  }
+  const paths = flags.config ?? [];
+  const set = (flags.set ?? []).map(assignment);
+  const definitions = await loadDefinitions(flags.modules ?? []);
+  if (flags.dryRun === true) {
+    const userNames = definitions.map(({ name }) => name);
+    const file = await readSessionFile(paths, { set, userNames, env: this.process.env });
+    canonicalAdapters(flags.adapters?.split(",") ?? file.adapterCtx ?? ["core"]);
+    const config = snaked("SessionFile", file);
+    await output.say(stringify(config).trimEnd());
+    await output.document(config);
+    return;
+  }
+  const start = performance.now();
+  const session = await Session.fromConfig(paths, {
+    ...overridesOf(flags, this),
+    definitions,
+    set,
+    env: this.process.env,
+  });
+  try {
+    await output.say(`session in ${session.experimentFolder}`);
+    if (flags.runCommand === undefined) {
+      await output.document({ experiment_folder: session.experimentFolder, record: session.record });
+      return;
+    }
+    const seconds = (performance.now() - start) / 1000;
+    if (flags.runCommand === "analyze") await analyze(session, seconds, flags, this, output);
+    else await step(session, phases[flags.runCommand], flags, this, output);
+  } finally {
+    await session.end();
+  }
+}
+
+function overridesOf(flags: RunFlags, context: CliContext): SessionOverrides {
+  const { model, saes, data, evalBatchSize, threads } = flags;
+  return {
+    model,
+    saes,
+    data,
+    evalBatchSize,
+    adapterCtx: flags.adapters === undefined ? undefined : canonicalAdapters(flags.adapters.split(",")),
+    runtime: new Runtime(threads === undefined ? {} : { threads }),
+    logStream: context.process.stderr,
+    signal: context.signal,
+  };
+}
+
+function assignment(text: string): readonly [string, string] {
+  const at = text.indexOf("=");
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+  throw new CliError("--set takes a name and a value", { code: "cli/flag", expected: "NAME=VALUE", received: text });
+}
+
+async function analyze(
+  session: Session,
+  seconds: number,
+  flags: RunFlags,
+  { process, signal }: CliContext,
+  output: Output,
+): Promise<void> {
+  const { ops, targetLayers, maxEpochs, limitAnalysisBatches, ignoreManual, out } = session.cfg.runCfg;
+  let progress: Progress | undefined;
+  const runner = new AnalysisRunner(session, {
+    limitAnalysisBatches: flags.limitBatches ?? limitAnalysisBatches,
+    maxEpochs,
+    ignoreManual,
+    targets: targetLayers === null ? undefined : { layers: targetLayers },
+    out: flags.out ?? out ?? undefined,
+    signal,
+    onProgress: ({ done, total }) => {
+      progress ??= new Progress({ label: "analyze", total, unit: "ex", stream: process.stderr, signal });
+      progress.update(done);
+    },
+  });
+  try {
+    const results = await runner.run(ops);
+    progress?.finish();
+    const { timings, reused, out: store } = runner.facts!;
+    const loaded = { model: session.module.model, saes: session.module.saes ?? [], seconds };
+    const published = Object.fromEntries(Object.entries(results).filter(([name]) => isAnalysisName(name)));
+    await showRun(output, { results: published, timings, reused }, { effects: "masked", out: store, loaded });
+  } finally {
+    progress?.finish();
+  }
+}
+
+async function step(
+  session: Session,
+  phase: SteppedPhase,
+  flags: RunFlags,
+  { process, signal }: CliContext,
+  output: Output,
+): Promise<void> {
+  using progress = new Progress({ label: phase, unit: "ex", stream: process.stderr, signal });
+  const result = await runSteps(session, phase, {
+    limit: flags.limitBatches,
+    signal,
+    onProgress: ({ examples }) => progress.update(examples),
+  });
+  progress.finish();
+  const columns = [
+    { key: "metric", label: "Metric" },
+    { key: "value", label: "Value" },
+  ];
+  const rows = Object.entries(result.metrics).map(([name, value]) => [name, Number(value.toFixed(6))]);
+  await output.say(String(new Table(columns, [["examples", result.examples], ...rows])));
+  await output.document({ phase, ...result, outputs: result.outputs.filter((each) => each !== undefined) });
+}

@@ -1,0 +1,176 @@
+/** `interpretune run` and `interpretune registry`, end to end on a small model. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { analyzeDataset, AnalysisStore } from "../src/analysis/index.ts";
+import { openDataset } from "../src/data/index.ts";
+import { HookedModel, saveModel } from "../src/model/index.ts";
+import { Sae } from "../src/sae/index.ts";
+import { cli, document } from "./support/cli.ts";
+import { randomModel, randomSae, shapes } from "./support/random.ts";
+
+let folder: string;
+const at = (...path: string[]): string => join(folder, ...path);
+const rows = [
+  [5, 6, 7],
+  [8, 9],
+  [4, 4, 4, 4],
+  [1, 2, 3],
+  [9, 8, 7, 6, 5],
+];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "interpretune-run-"));
+  const model = randomModel({ ...shapes["gpt2"]!, original_architecture: "GPT2LMHeadModel" }, 1);
+  await saveModel(at("model"), model);
+  for (const layer of [1, 2])
+    await randomSae(model, `blocks.${layer}.attn.hook_z`, "topk", 32, layer).save(at(`sae${layer}`));
+  const line = (input_ids: number[], i: number): string => JSON.stringify({ input_ids, label: i % 2, answers: [2, 3] });
+  writeFileSync(at("rows.jsonl"), rows.map(line).join("\n"));
+  writeFileSync(
+    at("session.yaml"),
+    `adapter_ctx: [sae_lens, core]
+shared_config:
+  model_name_or_path: ${at("model")}
+registered_cfg:
+  datamodule_cfg:
+    eval_batch_size: 2
+    data_files: {validation: ${at("rows.jsonl")}}
+  module_cfg:
+    core_log_dir: ${at("logs")}
+    experiment_tag: cli
+    sae_cfgs: [{path: ${at("sae1")}}, {path: ${at("sae2")}}]
+`,
+  );
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const run = (...args: string[]): ReturnType<typeof cli> => cli(["run", "--config", at("session.yaml"), ...args]);
+
+describe("interpretune run", () => {
+  it("tests: one step for each batch, metrics over examples, a folder with what it ran on", async () => {
+    const found = (await document(["run", "--config", at("session.yaml"), "--run-command", "test"])) as Record<
+      string,
+      unknown
+    >;
+    const model = await HookedModel.load(at("model"));
+    const right = await Promise.all(
+      rows.map(async (row, i) => {
+        const [no, yes] = (await model.run([row])).toArray().slice(-30).slice(2, 4);
+        return (yes! > no! ? 1 : 0) === i % 2;
+      }),
+    );
+    expect(found).toMatchObject({
+      phase: "test",
+      batches: 3,
+      examples: 5,
+      metrics: { accuracy: right.filter(Boolean).length / 5 },
+    });
+    const [experiment] = readdirSync(at("logs"));
+    expect(experiment).toMatch(/_cli$/);
+    expect(readdirSync(at("logs", experiment!)).sort()).toEqual(["config.yaml", "environment.json", "session.log"]);
+    expect(readFileSync(at("logs", experiment!, "session.log"), "utf8")).toMatch(
+      /INFO Test epoch end: \{'accuracy': 0\.\d{4}\}/,
+    );
+  });
+
+  it("analyses: the same numbers as the runner without a session", async () => {
+    const { code, stderr } = await run("--run-command", "analyze", "--out", at("store"), "--set", "positions=padded");
+    expect(stderr.includes("error"), stderr).toBe(false);
+    expect(code).toBe(0);
+    const model = await HookedModel.load(at("model"));
+    const saes = await Promise.all([1, 2].map((layer) => Sae.load(at(`sae${layer}`))));
+    const data = await openDataset(at("rows.jsonl"));
+    const { results } = await analyzeDataset({ model, saes, data, batchSize: 2, positions: "padded" });
+    const stored = await (await AnalysisStore.open(at("store"))).load("logit_diffs_attr_ablation");
+    expect(stored.examples.length).toBe(5);
+    expect(stored.examples.map((row) => row.logit_diffs)).toEqual(
+      results.logit_diffs_attr_ablation!.examples.map((row) => row.logit_diffs),
+    );
+  });
+
+  it("predicts, validates, limits, and replaces what the file says", async () => {
+    const predicted = await run("--run-command", "predict", "--limit-batches", "2", "--json");
+    expect((JSON.parse(predicted.stdout) as { outputs: unknown[] }).outputs).toHaveLength(2);
+    const validated = await run(
+      "--run-command",
+      "validate",
+      "--eval-batch-size",
+      "5",
+      "--adapters",
+      "lightning,sae_lens",
+      "--json",
+    );
+    expect(JSON.parse(validated.stdout)).toMatchObject({
+      batches: 1,
+      metrics: { val_loss: expect.any(Number) as number },
+    });
+  });
+
+  it("only checks, and prints the whole configuration", async () => {
+    const { stdout, code } = await run("--dry-run", "--set", "max-new-tokens=3");
+    expect(code).toBe(0);
+    const config = parse(stdout) as { registered_cfg: { module_cfg: { generative_step_cfg: object } } };
+    expect(config.registered_cfg.module_cfg.generative_step_cfg).toMatchObject({
+      lm_generation_cfg: { max_new_tokens: 3, top_k: 50 },
+    });
+    writeFileSync(at("again.yaml"), stdout);
+    expect((await cli(["run", "--config", at("again.yaml"), "--dry-run"])).stderr).toContain("is given twice");
+  });
+
+  it("takes modules of one's own where they are listed, and only there", async () => {
+    writeFileSync(
+      at("own.mjs"),
+      `export const Own = { kind: "module", name: "OwnModule", create: (base) => ({ testStep: (batch) => base.log("n", batch.dims[0], 1) }) };`,
+    );
+    writeFileSync(at("own.yaml"), "registered_cfg: {module_cls: {class_path: OwnModule}}\n");
+    const args = ["--config", at("own.yaml"), "--run-command", "test"];
+    expect((await run(...args)).stderr).toContain("own.yaml:1:43; got OwnModule");
+    const { stdout } = await run(...args, "--modules", at("own.mjs"), "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ metrics: { n: 5 / 3 } });
+    expect((await run(...args, "--modules", at("none.mjs"))).stderr).toContain("cannot be imported");
+  });
+
+  it("ends with one line that points at the fault", async () => {
+    writeFileSync(at("bad.yaml"), "run_cfg:\n  max_epoch: 1\n");
+    const { code, stderr } = await run("--config", at("bad.yaml"), "--dry-run");
+    expect([code, stderr.trim()]).toEqual([
+      1,
+      `error: there is no option run_cfg.max_epoch; in ${at("bad.yaml")}:2:3 (near ones: max_epochs, max_steps, ops)`,
+    ]);
+    expect((await cli(["run"])).stderr).toContain("--config FILE");
+    expect((await run("--set", "a")).stderr).toContain("NAME=VALUE");
+    expect((await run("--adapters", "sae_lens")).stderr).toContain("no valid combination");
+    expect((await run("--data", at("nowhere"), "--run-command", "test")).stderr).toContain("nowhere");
+  });
+
+  it("prints the JSON Schema and every option", async () => {
+    const schema = JSON.parse((await cli(["run", "--schema"])).stdout) as {
+      $defs: Record<string, { anyOf?: unknown[] }>;
+    };
+    expect(schema.$defs["TlConfig"]!.anyOf).toHaveLength(2);
+    const { stdout } = await cli(["run", "--options"]);
+    expect(stdout).toContain("registered-cfg.module-cfg.generative-step-cfg.lm-generation-cfg.max-new-tokens");
+  });
+});
+
+describe("interpretune registry", () => {
+  it("lists and describes entries, one's own included", async () => {
+    expect((await cli(["registry"])).stdout).toContain("rte_demo.gpt2.sae_lens");
+    mkdirSync(at("registry"));
+    writeFileSync(
+      at("registry", "ids.small.core.yaml"),
+      "reg_info: {model_src_key: small, task_name: ids, adapter_combinations: [[core]], description: Mine}\n",
+    );
+    const { entries } = (await document(["registry", "list", "--registry", at("registry")])) as {
+      entries: { key: string }[];
+    };
+    expect(entries.map(({ key }) => key)).toContain("ids.small.core");
+    const { stdout } = await cli(["registry", "describe", "gpt2.rte_demo.sae_lens"]);
+    expect(parse(stdout)).toMatchObject({ shared_config: { model_name_or_path: "openai-community/gpt2" } });
+    expect((await cli(["registry", "describe", "rte.gpt2"])).stderr).toContain("near ones");
+    expect((await cli(["registry", "show"])).stderr).toContain("there is list, and describe");
+  });
+});
