@@ -528,6 +528,10 @@ describe("what an op needs", () => {
     );
     await expect(runOp(ops.logitDiffs, setting, batch, { answer_logits: null })).rejects.toThrow("'answer_logits'");
     expect((await runOp(ops.logitDiffsBase, { model }, batch)).hooks).toEqual([]);
+    const speaks = { name: "speaks", description: "", input: {}, output: {}, requires: ["tokenizer"] } as const;
+    await expect(runOp(defineOp({ ...speaks, run: () => ({}) }), setting, batch)).rejects.toThrow(
+      "speaks needs a model with a tokenizer",
+    );
   });
 
   test("gradients, where something cuts them", async () => {

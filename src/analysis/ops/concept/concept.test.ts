@@ -4,6 +4,7 @@ import { randomBatch } from "../../../../test/support/analysisBatch.ts";
 import { indexLeaf, numbersOf, rowsOf } from "../../../../test/support/model.ts";
 import { randomModel, randomNumbers, randomSae, shapes } from "../../../../test/support/random.ts";
 import { equal, leaf, range, unsqueeze, where, type Tensor } from "../../../graph/index.ts";
+import { HookedModel, tokenizerFromJson } from "../../../model/index.ts";
 import { realize } from "../../../runtime/index.ts";
 import { spliceHooks } from "../../../sae/index.ts";
 import type { OpBatchResult } from "../../columns.ts";
@@ -239,6 +240,20 @@ describe("concept_direction", () => {
     const unequal = { mode: "paired_rejection", groupA: [3, 7], groupB: [8] } as const;
     await expect(direct(unequal, {})).rejects.toThrow(/expected groups of one length; got 2 and 1/);
     await expect(direct({ groupA: ["Yes"], groupB: ["No"] }, {})).rejects.toThrow("no tokenizer");
+  });
+
+  test("of texts, by the vocabulary or their last token", async () => {
+    const words = { type: "WordLevel", vocab: { Yes: 3, No: 8, "?": 0 }, unk_token: "?" };
+    const tokenizer = tokenizerFromJson({ model: words, added_tokens: [], pre_tokenizer: { type: "Whitespace" } });
+    const { cfg, weights } = model;
+    const speaking = new HookedModel({ cfg, weights, tokenizer });
+    const op = ops.conceptDirection.with({ groupA: ["Yes"], groupB: ["Yes No"] });
+    const { batch: values } = await runOp(op, { model: speaking }, batch);
+    expect(values["concept_group_a_ids"]).toEqual([3]);
+    expect(values["concept_group_b_ids"]).toEqual([8]);
+    expect(values["concept_direction_label"]).toBe("Yes -> Yes No");
+    const byId = await direct({ groupA: [3], groupB: [8] }, {});
+    expect(values["concept_direction"]).toEqual(byId.direction);
   });
 
   test("comes at the end of a chain", async () => {
