@@ -25,7 +25,7 @@ export interface ViewOptions {
  * @example
  * const store = await AnalysisStore.open("runs/rte");
  * const sae = await store.view("logit_diffs_sae");
- * sae.columnNames; // ["label_ids", …, "alive_latents", "correct_activations"]
+ * sae.columnNames.slice(-2); // ["alive_latents", "correct_activations"]
  * sae.column("logit_diffs").length; // as many as there are batches
  */
 export class AnalysisView {

@@ -109,7 +109,8 @@ function layout(op: string, specs: ColumnSpecs, hooks: readonly HookInfo[], name
  * @returns the files, relative to the folder
  * @throws AnalysisError when the store is not complete, or the folder cannot be written
  * @example
- * await exportBatches(await AnalysisStore.open("runs/rte"), "rte-batches"); // ["logit_diffs_base/data-00000-of-00001.parquet", …]
+ * const files = await exportBatches(await AnalysisStore.open("runs/rte"), "rte-batches");
+ * files[0]; // "logit_diffs_base/data-00000-of-00001.parquet"
  */
 export async function exportBatches(
   store: AnalysisStore,

@@ -12,7 +12,7 @@ const isList = (x: HookValues): x is readonly (NdArray | null)[] => Array.isArra
  * @example
  * const grad = await (await AnalysisStore.open("runs/rte")).view("logit_diffs_attr_grad");
  * const attributions = grad.byLatentModel("attribution_values").batchJoin(); // per hook [examples, width]
- * attributions.applyOpByLatentModel("sum", 0).shapes; // { "blocks.9.attn.hook_z.hook_sae_acts_post": [512], … }
+ * Object.values(attributions.applyOpByLatentModel("sum", 0).shapes); // [[512], [512]]
  */
 export class ByLatentModel {
   readonly values: Readonly<Record<string, HookValues>>;
