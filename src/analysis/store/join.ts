@@ -7,7 +7,7 @@ import { analysisResult, concatLatents, type AnalysisResult } from "./schema.ts"
  * @throws AnalysisError when there are none, when they are of different analyses or hooks, or not in order
  * @example
  * const data = await openDataset("rte/validation.jsonl");
- * const parts: AnalysisResult[] = [];
+ * const parts = [];
  * for await (const batch of batches(data, { tokenizer, batchSize: 2 }))
  *   parts.push((await analyzeBatch(model, saes, batch, { analyses: ["logit_diffs_sae"] })).logit_diffs_sae!);
  * joinResults(parts).examples.length; // 3
