@@ -9,7 +9,7 @@ export { mergeStores } from "./merge.ts";
 export { type NdArray, type Reduction } from "./ndArray.ts";
 export { joinResults } from "./join.ts";
 export type { Manifest } from "./manifest.ts";
-export type { AnalysisProvenance, Provenance } from "./provenance.ts";
+export type { AnalysisProvenance, StoreProvenance } from "./provenance.ts";
 export type { PushOptions } from "./push.ts";
 export {
   analyses,
