@@ -14,7 +14,6 @@ import { defineOp, ops, compose } from "./ops/index.ts";
 import type { AnalyzeProgress } from "./progress.ts";
 import { AnalysisRunner, type AnalysisRunnerOptions } from "./runner.ts";
 import { AnalysisStore, isAnalysisResult } from "./store/index.ts";
-import { LatentAnalysisTargets } from "./targets.ts";
 
 const model = randomModel(shapes["gpt2"]!, 1);
 // Widths differ; both are narrow enough for some batches to have nothing active.
@@ -217,65 +216,6 @@ describe("a run", () => {
 });
 
 describe("targets", () => {
-  const resolved = (targets: LatentAnalysisTargets): string[] => targets.resolve(model, saes).map(({ name }) => name);
-
-  it("are named as published", () => {
-    const { saeFqns } = new LatentAnalysisTargets({ targetLayers: [9, 10] });
-    expect(saeFqns).toEqual([
-      { release: "gpt2-small-hook-z-kk", saeId: "blocks.9.hook_z" },
-      { release: "gpt2-small-hook-z-kk", saeId: "blocks.10.hook_z" },
-    ]);
-    const ids = new LatentAnalysisTargets({ saeRelease: "r", targetSaeIds: ["x"], targetLayers: [9] });
-    expect(ids.saeFqns).toEqual([{ release: "r", saeId: "x" }]);
-    const first = new LatentAnalysisTargets({
-      saeFqns: [["a", "b"], { release: "c", saeId: "d" }],
-      targetSaeIds: ["x"],
-    });
-    expect(first.saeFqns.map(({ release, saeId }) => release + saeId)).toEqual(["ab", "cd"]);
-    expect(new LatentAnalysisTargets().saeFqns).toEqual([]);
-    expect(new LatentAnalysisTargets({ layers: [3], saeIdFactoryFn: (layer) => `L${layer}` }).saeFqns[0]!.saeId).toBe(
-      "L3",
-    );
-  });
-
-  it("are resolved by layers, ids, fqns and match function", () => {
-    expect(resolved(new LatentAnalysisTargets())).toEqual(hookNames);
-    expect(resolved(new LatentAnalysisTargets({ layers: [2] }))).toEqual([hookNames[1]]);
-    expect(resolved(new LatentAnalysisTargets({ targetSaeIds: ["blocks.1.hook_z"] }))).toEqual([hookNames[0]]);
-    expect(resolved(new LatentAnalysisTargets({ saeFqns: [["any", "blocks.2.hook_resid_pre"]] }))).toEqual([
-      hookNames[1],
-    ]);
-    const match = (name: string, layers: readonly number[] | null): boolean =>
-      name.includes("hook_z") && layers === null;
-    expect(resolved(new LatentAnalysisTargets({ saeHookMatchFn: match }))).toEqual([hookNames[0]]);
-    // Empty lists are what is not given: they do not choose nothing.
-    expect(resolved(new LatentAnalysisTargets({ targetLayers: [], targetSaeIds: [], saeFqns: [] }))).toEqual(hookNames);
-  });
-
-  it("that match nothing are an error which names what there is", async () => {
-    for (const options of [
-      { layers: [0] },
-      { layers: [1, 7] },
-      { targetSaeIds: ["blocks.3.hook_z"] },
-      { saeFqns: [["r", "blocks.9.hook_z"] as const] },
-      { saeHookMatchFn: () => false },
-    ])
-      expect(await failure(() => resolved(new LatentAnalysisTargets(options)))).toMatchObject({
-        code: "analysis/targets",
-        expected: expect.stringContaining(hookNames[0]!) as string,
-      });
-    expect((await failure(() => new LatentAnalysisTargets({ layers: [-1] }))).code).toBe("analysis/targets");
-    expect((await failure(() => new LatentAnalysisTargets({ saeFqns: [["x"] as never] }))).code).toBe(
-      "analysis/targets",
-    );
-    expect((await failure(() => new LatentAnalysisTargets().resolve(model, []))).code).toBe("analysis/no-saes");
-    const own = await session();
-    expect((await failure(new AnalysisRunner(own, { targets: { layers: [0] } }).run(ops.logitDiffsSae))).code).toBe(
-      "analysis/targets",
-    );
-    expect(own.calls.at(-1)).toBe("end");
-  });
-
   it("narrow what is reported, for all analyses or for one", async () => {
     const runner = await run({ targets: { layers: [2] }, out: folder });
     const { logit_diffs_sae: narrow, all } = await runner.run([
@@ -289,6 +229,13 @@ describe("targets", () => {
     expect(all.latents.length).toBeGreaterThan(narrow.latents.length);
     expect(narrow.examples.map((row) => row.logit_diffs)).toBeAllClose(all.examples.map((row) => row.logit_diffs));
     expect((await AnalysisStore.open(folder)).entry("all").hooks).toHaveLength(2);
+  });
+
+  it("that match nothing end the session", async () => {
+    const own = await session();
+    const runner = new AnalysisRunner(own, { targets: { layers: [0] } });
+    expect((await failure(runner.run(ops.logitDiffsSae))).code).toBe("analysis/targets");
+    expect(own.calls.at(-1)).toBe("end");
   });
 });
 

@@ -17,7 +17,7 @@ export interface AnalysisProvenance {
   readonly reused: JsonObject | null;
 }
 
-export interface Provenance {
+export interface StoreProvenance {
   readonly store_id: string;
   readonly created_utc: string;
   /** Everything that decides the results: hashes of model, SAEs and data, options. */
@@ -41,7 +41,7 @@ function said(runs: readonly JsonObject[], key: string, name: string): Json | un
   return all.findLast((facts) => facts[name] !== undefined)?.[name];
 }
 
-export function provenanceOf(manifest: Manifest): Provenance {
+export function provenanceOf(manifest: Manifest): StoreProvenance {
   const { config, config_hash, runs, identity } = manifest;
   const last = runs.findLast((run) => run["backend"] !== undefined) ?? {};
   const { backend, device, threads, weights, node, platform, interpretune } = last;

@@ -5,7 +5,7 @@ import { AnalysisError } from "../errors.ts";
 import { systemCode } from "./atomic.ts";
 import { AnalysisView, type ViewOptions } from "./analysisView.ts";
 import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "./entry.ts";
-import { describeStore, provenanceOf, type Provenance } from "./provenance.ts";
+import { describeStore, provenanceOf, type StoreProvenance } from "./provenance.ts";
 import { ask } from "./sql.ts";
 import { checkPulled, push, type PushOptions } from "./push.ts";
 import { joinLatents, type HookInfo, type LatentColumns } from "./latents.ts";
@@ -156,7 +156,7 @@ export class AnalysisStore {
   }
 
   /** Where the results come from: what decides them, and how the runs that wrote them went. */
-  get provenance(): Provenance {
+  get provenance(): StoreProvenance {
     return provenanceOf(this.manifest);
   }
 
