@@ -30,7 +30,7 @@ const hookAttributes = [
   "npp_diff",
 ] as const;
 
-const configSchema = z.strictObject({
+const configSchema: z.ZodType<MemProfilerConfig, unknown> = z.strictObject({
   enabled: z.boolean().default(false),
   cudaAllocatorHistory: z.boolean().default(false),
   schedule: z
@@ -70,8 +70,26 @@ const configSchema = z.strictObject({
  * | `enableSavedTensorsHooks` | true | whether that includes `npp`, what the ledger holds beside parameters |
  * | `retainHooksForFuncs` | all steps | once the phases of these steps are finished, nothing more is recorded |
  */
-export type MemProfilerConfig = z.output<typeof configSchema>;
-export type MemProfilerInput = z.input<typeof configSchema>;
+export interface MemProfilerConfig {
+  readonly enabled: boolean;
+  readonly cudaAllocatorHistory: boolean;
+  readonly schedule: { readonly warmupSteps: number; readonly maxStep: number | null };
+  readonly saveDir: string | null;
+  readonly enabledFuncs: {
+    readonly cpu: readonly string[];
+    readonly cuda: readonly string[];
+    readonly cudaAllocatorHistory: readonly string[];
+  };
+  readonly enableMemoryHooks: boolean;
+  readonly enableSavedTensorsHooks: boolean;
+  readonly memoryHooks: {
+    readonly preForward: string | null;
+    readonly postForward: string | null;
+    readonly resetState: string | null;
+  };
+  readonly saveHookAttrs: readonly (typeof hookAttributes)[number][];
+  readonly retainHooksForFuncs: readonly string[];
+}
 
 /**
  * Settings with their defaults.

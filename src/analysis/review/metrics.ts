@@ -41,7 +41,7 @@ export const metricLabels = {
   /** Ends of the bootstrap interval of `mean_effect`; NaN where none was asked for. */
   mean_effect_low: "Mean Effect, From",
   mean_effect_high: "Mean Effect, To",
-} as const satisfies Record<string, string>;
+} as const;
 
 export type MetricField = keyof typeof metricLabels;
 /** The names of the fields. */
