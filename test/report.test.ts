@@ -9,7 +9,7 @@ import { AnalysisStore, analyzeDataset, type AnalysisRun } from "../src/analysis
 import { datasetOf } from "../src/data/index.ts";
 import type { HookedModel } from "../src/model/index.ts";
 import { saveModel } from "../src/model/save.ts";
-import { reportPage, type ReportData } from "../src/report/index.ts";
+import { reportPage, type ReportData, type ReportLatent } from "../src/report/index.ts";
 import type { Sae } from "../src/sae/index.ts";
 import { describeWithBrowser, launch } from "./support/browser.ts";
 import { cli } from "./support/cli.ts";
@@ -28,6 +28,14 @@ const file = (name: string): string => join(folder, name);
 function documentOf(page: string): ReportData {
   const [, json] = /<script type="application\/json" id="report">(.*?)<\/script>/s.exec(page)!;
   return JSON.parse(json!) as ReportData;
+}
+
+/** The latents of a document, one by one. */
+function latentsOf(data: ReportData): ReportLatent[] {
+  const fields = Object.entries(data.latents);
+  return data.latents.latent.map(
+    (_, i) => Object.fromEntries(fields.map(([field, values]) => [field, values[i]])) as object as ReportLatent,
+  );
 }
 
 beforeAll(async () => {
@@ -75,7 +83,9 @@ describe("the document", () => {
   it("has dashboards of the strongest latents of either sign at each hook", () => {
     const data = documentOf(html);
     for (const [hook, { name }] of data.hooks.entries()) {
-      const own = data.latents.filter((each) => each.hook === hook).sort((a, b) => b.unmasked! - a.unmasked!);
+      const own = latentsOf(data)
+        .filter((each) => each.hook === hook)
+        .sort((a, b) => b.unmasked! - a.unmasked!);
       const shown = data.dashboards.filter((each) => each.hook === name).map(({ latent }) => latent);
       expect(shown.slice(0, 2)).toEqual(own.slice(0, 2).map(({ latent }) => latent));
       expect(shown.slice(2)).toEqual(
@@ -90,9 +100,15 @@ describe("the document", () => {
   it("does without a model, a store and most analyses", async () => {
     const { logit_diffs_base, logit_diffs_attr_grad } = run.results;
     const plain = documentOf(await reportPage({ logit_diffs_base }));
-    expect(plain).toMatchObject({ latents: [], dashboards: [], timing: null, provenance: [], agreement: [] });
+    expect(plain).toMatchObject({
+      latents: { latent: [] },
+      dashboards: [],
+      timing: null,
+      provenance: [],
+      agreement: [],
+    });
     const gradient = documentOf(await reportPage({ logit_diffs_attr_grad }));
-    expect(gradient.latents.every(({ masked, gradient: own }) => masked === null && own !== null)).toBe(true);
+    expect(latentsOf(gradient).every(({ masked, gradient: own }) => masked === null && own !== null)).toBe(true);
     await expect(reportPage({})).rejects.toThrow("there is nothing to report");
   });
 
@@ -213,7 +229,7 @@ describeWithBrowser("in a browser", () => {
   });
 
   it("filters, counts and shows more", async () => {
-    const all = documentOf(html).latents;
+    const all = latentsOf(documentOf(html));
     const count = page.locator("#latents .count");
     expect(await count.textContent()).toBe(`25 of ${all.length} rows`);
     await page.locator("#latents .more").click();
@@ -300,8 +316,8 @@ describeWithBrowser("in a browser", () => {
   it("tells the values of points to mouse and keyboard", async () => {
     const plot = page.locator("#latents .plot").first();
     await plot.scrollIntoViewIfNeeded();
-    const dot = plot.locator("circle").nth(4);
-    await dot.hover();
+    const [, x, y] = /M([\d.]+) ([\d.]+)/.exec((await plot.locator("path.dots").last().getAttribute("d"))!)!;
+    await plot.hover({ position: { x: Number(x), y: Number(y) } });
     expect(await plot.locator(".tip").textContent()).toMatch(/^#\d+: total effect [+−]/);
     await plot.focus();
     await page.keyboard.press("Home");

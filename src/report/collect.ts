@@ -163,9 +163,25 @@ function examplesOf(
   });
 }
 
-function latentsOf({ ablation, gradient }: ReportMetrics): ReportLatent[] {
+const latentFields = [
+  "hook",
+  "latent",
+  "masked",
+  "unmasked",
+  "gradient",
+  "mean",
+  "low",
+  "high",
+  "sd",
+  "meanActive",
+  "active",
+  "proportion",
+  "meanActivation",
+] as const satisfies readonly (keyof ReportLatent)[];
+
+function latentsOf({ ablation, gradient }: ReportMetrics): ReportData["latents"] {
   const leading = ablation ?? gradient;
-  return (leading?.hooks ?? []).flatMap((own, hook) => {
+  const all = (leading?.hooks ?? []).flatMap((own, hook) => {
     const other = gradient?.hooks[hook];
     const gradients = new Map(other && Array.from(other.latents, (latent, i) => [latent, other.total_effect[i]!]));
     return Array.from(own.latents, (latent, i): ReportLatent => ({
@@ -184,6 +200,8 @@ function latentsOf({ ablation, gradient }: ReportMetrics): ReportLatent[] {
       meanActivation: own.mean_activation[i]!,
     }));
   });
+  const columns = latentFields.map((field) => [field, all.map((each) => each[field])]);
+  return Object.fromEntries(columns) as ReportData["latents"];
 }
 
 function agreementOf({ ablation, gradient }: ReportMetrics): Agreement[] {

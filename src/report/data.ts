@@ -72,7 +72,8 @@ export interface ReportData {
   readonly facts: readonly (readonly [label: string, value: string])[];
   readonly examples: readonly ReportExample[];
   readonly hooks: readonly ReportHook[];
-  readonly latents: readonly ReportLatent[];
+  /** Each field of all latents. */
+  readonly latents: { readonly [Field in keyof ReportLatent]: readonly ReportLatent[Field][] };
   /** Which analysis `mean` and its interval are of, and how many examples count. */
   readonly leading: {
     readonly name: string;

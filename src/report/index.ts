@@ -1,4 +1,4 @@
 /** @file The report page of a run. */
-export type { ReportData } from "./data.ts";
+export type { ReportData, ReportLatent } from "./data.ts";
 export { ReportError } from "./errors.ts";
 export { reportPage, type ReportOptions } from "./report.ts";

@@ -85,11 +85,14 @@ table.grid .clip{min-width:16rem;max-width:46rem;overflow-wrap:anywhere}
 .plot .axis{stroke:var(--it-muted);stroke-width:1}
 .plot .gridline{stroke:var(--line);stroke-width:1}
 .plot .diagonal{stroke:var(--it-muted);stroke-dasharray:4 4}
-.plot .up{fill:var(--it-positive);stroke:var(--it-positive)}
-.plot .down{fill:var(--it-negative);stroke:var(--it-negative)}
-.plot .plain{fill:var(--it-muted);stroke:var(--it-muted)}
-.plot .hollow{fill:none;stroke:var(--it-muted)}
-.plot circle{stroke-width:1;fill-opacity:.75}
+.plot .up{stroke:var(--it-positive)}
+.plot .down{stroke:var(--it-negative)}
+.plot .plain{stroke:var(--it-muted)}
+.plot .hollow{stroke:var(--it-muted)}
+.plot .inside{stroke:var(--paper)}
+.plot path{fill:none}
+.plot .dots{stroke-linecap:round}
+.plot :is(.up,.down,.plain).dots{stroke-opacity:.85}
 .plot .stem{stroke-width:1;stroke-opacity:.55}
 .plot .ring{fill:none;stroke:var(--ink);stroke-width:1.5;pointer-events:none}
 .plot.live{cursor:pointer}
@@ -98,6 +101,8 @@ table.grid .clip{min-width:16rem;max-width:46rem;overflow-wrap:anywhere}
 .legend i{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em;background:currentColor}
 .legend .plain{color:var(--it-muted)}
 .legend .hollow{background:none;border:1.5px solid var(--it-muted)}
+.legend .up{color:var(--it-positive)}
+.legend .down{color:var(--it-negative)}
 .latent{border:1px solid var(--line);border-radius:8px;margin:0 0 .55rem;background:var(--raised)}
 .latent>summary{cursor:pointer;padding:.5rem .9rem;display:grid;grid-template-columns:6.5rem minmax(7rem,11rem) 5rem minmax(0,1fr);gap:.2rem 1rem;align-items:baseline;list-style:none}
 .latent>summary::-webkit-details-marker{display:none}

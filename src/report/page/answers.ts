@@ -22,9 +22,9 @@ const tones: Readonly<Record<Outcome, PlotPoint["tone"]>> = {
 };
 
 /** Figures that a reader wants first. */
-export function overview({ data }: Model): HTMLElement {
+export function overview({ data, latents }: Model): HTMLElement {
   const root = section("overview", "At a glance", "At a glance", "");
-  const { examples, latents, agreement } = data;
+  const { examples, agreement } = data;
   const n = examples.length;
   const right = (side: "base" | "sae"): number | null =>
     examples.some((each) => each[side] !== null)

@@ -25,7 +25,8 @@ function range({ mean, low, high }: ReportLatent, [least, most]: readonly [numbe
 
 function table(model: Model): HTMLElement {
   const { data, hookNames } = model;
-  const { latents, leading } = data;
+  const { latents } = model;
+  const { leading } = data;
   const ends = latents.flatMap(({ mean, low, high }) => [mean, low ?? mean, high ?? mean]);
   const axis = [ends.reduce((a, b) => Math.min(a, b), 0), ends.reduce((a, b) => Math.max(a, b), 1e-12)] as const;
   const number = (
@@ -114,7 +115,7 @@ export function effects(model: Model): HTMLElement {
   );
   const figures = element('<div class="two"></div>');
   data.hooks.forEach(({ name, width }, hook) => {
-    const own = data.latents.filter((each) => each.hook === hook && effect(each) !== 0);
+    const own = model.latents.filter((each) => each.hook === hook && effect(each) !== 0);
     if (own.length === 0) return;
     figures.append(
       plot({
@@ -150,7 +151,7 @@ export function agreement(model: Model): HTMLElement | undefined {
   );
   const figures = element('<div class="two"></div>');
   data.agreement.forEach(({ hook }) => {
-    const own = data.latents.filter(
+    const own = model.latents.filter(
       (each) => each.hook === hook && ((each.unmasked ?? 0) !== 0 || (each.gradient ?? 0) !== 0),
     );
     figures.append(
@@ -235,7 +236,7 @@ export function latentSheet(model: Model, hook: number, latent: number): SheetCo
   const { data } = model;
   const place = data.hooks[hook];
   if (place === undefined || !(latent >= 0 && latent < place.width)) return undefined;
-  const order = data.latents.filter((each) => each.hook === hook).sort((a, b) => effect(b) - effect(a));
+  const order = model.latents.filter((each) => each.hook === hook).sort((a, b) => effect(b) - effect(a));
   const at = order.findIndex((each) => each.latent === latent);
   const link = (i: number): string | undefined =>
     at >= 0 && order[i] ? `#latent/${hook}/${order[i].latent}` : undefined;

@@ -71,9 +71,9 @@ const model = readModel(JSON.parse(document.getElementById("report")!.textConten
 const sections = [
   overview(model),
   answers(model),
-  ...(model.data.latents.length > 0 ? [effects(model)] : []),
+  ...(model.latents.length > 0 ? [effects(model)] : []),
   agreement(model),
-  ...(model.data.latents.length > 0 ? [cards(model)] : []),
+  ...(model.latents.length > 0 ? [cards(model)] : []),
   examples(model),
   timing(model),
   provenance(model),

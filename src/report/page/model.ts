@@ -16,6 +16,7 @@ export interface Model {
   readonly data: ReportData;
   /** Short names of hooks, as tables show them. */
   readonly hookNames: readonly string[];
+  readonly latents: readonly ReportLatent[];
   latent(hook: number, latent: number): ReportLatent | undefined;
   /** Latents active in an example, by its place. */
   activeIn(place: number): ActiveLatent[];
@@ -34,7 +35,11 @@ function bytes(packed: Packed): ArrayBuffer {
 
 /** Reads the document. */
 export function readModel(data: ReportData): Model {
-  const { rows, hooks, latents, examples } = data;
+  const { rows, hooks, examples } = data;
+  const fields = Object.entries(data.latents);
+  const latents = data.latents.latent.map(
+    (_, i) => Object.fromEntries(fields.map(([field, values]) => [field, values[i]])) as object as ReportLatent,
+  );
   const integers = (packed: Packed): Int32Array => new Int32Array(bytes(packed));
   const numbers = (packed: Packed | null): Float32Array | null =>
     packed === null ? null : new Float32Array(bytes(packed));
@@ -87,6 +92,7 @@ export function readModel(data: ReportData): Model {
 
   return {
     data,
+    latents,
     hookNames: names.map((name) => name.replace(/^blocks\./, "").replace(/\.(attn|mlp)\./, ".")),
     latent: (h, l) => metrics.get(key(h, l)),
     activeIn: (place) => byExample[place]!.map(at),

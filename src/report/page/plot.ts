@@ -28,6 +28,8 @@ export interface PlotOptions {
   readonly legend?: readonly (readonly [tone: PlotPoint["tone"], text: string])[];
 }
 
+const tones: readonly PlotPoint["tone"][] = ["hollow", "plain", "up", "down"];
+
 /** About `count` round numbers within an interval. */
 function ticks(low: number, high: number, count: number): number[] {
   const rough = (high - low) / count;
@@ -107,13 +109,21 @@ export function plot(options: PlotOptions): HTMLElement {
         );
     }
     const radius = mark === "stem" ? 2.6 : points.length > 400 ? 2.6 : 3.6;
-    points.forEach((point, i) => {
-      places[i] = { x: x(point.x), y: y(point.y) };
-      const { x: cx, y: cy } = places[i];
-      if (mark === "stem")
-        parts.push(`<line class="stem ${point.tone}" x1="${n(cx)}" x2="${n(cx)}" y1="${n(y(0))}" y2="${n(cy)}"/>`);
-      parts.push(`<circle class="${point.tone}" cx="${n(cx)}" cy="${n(cy)}" r="${radius}"/>`);
-    });
+    // All points of a tone are one path: thousands of elements would be slow to open. A dot is a line of no length.
+    for (const tone of tones) {
+      const [stems, dots]: [string[], string[]] = [[], []];
+      points.forEach((point, i) => {
+        if (point.tone !== tone) return;
+        const place = (places[i] = { x: x(point.x), y: y(point.y) });
+        dots.push(`M${n(place.x)} ${n(place.y)}h0`);
+        if (mark === "stem") stems.push(`M${n(place.x)} ${n(y(0))}V${n(place.y)}`);
+      });
+      if (stems.length > 0) parts.push(`<path class="stem ${tone}" d="${stems.join("")}"/>`);
+      const path = (name: string, width: number): string =>
+        `<path class="dots ${name}" stroke-width="${width}" d="${dots.join("")}"/>`;
+      if (dots.length > 0) parts.push(path(tone, 2 * radius));
+      if (dots.length > 0 && tone === "hollow") parts.push(path("inside", 2 * radius - 2.6));
+    }
     parts.push(`<circle class="ring" r="${radius + 3.5}" visibility="hidden"/>`);
     stage.innerHTML = `<svg viewBox="0 0 ${width} ${height}" aria-hidden="true">${parts.join("")}</svg><div class="tip" hidden></div>`;
   }

@@ -85,9 +85,8 @@ export function grid<Row>(options: GridOptions<Row>): Grid<Row> {
   };
 
   function draw(): void {
-    const found = rows.filter(
-      (row) => keep(row) && (wanted === "" || wanted.split(/\s+/).every((word) => textOf(row).includes(word))),
-    );
+    const words = wanted.split(/\s+/).filter(Boolean);
+    const found = rows.filter((row) => keep(row) && words.every((word) => textOf(row).includes(word)));
     if (sorted !== undefined) {
       const { value } = columns[sorted.column]!;
       const sign = sorted.down ? -1 : 1;
