@@ -135,7 +135,10 @@ const {
 // ### Clean against SAE, sample by sample
 
 // %%
-if (base && sae) await show(baseVsSaeLogitDiffs(sae, base, { topK: tutorial.topKCleanLogitDiffs }));
+if (base && sae)
+  await show(
+    baseVsSaeLogitDiffs(sae, base, { topK: tutorial.topKCleanLogitDiffs, tokenizer: session.module.tokenizer }),
+  );
 
 // %% [markdown]
 // ### How often each analysis is right

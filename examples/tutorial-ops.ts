@@ -45,7 +45,9 @@ const { model, saes, data, limit } = exampleArguments();
 //    `session.module.saes`.
 
 // %%
-const targets = new LatentAnalysisTargets({ saeRelease: "gpt2-small-hook-z-kk", targetLayers: [9, 10] });
+const targets = new LatentAnalysisTargets(
+  saes.length > 0 ? {} : { saeRelease: "gpt2-small-hook-z-kk", targetLayers: [9, 10] },
+);
 const session = await Session.fromRegistry("rte_demo.gpt2.sae_lens", {
   evalBatchSize: 2,
   model,
@@ -86,7 +88,9 @@ for (const name of Object.keys(results)) console.log(`- ${name}`);
 // ### Clean against SAE, sample by sample
 
 // %%
-await show(baseVsSaeLogitDiffs(sae, base, { topK: artifactCfg.topKCleanLogitDiffs }));
+await show(
+  baseVsSaeLogitDiffs(sae, base, { topK: artifactCfg.topKCleanLogitDiffs, tokenizer: session.module.tokenizer }),
+);
 
 // %% [markdown]
 // ### How often each analysis is right

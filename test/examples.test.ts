@@ -12,6 +12,7 @@ const data = ["--data", "rte/validation.jsonl"];
 const saes = ["--saes", "saes/blocks.9.hook_z", "--saes", "saes/blocks.10.hook_z"];
 const tutorial = [
   /Sample ID +\| Prompt +\| Answer +\| Clean Logit Diff/,
+  /\| (Yes|No) +\| [+-]\d+\.\d{3} +\|/,
   /logit_diffs_attr_ablation +\|/,
   /Top 2 (positive|negative) total_effect for blocks\.9\.attn\.hook_z\.hook_sae_acts_post/,
   /Ablation-Mediated Latent Analysis for blocks\.10\.attn\.hook_z\.hook_sae_acts_post:/,

@@ -10,6 +10,8 @@ export interface BaseVsSaeOptions {
   readonly maxPromptWidth?: number;
   /** Text of token ids; without it ids are shown. */
   readonly decode?: (ids: readonly number[]) => string;
+  /** The same by a tokenizer, as published. */
+  readonly tokenizer?: { decode(ids: readonly number[]): string };
   /** `correct`, as published: only examples that the plain model has right. `all`: what SAEs do to the wrong ones too. */
   readonly keep?: "correct" | "all";
 }
@@ -53,7 +55,7 @@ export function logitDiffRows(
   sae: AnalysisResult,
   base: AnalysisResult,
   places: readonly number[],
-  { maxPromptWidth = 80, decode = (ids) => ids.join(" ") }: BaseVsSaeOptions,
+  { maxPromptWidth = 80, tokenizer, decode = (ids) => tokenizer?.decode(ids) ?? ids.join(" ") }: BaseVsSaeOptions,
   title?: string,
 ): Table {
   const rows = places.map((i): Cell[] => {
