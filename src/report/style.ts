@@ -127,7 +127,7 @@ dialog::backdrop{background:rgb(10 14 20/.45)}
 .prompt{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--panel);border-radius:8px;padding:.75rem 1rem;margin:.5rem 0}
 .prompt .tok{border-radius:2px}
 .prompt .tok:nth-child(even){background:color-mix(in srgb,var(--it-muted) 13%,transparent)}
-.pairs{display:grid;grid-template-columns:minmax(9rem,max-content) minmax(0,1fr);gap:.12rem 1.4rem;margin:.3rem 0 1rem;font-size:.9rem}
+.pairs{display:grid;grid-template-columns:minmax(11.5rem,max-content) minmax(0,1fr);gap:.12rem 1.4rem;margin:.3rem 0 1rem;font-size:.9rem}
 .pairs dt{color:var(--soft)}
 .pairs dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}

@@ -116,19 +116,12 @@ export function answers(model: Model): HTMLElement {
   left.append(plain(data.accuracy));
   if (data.outcomes.length > 0) left.append(shares(data));
   const columns = element('<div class="two"></div>');
-  const points = data.examples.flatMap((example): PlotPoint[] =>
-    example.base === null || example.sae === null || example.outcome === null
-      ? []
-      : [
-          {
-            x: example.base.diff,
-            y: example.sae.diff,
-            tone: tones[example.outcome],
-            opens: `#example/${example.id}`,
-            text: `Example ${example.id}: ${outcomeNames[example.outcome]}\nplain ${signed(example.base.diff)}, with SAEs ${signed(example.sae.diff)}`,
-          },
-        ],
-  );
+  const points = data.examples.flatMap(({ id, base, sae, outcome }): PlotPoint[] => {
+    if (base === null || sae === null || outcome === null) return [];
+    const text = (): string =>
+      `Example ${id}: ${outcomeNames[outcome]}\nplain ${signed(base.diff)}, with SAEs ${signed(sae.diff)}`;
+    return [{ x: base.diff, y: sae.diff, tone: tones[outcome], opens: `#example/${id}`, text }];
+  });
   columns.append(left);
   if (points.length > 0)
     columns.append(

@@ -130,7 +130,7 @@ export function effects(model: Model): HTMLElement {
           y: effect(each),
           tone: effect(each) > 0 ? "up" : "down",
           opens: `#latent/${hook}/${each.latent}`,
-          text: `#${each.latent}: total effect ${signed(effect(each))}\nactive in ${each.active} examples`,
+          text: () => `#${each.latent}: total effect ${signed(effect(each))}\nactive in ${each.active} examples`,
         })),
       }),
     );
@@ -167,7 +167,7 @@ export function agreement(model: Model): HTMLElement | undefined {
           y: each.gradient ?? 0,
           tone: (each.unmasked ?? 0) * (each.gradient ?? 0) < 0 ? "down" : "up",
           opens: `#latent/${hook}/${each.latent}`,
-          text: `#${each.latent}: ablation ${signed(each.unmasked ?? 0)}, gradient ${signed(each.gradient ?? 0)}`,
+          text: () => `#${each.latent}: ablation ${signed(each.unmasked ?? 0)}, gradient ${signed(each.gradient ?? 0)}`,
         })),
         legend: [
           ["up", "same sign"],

@@ -6,7 +6,7 @@ export interface PlotPoint {
   readonly x: number;
   readonly y: number;
   /** What it says; lines are kept. */
-  readonly text: string;
+  readonly text: () => string;
   /** Where it leads, `#latent/0/9464`. */
   readonly opens?: string;
   readonly tone: "up" | "down" | "plain" | "hollow";
@@ -65,10 +65,11 @@ export function plot(options: PlotOptions): HTMLElement {
   const order = points.map((_, i) => i).sort((a, b) => points[a]!.x - points[b]!.x || points[a]!.y - points[b]!.y);
   const places: { x: number; y: number }[] = [];
   let current = -1;
-  let scale = 1;
+
+  const heightAt = (width: number): number => Math.round(Math.max(190, Math.min(460, width * ratio)));
 
   function draw(width: number): void {
-    const height = Math.round(Math.max(190, Math.min(460, width * ratio)));
+    const height = heightAt(width);
     const [left, right, top, bottom] = [58, 10, 10, 40];
     const xs =
       options.x.domain ??
@@ -140,18 +141,18 @@ export function plot(options: PlotOptions): HTMLElement {
     if (place === undefined) return;
     ring.setAttribute("cx", String(place.x));
     ring.setAttribute("cy", String(place.y));
-    tip.textContent = points[at]!.text;
+    tip.textContent = points[at]!.text();
     const wide = stage.clientWidth;
-    const left = Math.max(0, Math.min(wide - tip.offsetWidth, place.x * scale - tip.offsetWidth / 2));
-    const above = place.y * scale - tip.offsetHeight - 12;
+    const left = Math.max(0, Math.min(wide - tip.offsetWidth, place.x - tip.offsetWidth / 2));
+    const above = place.y - tip.offsetHeight - 12;
     tip.style.left = `${left}px`;
-    tip.style.top = `${above < -10 ? place.y * scale + 14 : above}px`;
-    if (aloud) live.textContent = points[at]!.text;
+    tip.style.top = `${above < -10 ? place.y + 14 : above}px`;
+    if (aloud) live.textContent = points[at]!.text();
   }
 
   function nearest(event: PointerEvent): number {
     const box = stage.getBoundingClientRect();
-    const [px, py] = [(event.clientX - box.left) / scale, (event.clientY - box.top) / scale];
+    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
     let [best, found] = [26 ** 2, -1];
     places.forEach(({ x, y }, i) => {
       const distance = (x - px) ** 2 + (y - py) ** 2;
@@ -188,13 +189,25 @@ export function plot(options: PlotOptions): HTMLElement {
     point(order[Math.max(0, Math.min(order.length - 1, at))]!, true);
   });
   let drawn = 0;
-  new ResizeObserver(() => {
+  let near = false;
+  const redraw = (): void => {
     const width = Math.round(stage.clientWidth);
-    if (width === 0 || width === drawn) return;
+    if (!near || width === 0 || width === drawn) return;
     drawn = width;
-    scale = 1;
+    stage.style.height = "";
     draw(width);
     current = -1;
+  };
+  const come = (): void => {
+    near = true;
+    redraw();
+  };
+  stage.style.height = `${heightAt(600)}px`;
+  new ResizeObserver(redraw).observe(stage);
+  // Drawn when the reader comes near, or prints.
+  new IntersectionObserver((entries) => entries.some(({ isIntersecting }) => isIntersecting) && come(), {
+    rootMargin: "600px",
   }).observe(stage);
+  addEventListener("beforeprint", come);
   return root;
 }
