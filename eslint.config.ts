@@ -8,7 +8,7 @@ const config: ConfigArray = tseslint.config(
       "scripts/**",
       "coverage/**",
       "node_modules/**",
-      "src/runtime/onnx_pb.*",
+      "test/support/onnx_pb.*",
       "runs/**",
     ],
   },

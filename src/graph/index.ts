@@ -94,4 +94,4 @@ export { randomUniform, uniformAt } from "./ops/random.ts";
 export { operations, type OperationName } from "./ops/table.ts";
 export { namedShape } from "./namedShape.ts";
 export { printGraph } from "./print.ts";
-export { declaredWeight, internedCount, leaf, placeholder, Tensor, type LeafOptions, type SizeNames, type Storage } from "./tensor.ts";
+export { declaredWeight, leaf, placeholder, Tensor, type LeafOptions, type SizeNames, type Storage } from "./tensor.ts";

@@ -3,9 +3,9 @@ import { collect } from "../../test/support/collect.ts";
 import {
   add,
   axis,
+  broadcastTo,
   cast,
   constant,
-  internedCount,
   leaf,
   matmul,
   mul,
@@ -56,17 +56,33 @@ describe("interning", () => {
     const data = Float32Array.of(1, 2);
     expect(leaf(data, [2]).data).toBe(data);
   });
-  test("the table empties when nobody holds the expressions", async () => {
-    await collect();
-    const before = internedCount();
-    const grown = ((): number => {
-      let y: Tensor = leaf(new Float32Array(4), [2, 2]);
-      for (let i = 0; i < 500; i++) y = add(mul(y, i), i);
-      return internedCount();
+  test.each([4, 500])("nothing is kept of %i expressions that nobody holds", async (count) => {
+    const factors = Array.from({ length: count }, (_, i) => constant(1000.5 + i));
+    const own = leaf(new Float32Array(4), [2, 2]);
+    const deep = (() => {
+      const made = factors.map((factor) => mul(own, factor));
+      expect(own.users!.size).toBe(count);
+      return new WeakRef(made.reduce((y, x) => add(y, x)));
     })();
-    expect(grown).toBeGreaterThanOrEqual(before + 1000);
-    await collect(() => internedCount() <= before);
-    expect(internedCount()).toBeLessThanOrEqual(before);
+    await collect(() => deep.deref() === undefined && own.users!.size === 0);
+    expect(deep.deref()).toBeUndefined();
+    expect(own.users!.size).toBe(0);
+  });
+  test("equal expressions are one object, among few and among many", () => {
+    const axes = [axis("a"), axis("b")];
+    const factors = [0, -0, 1.5];
+    const constants = factors.map((factor) => constant(factor));
+    for (const count of [2, 40]) {
+      const own = leaf(new Float32Array(1), [1]);
+      const build = (): Tensor[] => [
+        ...Array.from({ length: count }, (_, i) => broadcastTo(own, [i + 2])),
+        ...axes.map((a) => broadcastTo(own, [a])),
+        ...constants.map((factor) => mul(own, factor)),
+      ];
+      const [first, again] = [build(), build()];
+      first.forEach((x, i) => expect(again[i]).toBe(x));
+      expect(new Set(first).size).toBe(count + 5);
+    }
   });
   test("an expression that is still held stays, with what it is made of", async () => {
     const y = add(mul(x, 17), 23);

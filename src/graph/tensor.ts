@@ -1,10 +1,11 @@
 /** @file The lazy, immutable, interned tensor, and the one function that makes nodes of it. */
-import { atomOf, dimKey, shapeText, type Atom, type Axis, type Dim } from "./axis.ts";
+import { atomOf, shapeText, type Dim } from "./axis.ts";
 import { dtypes, type DataArray, type DType } from "./dtype.ts";
 import { GraphError } from "./errors.ts";
 import { namedShape } from "./namedShape.ts";
 import { inspectAs } from "./inspect.ts";
-import type { Attributes, AttributeValue, Operation } from "./operation.ts";
+import { Expressions } from "./intern.ts";
+import type { Attributes, Operation } from "./operation.ts";
 import { add, cast, detach, div, mul, neg, sub } from "./ops/elementwise.ts";
 import { matmul } from "./ops/matmul.ts";
 import { argMax, max, mean, softmax, sum, type ReduceOptions } from "./ops/reduce.ts";
@@ -47,6 +48,8 @@ export class Tensor {
   readonly dtype: DType;
   /** Leaves only. @internal */
   readonly storage: Storage | undefined;
+  /** Expressions of which it is the newest input. @internal */
+  users: Expressions | undefined = undefined;
   /** Made of weights and constants only, of known size: its value never changes. @internal */
   readonly fixed: boolean;
 
@@ -187,62 +190,33 @@ function isFixed(op: Operation, inputs: readonly Tensor[], shape: readonly Dim[]
   return inputs.some((x) => x.fixed) && inputs.every((x) => x.fixed || x.op.name === "Constant");
 }
 
-/**
- * Weak, keyed by the parents' identities: an expression nobody holds leaves the table, at the latest when the table has
- * doubled. (A finalizer for each expression costs as much as building it.)
- */
-const interned = new Map<string, WeakRef<Tensor>>();
-const smallTable = 4096;
-let sweepAt = smallTable;
-
-function sweep(): void {
-  for (const [key, tensor] of interned) if (tensor.deref() === undefined) interned.delete(key);
-  sweepAt = Math.max(smallTable, 2 * interned.size);
-}
-
-/**
- * Number of live entries of the intern table, for tests of its emptying.
- * @example
- * console.log(internedCount());
- */
-export function internedCount(): number {
-  sweep();
-  return interned.size;
-}
-
-const isAxis = (value: AttributeValue): value is Axis => typeof value === "object" && "terms" in value;
-
-/** Attributes as text, axes renamed by the caller. */
-export function attributesKey(attributes: Attributes, rename: (atom: Atom) => number): string {
-  let key = "";
-  for (const name in attributes) {
-    const value = attributes[name];
-    if (value === undefined) continue;
-    key += `,${name}=`;
-    if (typeof value !== "object") key += typeof value === "number" && Object.is(value, -0) ? "-0" : String(value);
-    else if (isAxis(value)) key += dimKey(value, rename);
-    else for (const dim of value) key += `${dimKey(dim, rename)};`;
-  }
-  return key;
-}
-
-const identity = (atom: Atom): number => atom.id;
+/** Constants, ranges, sizes: what is made of nothing. */
+const withoutInputs = new Expressions();
 
 /**
  * The node of an operation over inputs: checks shapes, and returns the one object that stands for this expression.
  * @throws GraphError naming the operation and the shapes
  */
 export function apply<A extends Attributes>(op: Operation<A>, inputs: readonly Tensor[], attributes: A): Tensor {
-  let key = op.name;
-  for (const input of inputs) key += `|${input.id}`;
-  key += attributesKey(attributes, identity);
-  const known = interned.get(key)?.deref();
+  let newest: Tensor | undefined;
+  for (const x of inputs) if (newest === undefined || x.id > newest.id) newest = x;
+  const users = newest === undefined ? withoutInputs : (newest.users ??= new Expressions());
+  const known = users.find(op, inputs, attributes);
   if (known !== undefined) return known;
   const { shape, dtype } = op.infer(inputs, attributes);
   const made = new Tensor(op, inputs, attributes, shape, dtype);
-  interned.set(key, new WeakRef(made));
-  if (interned.size > sweepAt) sweep();
+  users.add(made);
   return made;
+}
+
+/**
+ * The same operation over other inputs of the same shapes, as an object of its own: for rewrites that come last, after
+ * which nothing is looked for any more.
+ */
+export function remade(node: Tensor, inputs: readonly Tensor[]): Tensor {
+  if (inputs.every((x, i) => x === node.inputs[i])) return node;
+  if (node.fixed) return apply(node.op, inputs, node.attributes);
+  return new Tensor(node.op, inputs, node.attributes, node.shape, node.dtype);
 }
 
 /** The operation of leaves: data comes from outside. */

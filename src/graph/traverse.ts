@@ -5,20 +5,23 @@ import { apply, type Tensor } from "./tensor.ts";
 export function topological(roots: readonly Tensor[]): Tensor[] {
   const order: Tensor[] = [];
   const seen = new Set<Tensor>();
-  const stack: { node: Tensor; next: number }[] = [];
+  const path: Tensor[] = [];
+  const next: number[] = [];
   for (const root of roots) {
     if (seen.has(root)) continue;
     seen.add(root);
-    stack.push({ node: root, next: 0 });
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1]!;
-      const input = top.node.inputs[top.next++];
+    path.push(root);
+    next.push(0);
+    while (path.length > 0) {
+      const top = path.length - 1;
+      const input = path[top]!.inputs[next[top]!++];
       if (input === undefined) {
-        order.push(top.node);
-        stack.pop();
+        order.push(path.pop()!);
+        next.pop();
       } else if (!seen.has(input)) {
         seen.add(input);
-        stack.push({ node: input, next: 0 });
+        path.push(input);
+        next.push(0);
       }
     }
   }

@@ -1,5 +1,4 @@
 /** @file Lowering a plan to the bytes of an ONNX model. */
-import { create, toBinary } from "@bufbuild/protobuf";
 import { dimKey, sameDim, type Atom, type Dim } from "../graph/axis.ts";
 import { numberToBfloat16, numberToFloat16, type DType } from "../graph/dtype.ts";
 import type { Emitter, OnnxAttribute, Value } from "../graph/operation.ts";
@@ -7,42 +6,16 @@ import { onnxDTypes } from "../graph/ops/elementwise.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";
 import type { Plan } from "./backend.ts";
-import {
-  AttributeProto_AttributeType as AttributeType,
-  AttributeProtoSchema,
-  GraphProtoSchema,
-  ModelProtoSchema,
-  NodeProtoSchema,
-  StringStringEntryProtoSchema,
-  TensorProto_DataLocation as DataLocation,
-  TensorProtoSchema,
-  TypeProtoSchema,
-  ValueInfoProtoSchema,
-  type AttributeProto,
-  type NodeProto,
-  type TensorProto,
-  type TypeProto,
-  type ValueInfoProto,
-} from "./onnx_pb.js";
+import { tensorType, writeModel, type OnnxNode, type OnnxTensor, type OnnxValue } from "./onnxWire.ts";
 
-/** ONNX operator set and file format the models are written for. */
-const opset = 22n;
-const irVersion = 10n;
+/** ONNX file format and operator sets the models are written for. */
+const versions = { ir: 10, operators: { "": 22, "com.microsoft": 1 } };
 
 /** Packed weights of this size and more are handed over beside the model: not copied into it, and not part of its 2 GiB. */
 const largeWeight = 65536;
 
 /** What a data type travels as: bfloat16 cannot cross the JavaScript binding and crosses as float32. */
 export const wireType = (dtype: DType): DType => (dtype === "bfloat16" ? "float32" : dtype);
-
-function attribute(name: string, value: OnnxAttribute): AttributeProto {
-  if (typeof value === "number")
-    return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
-  if (typeof value === "string")
-    return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
-  if ("float" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
-  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) });
-}
 
 function scalarBytes(value: number, dtype: DType): Uint8Array {
   const view = new DataView(new ArrayBuffer(8));
@@ -71,13 +44,15 @@ interface SizeInput {
 }
 
 class GraphBuilder implements Emitter {
-  readonly nodesOut: NodeProto[] = [];
-  readonly initializers: TensorProto[] = [];
-  readonly inputs: ValueInfoProto[] = [];
+  readonly operators: OnnxNode[] = [];
+  readonly constants: OnnxTensor[] = [];
+  readonly inputs: OnnxValue[] = [];
   readonly external: ExternalData[] = [];
   readonly #plan: Plan;
-  readonly #types = new Map<string, TypeProto>();
+  readonly #types = new Map<string, Uint8Array>();
   readonly #known = new Map<string, Value>();
+  /** {@link Axis.key} in the plan's numbering. */
+  readonly #sizeKeys = new Map<string, string>();
   readonly #multi = new Map<string, readonly Value[]>();
   readonly sizes = new Map<number, SizeInput>();
   #count = 0;
@@ -98,14 +73,9 @@ class GraphBuilder implements Emitter {
 
   initializer(dims: readonly number[], dtype: DType, bytes: Uint8Array): Value {
     const name = this.#name();
-    const tensor = create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType: onnxDTypes[dtype] });
-    if (bytes.length < largeWeight) tensor.rawData = bytes;
-    else {
-      this.external.push({ path: name, data: bytes });
-      tensor.dataLocation = DataLocation.EXTERNAL;
-      tensor.externalData = [create(StringStringEntryProtoSchema, { key: "location", value: name })];
-    }
-    this.initializers.push(tensor);
+    const large = bytes.length >= largeWeight;
+    if (large) this.external.push({ path: name, data: bytes });
+    this.constants.push({ name, dims, dataType: onnxDTypes[dtype], data: large ? { location: name } : bytes });
     return name;
   }
 
@@ -116,25 +86,22 @@ class GraphBuilder implements Emitter {
 
   /** A size in terms of the plan's own numbering of axes. */
   #key(dim: Dim): string {
-    return dimKey(dim, (atom) => this.#plan.atoms.indexOf(atom));
+    if (typeof dim === "number") return String(dim);
+    let key = this.#sizeKeys.get(dim.key);
+    if (key === undefined) {
+      key = dimKey(dim, (atom) => this.#plan.atoms.indexOf(atom));
+      this.#sizeKeys.set(dim.key, key);
+    }
+    return key;
   }
 
   /** A declaration of a value's type. Equal sizes only share a name, or ONNX Runtime would share their buffers. */
-  info(name: string, dtype: DType, dims: readonly Dim[]): ValueInfoProto {
+  info(name: string, dtype: DType, dims: readonly Dim[]): OnnxValue {
     const sizes = dims.map((d) => (typeof d === "number" ? d : `size ${this.#key(d)}`));
     const key = `${dtype}[${sizes.join(",")}]`;
     let type = this.#types.get(key);
-    if (type === undefined) {
-      const dim = sizes.map((size) => ({
-        value:
-          typeof size === "number"
-            ? { case: "dimValue" as const, value: BigInt(size) }
-            : { case: "dimParam" as const, value: size },
-      }));
-      const value = { case: "tensorType" as const, value: { elemType: onnxDTypes[dtype], shape: { dim } } };
-      this.#types.set(key, (type = create(TypeProtoSchema, { value })));
-    }
-    return create(ValueInfoProtoSchema, { name, type });
+    if (type === undefined) this.#types.set(key, (type = tensorType(onnxDTypes[dtype], sizes)));
+    return { name, type };
   }
 
   node(type: string, inputs: readonly Value[], attributes: { [name: string]: OnnxAttribute } = {}, domain = ""): Value {
@@ -162,15 +129,7 @@ class GraphBuilder implements Emitter {
     domain: string,
   ): Value[] {
     const names = Array.from({ length: outputs }, () => this.#name());
-    this.nodesOut.push(
-      create(NodeProtoSchema, {
-        opType: type,
-        domain,
-        input: [...inputs],
-        output: names,
-        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
-      }),
-    );
+    this.operators.push({ type, domain, inputs, outputs: names, attributes });
     return names;
   }
 
@@ -279,7 +238,7 @@ export function lowerPlan(plan: Plan): OnnxModel {
     packedBytes += byteLength;
     values.set(weight, builder.initializer(weight.dims, weight.dtype, new Uint8Array(buffer, byteOffset, byteLength)));
   }
-  const shapes = new Map<Value, ValueInfoProto>();
+  const shapes = new Map<Value, OnnxValue>();
   for (const node of topological(plan.outputs)) {
     if (values.has(node)) continue;
     const inputs = node.inputs.map((x) => values.get(x)!);
@@ -287,27 +246,25 @@ export function lowerPlan(plan: Plan): OnnxModel {
     values.set(node, value);
     shapes.set(value, builder.info(value, node.dtype, node.shape));
   }
-  // Every output gets a node of its own, so that an input or a shared value can be one too.
-  const outputs = plan.outputs.map((x) =>
-    wireType(x.dtype) === x.dtype
-      ? builder.node("Identity", [values.get(x)!])
-      : builder.node("Cast", [values.get(x)!], { to: onnxDTypes[wireType(x.dtype)] }),
-  );
-  const model = create(ModelProtoSchema, {
-    irVersion,
-    producerName: "interpretune",
-    opsetImport: [{ version: opset }, { domain: "com.microsoft", version: 1n }],
-    graph: create(GraphProtoSchema, {
-      name: "interpretune",
-      node: builder.nodesOut,
-      initializer: builder.initializers,
-      input: builder.inputs,
-      valueInfo: [...shapes.values()],
-      output: plan.outputs.map((x, i) => builder.info(outputs[i]!, wireType(x.dtype), x.shape)),
-    }),
+  // An output is a name of its own: not that of an input, a constant or another output.
+  const taken = new Set([...builder.inputs, ...builder.constants].map(({ name }) => name));
+  const outputs = plan.outputs.map((x) => {
+    const value = values.get(x)!;
+    if (wireType(x.dtype) !== x.dtype) return builder.node("Cast", [value], { to: onnxDTypes[wireType(x.dtype)] });
+    const own = taken.has(value) ? builder.node("Identity", [value]) : value;
+    taken.add(own);
+    shapes.delete(own);
+    return own;
   });
+  const graph = {
+    nodes: builder.operators,
+    constants: builder.constants,
+    inputs: builder.inputs,
+    outputs: plan.outputs.map((x, i) => builder.info(outputs[i]!, wireType(x.dtype), x.shape)),
+    values: [...shapes.values()],
+  };
   return {
-    bytes: toBinary(ModelProtoSchema, model),
+    bytes: writeModel(graph, versions),
     external: builder.external,
     feeds,
     sizes: [...builder.sizes.values()],

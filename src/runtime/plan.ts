@@ -1,10 +1,11 @@
 /** @file From wanted tensors to a plan: rewrites, structure key, feeds. */
 import { atomOf, dimKey, evaluateDim, type Atom } from "../graph/axis.ts";
+import { attributesKey } from "../graph/intern.ts";
 import { operations } from "../graph/ops/table.ts";
 import { fuseAttention } from "../graph/rewrite/fuseAttention.ts";
 import { narrow } from "../graph/rewrite/narrow.ts";
 import { simplify } from "../graph/rewrite/simplify.ts";
-import { attributesKey, type Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";
 import type { Plan } from "./backend.ts";
 import { RuntimeError } from "./errors.ts";

@@ -1,7 +1,7 @@
 /** @file Weight views that move or change data (casts, slices, folds) are computed once and kept. */
 import { operations as ops } from "../graph/ops/table.ts";
-import { leaf, type Tensor } from "../graph/tensor.ts";
-import { rebuild, topological, withInputs } from "../graph/traverse.ts";
+import { leaf, remade, type Tensor } from "../graph/tensor.ts";
+import { rebuild, topological } from "../graph/traverse.ts";
 
 /** Views that are free at run time only read their operand under another shape: what lies below them counts. */
 function beneath(x: Tensor): Tensor {
@@ -59,7 +59,7 @@ export async function foldWeightViews(
   }
   const replaced = rebuild(outputs, (node, inputs) => {
     if (views.has(node)) return keptBy(firstWeight(node)).get(node)!;
-    return withInputs(node, inputs);
+    return remade(node, inputs);
   });
   return outputs.map((x) => replaced.get(x)!);
 }

@@ -4,8 +4,8 @@ import { causalAttention } from "../ops/attention.ts";
 import { where } from "../ops/elementwise.ts";
 import { operations as ops } from "../ops/table.ts";
 import { reshape, transpose } from "../ops/shape.ts";
-import type { Tensor } from "../tensor.ts";
-import { rebuild, topological, withInputs } from "../traverse.ts";
+import { remade, type Tensor } from "../tensor.ts";
+import { rebuild, topological } from "../traverse.ts";
 import { simplified } from "./simplify.ts";
 
 /** Heads must be a multiple of this long for the fused operator. */
@@ -203,7 +203,7 @@ export function fuseAttention(outputs: readonly Tensor[]): readonly Tensor[] {
   const rebuilt = rebuild(outputs, (node, inputs, made) => {
     const attention = found.get(node);
     if (attention !== undefined) return fused(attention, node.shape, (x) => made.get(x)!);
-    return superfluous.has(node) ? node : simplified(withInputs(node, inputs));
+    return superfluous.has(node) ? node : simplified(remade(node, inputs));
   });
   return outputs.map((x) => rebuilt.get(x)!);
 }
