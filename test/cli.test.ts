@@ -32,7 +32,17 @@ const atReal = (values: readonly number[], mask: readonly number[]): number[] =>
 };
 
 describe("help", () => {
-  const commands = ["analyze", "export", "report", "activations", "sae-forward", "generate", "tokenize", "info", "demo"];
+  const commands = [
+    "analyze",
+    "export",
+    "report",
+    "activations",
+    "sae-forward",
+    "generate",
+    "tokenize",
+    "info",
+    "demo",
+  ];
 
   it("lists every command", async () => {
     const { code, stdout } = await cli(["--help"]);
