@@ -190,7 +190,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
       const received: number[][] = [];
       const sums: number[] = [];
       for await (const { dims, tokens, mask, answerIndices } of rteBatches(
-        everything ? 64 : 8,
+        everything ? 64 : 4,
         form,
         form.answer_ids,
       )) {
