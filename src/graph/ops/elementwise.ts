@@ -160,12 +160,12 @@ export const unaryOperations: { readonly [N in UnaryName]: Operation<None> } = {
     onnx: "Gelu",
     attributes: { approximate: "tanh" },
     f: (x) => 0.5 * x * (1 + Math.tanh(sqrt2OverPi * (x + 0.044715 * x ** 3))),
-    d: (x, _y, g) => {
+    // y = x · σ(v(x)), so y′ = σ + y · (1 − σ) · v′
+    d: (x, y, g) => {
       const square = times(x, x);
-      const t = tanh(times(x, add(times(square, 0.044715 * sqrt2OverPi), sqrt2OverPi)));
-      const slope = add(times(square, 3 * 0.044715 * sqrt2OverPi), sqrt2OverPi);
-      const inner = times(times(times(x, sub(1, times(t, t))), slope), 0.5);
-      return times(g, add(times(add(t, 1), 0.5), inner));
+      const polynomial = (cubic: number): Tensor => add(times(square, 2 * sqrt2OverPi * cubic), 2 * sqrt2OverPi);
+      const s = sigmoid(times(x, polynomial(0.044715)));
+      return times(g, add(s, times(times(y, sub(1, s)), polynomial(3 * 0.044715))));
     },
   }),
   IsNaN: {

@@ -4,6 +4,8 @@ import {
   add,
   addDims,
   axis,
+  broadcastTo,
+  cast,
   detach,
   div,
   gradientHook,
@@ -17,6 +19,7 @@ import {
   slice,
   softmax,
   sub,
+  sum,
   takeRows,
   transpose,
   type Tensor,
@@ -42,6 +45,13 @@ const w = leaf(
   [4, 3],
 );
 
+const kept = { keepDims: true };
+const scale = leaf(
+  Float32Array.from({ length: 6 }, (_, i) => 2 ** i),
+  [2, 3, 1],
+  { shape: [batch, pos, 1] },
+);
+
 /** What an expression becomes. Expressions are interned, so the result is compared by identity. */
 const rules: { readonly [name: string]: readonly [Tensor, Tensor] } = {
   "x + 0": [add(x, 0), x],
@@ -59,6 +69,13 @@ const rules: { readonly [name: string]: readonly [Tensor, Tensor] } = {
   "a transposed right operand": [matmul(x, transpose(m)), matmul(x, m, { transposeB: true })],
   "a transposed left operand": [matmul(transpose(x), x), matmul(x, x, { transposeA: true })],
   "a flag undone by a transpose": [matmul(x, transpose(w), { transposeB: true }), matmul(x, w)],
+  "a sum of −x": [sum(neg(x), 2), neg(sum(x, 2))],
+  "a sum of 3 · x": [sum(mul(x, 3), 1), mul(sum(x, 1), 3)],
+  "a sum of s · x": [sum(mul(scale, x), 2, kept), mul(scale, sum(x, 2, kept))],
+  "a sum of −x / s": [sum(neg(div(x, scale)), 2, kept), neg(div(sum(x, 2, kept), scale))],
+  "x · s, s stretched": [mul(x, broadcastTo(scale, x.shape)), mul(x, scale)],
+  "−s, s stretched": [neg(broadcastTo(scale, x.shape)), broadcastTo(neg(scale), x.shape)],
+  "s · 2 · x, s stretched": [mul(mul(broadcastTo(scale, x.shape), 2), x), mul(mul(scale, 2), x)],
   "taking what was put": [takeRows(putRows(one, last, pos), last), one],
   "cutting padding off": [slice(pad(x, 1, 2, 1), 1, 2, addDims(pos, 2)), x],
   detach: [softmax(detach(x)), softmax(x)],
@@ -78,6 +95,9 @@ const keeps: { readonly [name: string]: Tensor } = {
   "1 / x": div(1, x),
   "x + (y − x)": add(x, sub(mul(x, 2), x)),
   "a transpose of other axes beside a product": matmul(transpose(x, [1, 0, 2]), m, { transposeB: true }),
+  "a sum of s · x where s differs": sum(mul(scale, x), [1, 2], kept),
+  "a sum of s · x that drops axes": sum(mul(scale, x), 2),
+  "a whole-number sum of x / 2": sum(div(cast(x, "int32"), 2), 2),
   "taking other rows than were put": takeRows(putRows(one, last, pos), first),
   "a cut through padding": slice(pad(x, 1, 2, 1), 1, 1, addDims(pos, 1)),
   "a cut of another axis": slice(pad(x, 1, 2, 1), 2, 1, 3),

@@ -1,9 +1,13 @@
 /** @file Algebraic identities that views and derivatives produce, undone bottom-up. */
 import { sameDim, sameShape, type Dim } from "../axis.ts";
+import { dtypes } from "../dtype.ts";
 import { operations as ops } from "../ops/table.ts";
+import type { Attributes } from "../operation.ts";
+import { mul, neg } from "../ops/elementwise.ts";
 import { matmul } from "../ops/matmul.ts";
-import { reshape, transpose } from "../ops/shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { sum } from "../ops/reduce.ts";
+import { broadcastTo, reshape, transpose } from "../ops/shape.ts";
+import { apply, type Tensor } from "../tensor.ts";
 import { rebuild, withInputs } from "../traverse.ts";
 
 const isConstant = (x: Tensor | undefined, value: number): boolean =>
@@ -16,6 +20,21 @@ const swapsMatrix = (x: Tensor): boolean => {
   const last = perm.length - 1;
   return last >= 1 && perm.every((p, i) => p === (i === last ? last - 1 : i === last - 1 ? last : i));
 };
+
+/** Whether one operand of an elementwise operation is the same along the axes that are summed, and the other is whole. */
+function isFactor(x: Tensor, product: Tensor, { axes, keepDims }: Attributes): boolean {
+  const other = product.inputs[product.inputs[0] === x ? 1 : 0]!;
+  if (!sameShape(other.shape, product.shape)) return false;
+  const same = (axes as readonly number[]).every((axis) => x.shape[axis] === 1);
+  return x.rank === 0 || (keepDims === true && x.rank === product.rank && same);
+}
+
+/** An elementwise operation on stretched operands, done before they are stretched. */
+function beforeStretching(node: Tensor): Tensor | undefined {
+  if (!node.inputs.some((x) => x.op === ops.Expand)) return undefined;
+  const inputs = node.inputs.map((x) => (x.op === ops.Expand ? x.inputs[0]! : x));
+  return broadcastTo(simplified(apply(node.op, inputs, node.attributes)), node.shape);
+}
 
 type Rule = (node: Tensor) => Tensor | undefined;
 
@@ -44,6 +63,19 @@ const rules = new Map<unknown, Rule>([
         x!.inputs[0]!,
         outer!.map((p) => inner![p]!),
       );
+    },
+  ],
+  [
+    ops.ReduceSum,
+    ({ inputs: [x], attributes, dtype }) => {
+      const { axes, keepDims } = attributes as { axes: readonly number[]; keepDims: boolean };
+      const over = (y: Tensor): Tensor => simplified(sum(y, axes, { keepDims }));
+      if (x!.op === ops.Neg) return neg(over(x!.inputs[0]!));
+      if ((x!.op !== ops.Mul && x!.op !== ops.Div) || dtypes[dtype].kind !== "float") return undefined;
+      // A factor that is the same in all terms is one of the sum.
+      const [a, b] = x!.inputs as [Tensor, Tensor];
+      if (isFactor(b, x!, attributes)) return apply(x!.op, [over(a), b], {});
+      return x!.op === ops.Mul && isFactor(a, x!, attributes) ? mul(a, over(b)) : undefined;
     },
   ],
   [
@@ -89,12 +121,11 @@ function lengthOf(start: Dim, end: Dim, x: Tensor, axis: number): Dim {
 /** A node with the identities at it undone; its inputs stay as they are. */
 export function simplified(node: Tensor): Tensor {
   let made = node;
-  for (let rule = rules.get(made.op); rule !== undefined; rule = rules.get(made.op)) {
-    const better = rule(made);
-    if (better === undefined || better === made) break;
+  for (;;) {
+    const better = rules.get(made.op)?.(made) ?? (made.op.broadcasts === true ? beforeStretching(made) : undefined);
+    if (better === undefined || better === made) return made;
     made = better;
   }
-  return made;
 }
 
 /** The outputs with identities removed. Values are unchanged. */
