@@ -20,6 +20,7 @@ import {
 import { SessionError } from "./errors.ts";
 import { environmentRecord, makeExperimentFolder } from "./experiment.ts";
 import { openLog } from "./log.ts";
+import { memProfiler } from "./memProfiler.ts";
 import { modelOf, saesOf, tokenizerOf, type LoadContext } from "./modelSource.ts";
 import {
   answersOf,
@@ -48,7 +49,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   overrides: SessionOverrides,
   given: GivenSides<M, D>,
 ): Promise<SessionState<A, M, D>> {
-  const { definitions = [], extensions = [], logStream = process.stderr } = overrides;
+  const { definitions = [], logStream = process.stderr } = overrides;
   const file = sessionFileOf(merged(tree, overridesTree(overrides)), {
     userNames: definitions.map(({ name }) => name),
   });
@@ -74,6 +75,9 @@ export async function compose<A extends Adapter, M extends object, D extends obj
 
   const experimentFolder = await makeExperimentFolder(moduleCfg.coreLogDir, moduleCfg.experimentTag);
   logger.attach(join(experimentFolder, "session.log"));
+  const { memprofilerCfg } = moduleCfg;
+  const profilers = memprofilerCfg["enabled"] === true ? [memProfiler(memprofilerCfg)] : [];
+  const extensions = [...(overrides.extensions ?? []), ...profilers];
   for (const { connect } of extensions) connect?.({ cfg: moduleCfg, experimentFolder });
 
   const context: LoadContext = {

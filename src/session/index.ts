@@ -41,6 +41,20 @@ export {
 export { loadDefinitions, type Definition } from "./definitions.ts";
 export { SessionError } from "./errors.ts";
 export type { Log, LogStream } from "./log.ts";
+export {
+  memoryFigure,
+  memoryStatsRows,
+  memProfiler,
+  parseMemProfilerConfig,
+  parseSnapshotKey,
+  snapshotKey,
+  type MemoryStats,
+  type MemoryStatsRow,
+  type MemorySnapshot,
+  type MemProfiler,
+  type MemProfilerConfig,
+  type SnapshotKey,
+} from "./memProfiler.ts";
 export { Metrics } from "./metrics.ts";
 export {
   defineModule,

@@ -209,9 +209,9 @@ export interface MemProfiler extends Extension {
 }
 
 /**
- * A memory profiler for `Session.create({ extensions: [memProfiler({ enabled: true })] })`, after Interpretune's
- * MemProfiler: snapshots around every step of every phase, kept as data and saved as JSON. It needs no history of an
- * allocator, and a second analysis of a session adds to the first one's record.
+ * A memory profiler after Interpretune's MemProfiler: snapshots around every step of every phase, kept as data and saved
+ * as JSON. Sessions have one where `memprofiler_cfg` says `enabled: true`; others take it among their `extensions`. It
+ * needs no history of an allocator, and a second analysis of a session adds to the first one's record.
  * @param given settings, see {@link MemProfilerConfig}
  * @throws SessionError for settings that are not valid
  * @example

@@ -27,9 +27,15 @@ export function recordedConfig(
   return JSON.parse(JSON.stringify(config)) as JsonObject;
 }
 
-const loggingKeys: readonly string[] = ["core_log_dir", "experiment_tag", "logging_level", "log_env_details"];
+const loggingKeys: readonly string[] = [
+  "core_log_dir",
+  "experiment_tag",
+  "logging_level",
+  "log_env_details",
+  "memprofiler_cfg",
+];
 
-/** Where and how loudly something is logged does not make it another session. */
+/** Where and how loudly something is logged, and what is measured beside, does not make it another session. */
 export function withoutLogging(value: Json): Json {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return (value as readonly Json[]).map(withoutLogging);

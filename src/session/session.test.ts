@@ -367,3 +367,18 @@ describe("the experiment folder", () => {
     await expect(make({ moduleCfg: { coreLogDir: join(file, "no") } })).rejects.toThrow(file);
   });
 });
+
+it("has a memory profiler where its settings say so, and is no other session for it", async () => {
+  const memprofilerCfg = { enabled: true, schedule: { max_step: 1 } };
+  const Module = defineModule("Module", () => ({ testStep: () => undefined }));
+  const session = await make({ moduleCls: Module, evalBatchSize: 2, moduleCfg: { memprofilerCfg } });
+  await runSteps(session, "test", { limit: 2 });
+  const path = join(session.experimentFolder, "memprofiler", "memory_stats.json");
+  const { stats } = JSON.parse(readFileSync(path, "utf8")) as { stats: object };
+  expect(Object.keys(stats)).toEqual(["0.test.0.0.start", "0.test.0.0.end"]);
+  await session.end();
+  const plain = await make({ moduleCls: Module, evalBatchSize: 2 });
+  expect(session.record["config_hash"]).toBe(plain.record["config_hash"]);
+  await plain.end();
+  await expect(make({ moduleCfg: { memprofilerCfg: { enabled: true, speed: 1 } } })).rejects.toThrow("memprofiler_cfg");
+});
