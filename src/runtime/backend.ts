@@ -31,8 +31,13 @@ export interface Executable {
   /**
    * @param feeds in the order of `plan.feeds`
    * @param sizes in the order of `plan.atoms`; undefined where nothing says how long an axis is
+   * @param into where outputs are to be written, by their number; the others get memory of their own
    */
-  run(feeds: readonly Buffer[], sizes: readonly (number | undefined)[]): Promise<Buffer[]>;
+  run(
+    feeds: readonly Buffer[],
+    sizes: readonly (number | undefined)[],
+    into?: ReadonlyMap<number, Buffer>,
+  ): Promise<Buffer[]>;
   dispose(): Promise<void>;
 }
 

@@ -13,6 +13,7 @@ export {
 } from "./ledger.ts";
 export { memoryStatus, memoryStatusText, type MemoryStatus } from "./memoryStatus.ts";
 export { ortNode, type OrtOptions } from "./ortNode.ts";
+export { type Updates } from "./updates.ts";
 export { evaluatePlan, reference, toFloat64 } from "./reference.ts";
 export {
   defaultRuntime,
@@ -20,8 +21,10 @@ export {
   realize,
   Runtime,
   type CompiledFunction,
+  type CompiledUpdate,
   type Provenance,
   type RealizeOptions,
   type RuntimeOptions,
+  type UpdateOptions,
   type WeightPolicy,
 } from "./runtime.ts";

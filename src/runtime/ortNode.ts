@@ -43,6 +43,29 @@ function sizeTensor(size: number | undefined, name: string): OrtTensor {
   return new OrtTensor("int64", BigInt64Array.of(BigInt(size)), [1]);
 }
 
+/** Outputs by name: null where ONNX Runtime is to find memory. */
+function fetches(
+  names: readonly string[],
+  types: readonly DType[],
+  into: ReadonlyMap<number, Buffer> | undefined,
+): Record<string, OrtTensor | null> {
+  return Object.fromEntries(
+    names.map((name, i) => {
+      const given = into?.get(i);
+      return [name, given && crosses(types[i]!) ? feedTensor(given.data, types[i]!, given.dims) : null];
+    }),
+  );
+}
+
+/** Whether data of this type crosses into ONNX Runtime and back as it is. */
+const crosses = (dtype: DType): boolean => wireType(dtype) === dtype && dtype !== "float16";
+
+/** The buffer that was given, with the output in it. */
+function written(given: Buffer, result: OrtTensor, dtype: DType): Buffer {
+  if (!crosses(dtype)) given.data.set(fromWire(result.data as DataArray, dtype) as never);
+  return given;
+}
+
 async function createSession(
   bytes: Uint8Array,
   options: InferenceSession.SessionOptions,
@@ -95,14 +118,14 @@ export function ortNode(
       let disposed = false;
       return {
         bytes: model.packedBytes,
-        run: async (feeds, sizes) => {
+        run: async (feeds, sizes, into) => {
           const inputs: Record<string, OrtTensor> = {};
           for (let i = 0; i < model.feeds.length; i++)
             inputs[model.feeds[i]!] = feedTensor(toWire(feeds[i]!, dtypes[i]!), dtypes[i]!, feeds[i]!.dims);
           for (const { input, atom, name } of model.sizes) inputs[input] = sizeTensor(sizes[atom], name);
           let results: InferenceSession.OnnxValueMapType;
           try {
-            results = await session.run(inputs, [...model.outputs]);
+            results = await session.run(inputs, fetches(model.outputs, outputTypes, into));
           } catch (cause) {
             throw new RuntimeError("ONNX Runtime could not run a graph", {
               code: "runtime/run",
@@ -111,6 +134,8 @@ export function ortNode(
             });
           }
           return model.outputs.map((name, i) => {
+            const given = into?.get(i);
+            if (given !== undefined) return written(given, results[name] as OrtTensor, outputTypes[i]!);
             const value = results[name] as OrtTensor;
             return { dims: value.dims, data: fromWire(value.data as DataArray, outputTypes[i]!) };
           });

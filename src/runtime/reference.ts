@@ -67,15 +67,17 @@ export const reference: Backend = {
   caches: false,
   compile: async (plan) => ({
     bytes: 0,
-    run: async (feeds, sizes) => {
+    run: async (feeds, sizes, into) => {
       const arrays = feeds.map((f, i) => ({ dims: f.dims, data: toFloat64(f.data, plan.feeds[i]!.dtype) }));
       const known = plan.atoms.flatMap(({ id }, i): [number, number][] =>
         sizes[i] === undefined ? [] : [[id, sizes[i]]],
       );
-      return evaluatePlan(plan, arrays, new Map(known)).map((x, i) => ({
-        dims: x.dims,
-        data: fromFloat64(x.data, plan.outputs[i]!.dtype),
-      }));
+      return evaluatePlan(plan, arrays, new Map(known)).map(({ dims, data: exact }, i) => {
+        const data = fromFloat64(exact, plan.outputs[i]!.dtype);
+        const given = into?.get(i);
+        given?.data.set(data as never);
+        return given ?? { dims, data };
+      });
     },
     dispose: async () => {},
   }),

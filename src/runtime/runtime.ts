@@ -9,6 +9,8 @@ import { memory, type LedgerHandle } from "./ledger.ts";
 import { ortNode, type OrtOptions } from "./ortNode.ts";
 import { axisSizes, concreteDims, makePlan, rewrite } from "./plan.ts";
 import { fromFloat64, toFloat64 } from "./reference.ts";
+import { mapTree, namedTensors, tensorsOf, type Tree } from "./tree.ts";
+import { exchange, secondBuffers, updateTargets, type Updates, type UpdateTarget } from "./updates.ts";
 import { foldWeightViews } from "./views.ts";
 
 /** Whether weights are fed to a graph (one copy for all graphs) or packed into it (faster, a copy of its own). */
@@ -25,6 +27,11 @@ export interface RealizeOptions {
   /** Default `fed`. */
   weights?: WeightPolicy;
   signal?: AbortSignal;
+}
+
+export interface UpdateOptions<Result> extends RealizeOptions {
+  /** Sees the results before anything is changed; where it answers false, the leaves keep what they hold. */
+  accept?: (result: Result) => boolean;
 }
 
 /** How a result was computed: everything its rounding may depend on beside the data. */
@@ -48,13 +55,20 @@ export function provenanceOf(x: Tensor): Provenance | undefined {
   return provenances.get(x);
 }
 
-/** Anything made of tensors: arrays and plain objects of them; other values pass through untouched. */
-export type Tree = unknown;
-
 interface CacheEntry {
   readonly executable: Executable;
   readonly ledger: LedgerHandle;
   readonly bytes: number;
+}
+
+/** An update that skips tracing: built once, called with data. */
+export interface CompiledUpdate<Inputs extends string, Result> {
+  /** Runs the graph and changes the leaves. Arguments are realized tensors, or data with dimensions. */
+  (
+    inputs: { readonly [K in Inputs]: Tensor | Buffer },
+    options?: Pick<UpdateOptions<Result>, "accept">,
+  ): Promise<Result>;
+  dispose(): Promise<void>;
 }
 
 /** A graph that skips tracing: built once, called with data. */
@@ -69,35 +83,22 @@ const graphBytes = 1_000_000;
 
 const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
 
-/**
- * Replaces each tensor of a tree; arrays and plain objects are copied, other values kept.
- * @param path where the tree stands: `hooks.blocks.0.hook_resid_pre` is what the ledger calls a result
- */
-export function mapTree<T>(tree: T, f: (x: Tensor, path: string) => Tensor, path = ""): T {
-  if (tree instanceof Tensor) return f(tree, path) as T;
-  const below = (key: string | number): string => (path === "" ? String(key) : `${path}.${key}`);
-  if (Array.isArray(tree)) return tree.map((x: unknown, i) => mapTree(x, f, below(i))) as T;
-  if (tree !== null && typeof tree === "object" && Object.getPrototypeOf(tree) === Object.prototype)
-    return Object.fromEntries(
-      Object.entries(tree).map(([k, v]: [string, unknown]) => [k, mapTree(v, f, below(k))]),
-    ) as T;
-  return tree;
+/** What a run is to compute, and what it is for. */
+interface Request<T> {
+  readonly tree: T;
+  /** Where the tensors of the tree stand in it. */
+  readonly names: ReadonlyMap<Tensor, string>;
+  readonly computed: readonly Tensor[];
+  readonly targets: readonly UpdateTarget[];
+  readonly weights: WeightPolicy;
+  /** Results keep the axes of their expressions. */
+  readonly shaped: boolean;
 }
 
-/** The tensors of a tree, each once, in order. */
-export function tensorsOf(tree: Tree): Tensor[] {
-  return [...namedTensors(tree).keys()];
-}
-
-/** The tensors of a tree with where each first stands in it. */
-function namedTensors(tree: Tree): Map<Tensor, string> {
-  const found = new Map<Tensor, string>();
-  mapTree(tree, (x, path) => {
-    if (!found.has(x)) found.set(x, path);
-    return x;
-  });
-  return found;
-}
+const wantedOf = ({ computed, targets }: Pick<Request<unknown>, "computed" | "targets">): Tensor[] => [
+  ...computed,
+  ...targets.map(({ value }) => value),
+];
 
 const describe = (dims: readonly number[]): string => `Tensor (${dims.join(", ")})`;
 
@@ -136,25 +137,63 @@ export class Runtime {
    * Computes every tensor of a tree, together: what they share is computed once, and only what they need.
    * @returns the same tree with realized tensors
    */
-  async realize<T>(tree: T, options: RealizeOptions = {}): Promise<T> {
-    const { weights = "fed", signal } = options;
+  realize<T>(tree: T, options: RealizeOptions = {}): Promise<T> {
+    return this.update(tree, new Map(), options);
+  }
+
+  /**
+   * Computes a tree of tensors and, in the same run, what some leaves are to hold next: a step of training. The leaves
+   * stay the same objects, so that everything built over them sees the new values; arrays that were taken from them
+   * before do not, and are written over by the next update but one.
+   *
+   * Each leaf that is ever updated has a second buffer, so that a run never writes what it reads: a run that fails, or
+   * whose results are not accepted, changes nothing.
+   * @param updates new values by leaf; a leaf that is updated must not have the role of a weight
+   * @returns the same tree with realized tensors
+   * @throws RuntimeError when a value does not fit its leaf
+   * @example
+   * const w = leaf(Float32Array.of(1, 2), [2]);
+   * const loss = sum(mul(w, w));
+   * const [slope] = gradients(loss, [w]);
+   * const { loss: before } = await defaultRuntime().update({ loss }, new Map([[w, w.sub(slope!.mul(0.25))]]));
+   * [before.item(), ...w.toArray()]; // [5, 0.5, 1]
+   */
+  async update<T>(tree: T, updates: Updates, options: UpdateOptions<T> = {}): Promise<T> {
+    const { weights = "fed", signal, accept } = options;
     const names = namedTensors(tree);
-    const wanted = [...names.keys()].filter((x) => x.storage === undefined);
+    const computed = [...names.keys()].filter((x) => x.storage === undefined);
+    const request = { tree, names, computed, targets: updateTargets(updates), weights, shaped: true };
+    const wanted = wantedOf(request);
     if (wanted.length === 0) return tree;
     signal?.throwIfAborted();
     let plan = await this.#plan(wanted, weights);
     if (fusesNothing(plan, ownData)) plan = await this.#plan(wanted, weights, { fuse: false });
-    const buffers = await this.#exclusive(async () => {
+    return this.#perform(request, plan, ownData, { signal, accept });
+  }
+
+  /** Runs a plan of what is wanted. */
+  #perform<T>(
+    request: Request<T>,
+    plan: Plan,
+    source: Source,
+    { signal, accept }: Pick<UpdateOptions<T>, "signal" | "accept">,
+  ): Promise<T> {
+    const { tree, names, computed, targets, weights, shaped } = request;
+    return this.#exclusive(async () => {
       signal?.throwIfAborted();
-      return this.#execute(plan, await this.#executable(plan), ownData);
+      const executable = await this.#executable(plan);
+      const into = secondBuffers(targets, computed.length, this.backend.device);
+      const buffers = await this.#execute(plan, executable, source, into);
+      const results = new Map(
+        computed.map((x, i) => {
+          const options = { name: names.get(x), shape: shaped ? x.shape : undefined, weights, fused: plan.fused };
+          return [x, this.#result(x, buffers[i]!, options)];
+        }),
+      );
+      const result = mapTree(tree, (x) => results.get(x) ?? x);
+      if (accept?.(result) ?? true) exchange(targets);
+      return result;
     });
-    const results = new Map(
-      wanted.map((x, i) => [
-        x,
-        this.#result(x, buffers[i]!, { name: names.get(x), shape: x.shape, weights, fused: plan.fused }),
-      ]),
-    );
-    return mapTree(tree, (x) => results.get(x) ?? x);
   }
 
   /**
@@ -219,7 +258,7 @@ export class Runtime {
     return made;
   }
 
-  #execute(plan: Plan, executable: Executable, source: Source): Promise<Buffer[]> {
+  #execute(plan: Plan, executable: Executable, source: Source, into?: ReadonlyMap<number, Buffer>): Promise<Buffer[]> {
     const sizes = axisSizes(plan, (x) => (x.storage === undefined ? undefined : source(x).dims));
     const feeds = plan.feeds.map((x): Buffer => {
       if (x.op.host !== true) {
@@ -238,6 +277,7 @@ export class Runtime {
     return executable.run(
       feeds,
       plan.atoms.map((atom) => sizes.get(atom.id)),
+      into,
     );
   }
 
@@ -299,11 +339,43 @@ export class Runtime {
     build: (inputs: { readonly [K in Inputs]: Tensor }) => Result,
     options: RealizeOptions = {},
   ): Promise<CompiledFunction<Inputs, Result>> {
-    const { weights = "packed", signal } = options;
+    return this.#compiled(inputs, build(inputs), new Map(), { weights: "packed", ...options });
+  }
+
+  /**
+   * Builds an {@link update} once, to be called many times without tracing: a step of training.
+   * @param inputs placeholders by name: what changes from step to step
+   * @param build from the placeholders to a tree of tensors, and what leaves are to hold next
+   * @param options default: weights fed
+   * @example
+   * const w = leaf(Float32Array.of(1), [1]);
+   * const by = placeholder([1], "float32", "by");
+   * const count = await defaultRuntime().compileUpdate({ by }, ({ by }) => ({
+   *   result: {},
+   *   updates: new Map([[w, w.add(by)]]),
+   * }));
+   * for (const step of [1, 2, 3]) await count({ by: leaf(Float32Array.of(step), [1]) });
+   * w.item(); // 7
+   */
+  compileUpdate<Inputs extends string, Result>(
+    inputs: { readonly [K in Inputs]: Tensor },
+    build: (inputs: { readonly [K in Inputs]: Tensor }) => { result: Result; updates: Updates },
+    options: RealizeOptions = {},
+  ): Promise<CompiledUpdate<Inputs, Result>> {
+    const { result, updates } = build(inputs);
+    return this.#compiled(inputs, result, updates, options);
+  }
+
+  async #compiled<Inputs extends string, Result>(
+    inputs: { readonly [K in Inputs]: Tensor },
+    tree: Result,
+    updates: Updates,
+    { weights = "fed", signal }: RealizeOptions,
+  ): Promise<CompiledUpdate<Inputs, Result>> {
     signal?.throwIfAborted();
-    const result = build(inputs);
-    const places = namedTensors(result);
-    const wanted = [...places.keys()];
+    const places = namedTensors(tree);
+    const request = { tree, names: places, computed: [...places.keys()], targets: updateTargets(updates), weights };
+    const wanted = wantedOf(request);
     const plan = await this.#plan(wanted, weights);
     const names = Object.keys(inputs) as Inputs[];
     const placeholders = new Map(names.map((name) => [inputs[name], name]));
@@ -315,20 +387,19 @@ export class Runtime {
           received: x.storage?.name,
           expected: names.join(", "),
         });
+    // Compiled now, and looked up at each call: it may have been dropped for others meanwhile.
     await this.#exclusive(() => this.#executable(plan));
-    const call = async (given: { readonly [K in Inputs]: Tensor | Buffer }): Promise<Result> => {
+    const call = async (
+      given: { readonly [K in Inputs]: Tensor | Buffer },
+      { accept }: Pick<UpdateOptions<Result>, "accept"> = {},
+    ): Promise<Result> => {
       for (const x of open) checkArgument(x, given[placeholders.get(x)!], placeholders.get(x)!);
       const source: Source = (x) => {
         const name = placeholders.get(x);
         return name === undefined ? x : given[name];
       };
       const used = fusesNothing(plan, source) ? await this.#plan(wanted, weights, { fuse: false }) : plan;
-      // Looked up at each call: it may have been dropped for others meanwhile.
-      const buffers = await this.#exclusive(async () => this.#execute(used, await this.#executable(used), source));
-      const values = new Map(
-        wanted.map((x, i) => [x, this.#result(x, buffers[i]!, { name: places.get(x), weights, fused: used.fused })]),
-      );
-      return mapTree(result, (x) => values.get(x)!);
+      return this.#perform({ ...request, shaped: false }, used, source, { accept });
     };
     return Object.assign(call, { dispose: () => this.#exclusive(() => this.#drop(plan.key)) });
   }

@@ -2,7 +2,7 @@
 import { rebuild } from "../../graph/traverse.ts";
 import { apply, type Tensor } from "../../graph/tensor.ts";
 import type { HookedModel } from "../../model/index.ts";
-import { mapTree, tensorsOf } from "../../runtime/runtime.ts";
+import { mapTree, tensorsOf } from "../../runtime/tree.ts";
 
 export type Realize = <T>(tree: T) => Promise<T>;
 
