@@ -18,4 +18,5 @@ export { openGguf } from "./gguf.ts";
 export { type GgufArray, type GgufValue } from "./ggufHeader.ts";
 export { readNpy, type NpyArray } from "./npy.ts";
 export { openNpz } from "./npz.ts";
+export { openTorchPickle, type TorchValue } from "./torchPickle.ts";
 export { canonicalJson, jsonHash, type Json, type JsonObject } from "./canonicalJson.ts";

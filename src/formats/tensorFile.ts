@@ -1,4 +1,4 @@
-/** @file Named tensors in a file: one reader for safetensors, GGUF and NumPy archives. */
+/** @file Named tensors in a file: one reader for safetensors, GGUF, NumPy and PyTorch archives. */
 import { type DataArray, type DType } from "../graph/dtype.ts";
 import { allocate, memorySource, type ByteSource } from "./byteSource.ts";
 import { arrayOver, decode, type Encoding } from "./encoding.ts";
@@ -47,7 +47,10 @@ export interface StoredTensor {
   readonly shape: readonly number[];
   /** Position in the source. */
   readonly start: number;
+  /** From the first byte to the last. */
   readonly byteLength: number;
+  /** Elements from one index to the next, where the tensor does not lie in row-major order. */
+  readonly strides?: readonly number[];
 }
 
 /** What a format's header parser hands over; bounds are checked already. */
@@ -116,7 +119,31 @@ async function loadStored(source: ByteSource, tensor: Readable): Promise<DataArr
   const { encoding, start, byteLength } = tensor;
   if (encoding.block > 1) return loadFloat32(source, tensor);
   const buffer = await source.slice(start, start + byteLength);
-  return allocate(byteLength, place(source, tensor), () => arrayOver(encoding.dtype, buffer));
+  const where = place(source, tensor);
+  return inOrder(
+    allocate(byteLength, where, () => arrayOver(encoding.dtype, buffer)),
+    tensor,
+    where,
+  );
+}
+
+/** Elements in row-major order: themselves, unless strides say otherwise. */
+function inOrder<A extends DataArray>(data: A, { shape, strides }: StoredTensor, where: string): A {
+  if (strides === undefined) return data;
+  const count = elementCount(shape);
+  const make = data.constructor as new (length: number) => A;
+  const out = allocate(count * data.BYTES_PER_ELEMENT, where, () => new make(count));
+  const index = shape.map(() => 0);
+  for (let i = 0, from = 0; i < count; i++) {
+    out[i] = data[from]!;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis]!;
+      if (++index[axis]! < shape[axis]!) break;
+      from -= shape[axis]! * strides[axis]!;
+      index[axis] = 0;
+    }
+  }
+  return out;
 }
 
 const DECODE_BYTES = 2 ** 22;
@@ -135,7 +162,7 @@ async function loadFloat32(source: ByteSource, tensor: Readable): Promise<Float3
     await source.readInto(bytes, start + block * encoding.bytes);
     decode(encoding, bytes, out.subarray(block * encoding.block, (block + count) * encoding.block));
   }
-  return out;
+  return inOrder(out, tensor, place(source, tensor));
 }
 
 const IN_FLIGHT = 4;

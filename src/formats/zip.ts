@@ -134,9 +134,11 @@ function zip64Field(extra: DataView): number[] {
 /** The unpacked bytes of a member, its checksum compared. */
 export async function readZipMember(source: ByteSource, member: ZipMember): Promise<ArrayBuffer> {
   const where = memberPlace(source, member.name);
-  const start = await memberStart(source, member);
+  const start = await zipMemberStart(source, member);
   let buffer: ArrayBuffer;
   if (member.deflated) {
+    // Before much more is allocated than the archive is long, the data must be there.
+    if (member.byteLength > 2 * source.byteLength) await checkLength(source, member, start);
     buffer = allocate(member.byteLength, where, () => new ArrayBuffer(member.byteLength));
     const { length } = await inflate(source, member, start, new Uint8Array(buffer));
     if (length !== member.byteLength) throw wrongLength(where, member.byteLength, `${length} bytes`);
@@ -152,16 +154,24 @@ export async function readZipMember(source: ByteSource, member: ZipMember): Prom
   return buffer;
 }
 
+/** Unpack without keeping anything, to compare the length. */
+async function checkLength(source: ByteSource, member: ZipMember, start: number): Promise<void> {
+  let length = 0;
+  for await (const part of unpacked(source, member, start)) length += part.byteLength;
+  if (length !== member.byteLength)
+    throw wrongLength(memberPlace(source, member.name), member.byteLength, `${length} bytes`);
+}
+
 /** The first `count` unpacked bytes of a member, or all if it has fewer; no checksum. */
 export async function peekZipMember(source: ByteSource, member: ZipMember, count: number): Promise<Uint8Array> {
-  const start = await memberStart(source, member);
+  const start = await zipMemberStart(source, member);
   const wanted = Math.min(count, member.byteLength);
   if (!member.deflated) return new Uint8Array(await source.slice(start, start + wanted));
   return inflate(source, member, start, new Uint8Array(wanted), true);
 }
 
 /** Where a member's bytes begin: after its local header, whose length only it knows. */
-async function memberStart(source: ByteSource, member: ZipMember): Promise<number> {
+export async function zipMemberStart(source: ByteSource, member: ZipMember): Promise<number> {
   const local = new DataView(await source.slice(member.header, member.header + 30));
   const start = member.header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
   if (local.getUint32(0, true) !== 0x04034b50 || start + member.packedBytes > source.byteLength)
@@ -182,6 +192,20 @@ async function inflate(
   target: Uint8Array,
   partial = false,
 ): Promise<Uint8Array> {
+  let at = 0;
+  for await (const part of unpacked(source, member, start)) {
+    const room = target.byteLength - at;
+    if (part.byteLength > room && !partial)
+      throw wrongLength(memberPlace(source, member.name), member.byteLength, "more");
+    target.set(part.subarray(0, room), at);
+    at += Math.min(room, part.byteLength);
+    if (partial && at === target.byteLength) break;
+  }
+  return target.subarray(0, at);
+}
+
+/** A deflated member's bytes, piece by piece. */
+async function* unpacked(source: ByteSource, member: ZipMember, start: number): AsyncGenerator<Uint8Array> {
   const where = memberPlace(source, member.name);
   let position = start;
   const end = start + member.packedBytes;
@@ -194,15 +218,8 @@ async function inflate(
     },
   });
   const reader = packed.pipeThrough(new DecompressionStream("deflate-raw")).getReader();
-  let at = 0;
   try {
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      const room = target.byteLength - at;
-      if (part.value.byteLength > room && !partial) throw wrongLength(where, member.byteLength, "more");
-      target.set(part.value.subarray(0, room), at);
-      at += Math.min(room, part.value.byteLength);
-      if (partial && at === target.byteLength) break;
-    }
+    for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
   } catch (cause) {
     if (cause instanceof FormatError) throw cause;
     const received = cause instanceof Error ? cause.message : String(cause);
@@ -210,7 +227,6 @@ async function inflate(
   } finally {
     await reader.cancel().catch(() => undefined);
   }
-  return target.subarray(0, at);
 }
 
 function wrongLength(where: string, expected: number, received: string): FormatError {

@@ -81,6 +81,7 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
   await writeFile("model.Q4_1.gguf", gguf());
   await copyFile(join(repository, "test/goldens/numpy/version2.npy"), "activations.npy");
   await copyFile(join(repository, "test/goldens/saes/foreign/npz-resid/source", params), "params.npz");
+  await copyFile(join(repository, "test/goldens/saes/foreign/torch-pickle-hook-z/source", hookZ), "sae.pt");
   await Promise.all(["rte", "weights"].map((path) => mkdir(path)));
   await writeFile("rte/validation.jsonl", rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   await writeFile(
@@ -106,6 +107,7 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
 }
 
 const params = "layer_4/width_16k/average_l0_20/params.npz";
+const hookZ = "tiny_L3_Hcat_z_lr1.20e-03_v9.pt";
 
 async function writeModel(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
