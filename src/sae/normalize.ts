@@ -10,7 +10,7 @@ export interface OutputMap {
 
 interface Normalization {
   /** From the flattened input [..., d_in] to the normalised one, and the way back. */
-  in(x: Tensor, cfg: SaeConfig): { readonly x: Tensor; readonly out: OutputMap };
+  in(x: Tensor, cfg: Pick<SaeConfig, "d_in">): { readonly x: Tensor; readonly out: OutputMap };
 }
 
 const last = { keepDims: true } as const;

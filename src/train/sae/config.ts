@@ -1,0 +1,163 @@
+/** @file What SAE is trained: SAELens' names and defaults, in camelCase here and in snake_case in files. */
+import { z } from "zod";
+import { TrainError } from "../errors.ts";
+
+const count = z.int().positive();
+const steps = z.int().nonnegative();
+const coefficient = z.number().nonnegative();
+
+/** Architectures that can be trained. */
+export const trainableArchitectures = [
+  "standard",
+  "gated",
+  "jumprelu",
+  "topk",
+  "batchtopk",
+  "matryoshka_batchtopk",
+  "transcoder",
+  "skip_transcoder",
+  "jumprelu_transcoder",
+] as const;
+export type TrainableArchitecture = (typeof trainableArchitectures)[number];
+
+const saeSchema = z.strictObject({
+  architecture: z.enum(trainableArchitectures).default("standard"),
+  /** Width of the activations; a run reads it off them. */
+  dIn: count,
+  /** Width of a transcoder's output. Default `dIn`. */
+  dOut: count.optional(),
+  dSae: count,
+  applyBDecToInput: z.boolean().default(true),
+  normalizeActivations: z
+    .enum(["none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"])
+    .default("none"),
+  /** Norm of the decoder's rows at the start; null leaves them as drawn, and the encoder with draws of its own. */
+  decoderInitNorm: z.number().positive().nullable().default(0.1),
+  l1Coefficient: coefficient.default(1),
+  l1WarmUpSteps: steps.default(0),
+  /** The p of the sparsity norm (standard). */
+  lpNorm: z.number().positive().default(1),
+  l0Coefficient: coefficient.default(1),
+  l0WarmUpSteps: steps.default(0),
+  jumpreluInitThreshold: z.number().nonnegative().default(0.01),
+  jumpreluBandwidth: z.number().positive().default(0.05),
+  jumpreluSparsityLossMode: z.enum(["step", "tanh", "quadratic"]).default("step"),
+  jumpreluTanhScale: z.number().positive().default(4),
+  /** Whether the straight-through derivative also reaches the encoder (Anthropic) or the threshold alone (DeepMind). */
+  jumpreluSteToInput: z.boolean().default(false),
+  preActLossCoefficient: coefficient.nullable().default(null),
+  /** Active latents a token at which the quadratic mode aims. */
+  targetL0: z.number().positive().nullable().default(null),
+  /** Active latents a token; an average, and so perhaps a fraction, for batchtopk. */
+  k: z.number().positive().default(100),
+  auxLossCoefficient: coefficient.default(1),
+  /** Rank latents by their activation times the norm of their decoder row. */
+  rescaleActsByDecoderNorm: z.boolean().default(true),
+  /** Rate of the moving average that becomes a batchtopk's threshold. */
+  topkThresholdLr: z.number().min(0).max(1).default(0.01),
+  /** Nested widths, rising; the last is `dSae` and is added where it is missing. */
+  matryoshkaWidths: z.array(count).default([]),
+  /** Whether the dead latents of each width learn the error of that width. */
+  useMatryoshkaAuxLoss: z.boolean().default(false),
+});
+
+/** An SAE to train, with every default filled in. */
+export type TrainedSaeConfig = z.output<typeof saeSchema> & { readonly dOut: number };
+/** An SAE to train as it is written. */
+export type TrainedSaeInput = z.input<typeof saeSchema>;
+
+export const isTranscoder = (architecture: TrainableArchitecture): boolean => architecture.endsWith("transcoder");
+export const isTopK = (architecture: TrainableArchitecture): boolean => architecture.endsWith("topk");
+const isJumpRelu = (architecture: TrainableArchitecture): boolean => architecture.startsWith("jumprelu");
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const camel = (name: string): string => name.replace(/_([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
+
+/** The names of an object in the spelling of files: `dSae` → `d_sae`. */
+export const inFiles = (options: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [snake(name), value]));
+
+/** The names of an object in the spelling of programs; both spellings are understood. */
+export const inPrograms = (options: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), value]));
+
+/** The keys that only some architectures have, for the details SAELens keeps in cfg.json. */
+const ownKeys: { readonly [Name in TrainableArchitecture]: readonly (keyof TrainedSaeConfig)[] } = (() => {
+  const l1 = ["decoderInitNorm", "l1Coefficient", "l1WarmUpSteps"] as const;
+  const jumprelu = [
+    "decoderInitNorm",
+    "jumpreluInitThreshold",
+    "jumpreluBandwidth",
+    "jumpreluSparsityLossMode",
+    "l0Coefficient",
+    "l0WarmUpSteps",
+    "preActLossCoefficient",
+    "jumpreluTanhScale",
+    "jumpreluSteToInput",
+    "targetL0",
+  ] as const;
+  const topk = ["decoderInitNorm", "k", "auxLossCoefficient", "rescaleActsByDecoderNorm"] as const;
+  const batchtopk = [...topk, "topkThresholdLr"] as const;
+  return {
+    standard: [...l1, "lpNorm"],
+    gated: l1,
+    jumprelu,
+    topk,
+    batchtopk,
+    matryoshka_batchtopk: [...batchtopk, "matryoshkaWidths", "useMatryoshkaAuxLoss"],
+    transcoder: [...l1, "lpNorm"],
+    skip_transcoder: [...l1, "lpNorm"],
+    jumprelu_transcoder: jumprelu,
+  };
+})();
+
+/** What SAELens' cfg.json keeps of a training under `training_architecture_details`. */
+export const trainingDetails = (cfg: TrainedSaeConfig): Record<string, unknown> =>
+  inFiles(Object.fromEntries(ownKeys[cfg.architecture].map((key) => [key, cfg[key]])));
+
+const fault = (where: string, expected: string, received: unknown): TrainError =>
+  new TrainError("this SAE cannot be trained as configured", {
+    code: "train/sae-config",
+    where,
+    expected,
+    received: JSON.stringify(received),
+  });
+
+/**
+ * Checks what is to be trained and fills in SAELens' defaults. Names may be in camelCase or, as in files, in snake_case.
+ * @throws TrainError naming the option, what was expected and what came
+ * @example
+ * parseTrainedSae({ architecture: "topk", d_in: 64, d_sae: 512, k: 16 }).rescaleActsByDecoderNorm; // true
+ */
+export function parseTrainedSae(given: object): TrainedSaeConfig {
+  const parsed = saeSchema.safeParse(inPrograms(given));
+  if (!parsed.success)
+    throw new TrainError("the options of the SAE are not valid", {
+      code: "train/sae-config",
+      received: z.prettifyError(parsed.error),
+    });
+  const cfg = parsed.data;
+  const { architecture, dIn, dSae, k } = cfg;
+  const dOut = cfg.dOut ?? dIn;
+  if (!isTranscoder(architecture) && dOut !== dIn)
+    throw fault("d_out", "a transcoder, or the width of the input", dOut);
+  if (isTopK(architecture) && k > dSae) throw fault("k", `at most d_sae = ${dSae}`, k);
+  if (architecture === "topk" && !Number.isInteger(k)) throw fault("k", "an integer", k);
+  if (isTopK(architecture) && ["constant_norm_rescale", "layer_norm"].includes(cfg.normalizeActivations))
+    throw fault("normalize_activations", "none or expected_average_only_in with a topk", cfg.normalizeActivations);
+  if (
+    isJumpRelu(architecture) &&
+    cfg.jumpreluSparsityLossMode === "quadratic" &&
+    !(cfg.targetL0 !== null && cfg.targetL0 <= dSae)
+  )
+    throw fault("target_l0", `a number up to d_sae = ${dSae} for the quadratic loss`, cfg.targetL0);
+  const transcodes = isTranscoder(architecture) ? { applyBDecToInput: false } : {};
+  return { ...cfg, ...transcodes, dOut, matryoshkaWidths: nestedWidths(cfg) };
+}
+
+function nestedWidths({ architecture, dSae, matryoshkaWidths: widths }: z.output<typeof saeSchema>): number[] {
+  if (architecture !== "matryoshka_batchtopk") return [];
+  if (widths.length === 0 || !widths.every((w, i) => w <= dSae && w > (widths[i - 1] ?? 0)))
+    throw fault("matryoshka_widths", `rising widths up to d_sae = ${dSae}`, widths);
+  return widths.at(-1) === dSae ? widths : [...widths, dSae];
+}
