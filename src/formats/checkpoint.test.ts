@@ -1,9 +1,11 @@
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { memorySource } from "./byteSource.ts";
-import { openCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { checkpointFiles, openCheckpoint, writeCheckpoint, type OpenFile } from "./checkpoint.ts";
+import { fileSource } from "./fileSource.ts";
 import { encodeSafetensors, writeSafetensors, type TensorData } from "./safetensorsWriter.ts";
 
 const INDEX = "model.safetensors.index.json";
@@ -76,7 +78,7 @@ describe("a checkpoint folder", () => {
   it("reads only model.safetensors, or the shards of its index", async () => {
     await writeSafetensors(join(folder, "consolidated.safetensors"), { x: vector(1) });
     await writeFile(join(folder, "stray.safetensors"), "not one");
-    await expect(openCheckpoint(folder)).rejects.toThrow(/no safetensors weights.*model\.safetensors or/);
+    await expect(openCheckpoint(folder)).rejects.toThrow(/has no weights.*model\.safetensors or/);
     await writeSafetensors(join(folder, "part.safetensors"), { x: vector(2), unlisted: vector(3) });
     await index({ x: "part.safetensors" });
     const file = await openCheckpoint(folder);
@@ -98,7 +100,7 @@ describe("a checkpoint folder", () => {
     7,
   ])("refuses the shard name %j", async (name) => {
     await index({ x: name });
-    await expect(openCheckpoint(folder)).rejects.toThrow(/not a safetensors file beside the index/);
+    await expect(openCheckpoint(folder)).rejects.toThrow(/not a file of weights beside the index/);
   });
 
   it("names a shard that is missing and a tensor that is not where the index says", async () => {
@@ -126,5 +128,51 @@ describe("a checkpoint folder", () => {
       files.has(name) ? memorySource(files.get(name)!, name) : undefined,
     );
     expect(await file.readFloat32("x")).toEqual(new Float32Array([1, 2]));
+  });
+
+  describe("in PyTorch's format", () => {
+    const torchFile = (name: string): string =>
+      fileURLToPath(new URL(`../../test/goldens/torch/${name}`, import.meta.url));
+    const [first, second] = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"] as const;
+    const tensors: Record<string, string> = { "0.weight": first, "0.bias": first, transposed: second, rows: second };
+
+    it("one file, where there are no safetensors", async () => {
+      await copyFile(torchFile("module.pt"), join(folder, "pytorch_model.bin"));
+      expect((await openCheckpoint(folder)).names).toEqual(["0.weight", "0.bias", "1.weight", "1.bias"]);
+      await writeCheckpoint(folder, { x: vector(1) });
+      expect((await openCheckpoint(folder)).names).toEqual(["x"]);
+    });
+
+    it("shards of an index", async () => {
+      await copyFile(torchFile("module.pt"), join(folder, first));
+      await copyFile(torchFile("views.pt"), join(folder, second));
+      await writeFile(join(folder, "pytorch_model.bin.index.json"), JSON.stringify({ weight_map: tensors }));
+      const file = await openCheckpoint(folder);
+      expect(file.names).toEqual(Object.keys(tensors));
+      expect(file.info("transposed").shape).toEqual([6, 4]);
+      expect((await file.readManyFloat32(["0.bias", "rows"])).get("rows")).toHaveLength(12);
+      await file.close();
+    });
+
+    it("an index does not lead to files of the other format", async () => {
+      const index = JSON.stringify({ weight_map: { x: "model.safetensors.bak" } });
+      await writeFile(join(folder, "pytorch_model.bin.index.json"), index);
+      await expect(openCheckpoint(folder)).rejects.toThrow(/not a file of weights beside the index/);
+    });
+  });
+
+  it("opens only the shards with tensors that are needed", async () => {
+    await writeSafetensors(join(folder, "a.safetensors"), { x: vector(1), y: vector(2) });
+    await index({ x: "a.safetensors", y: "a.safetensors", z: "missing.safetensors" });
+    const needs = (name: string): boolean => name === "x";
+    const file = await openCheckpoint(folder, { needs });
+    expect(file.names).toEqual(["x", "y"]);
+    await file.close();
+    const names = [INDEX, "a.safetensors", "missing.safetensors", "pytorch_model.bin", "config.json"];
+    const open: OpenFile = async (name) => fileSource(join(folder, name));
+    expect(await checkpointFiles(names, open, { needs })).toEqual([INDEX, "a.safetensors"]);
+    expect(await checkpointFiles(names, open)).toEqual([INDEX, "a.safetensors", "missing.safetensors"]);
+    expect(await checkpointFiles(["config.json", "pytorch_model.bin"], open)).toEqual(["pytorch_model.bin"]);
+    expect(await checkpointFiles(["config.json", "model.gguf"], open)).toEqual([]);
   });
 });

@@ -5,6 +5,7 @@ import { FormatError, quoted } from "./errors.ts";
 import { fileSource } from "./fileSource.ts";
 import { isObject, parseJson } from "./json.ts";
 import { openSafetensors } from "./safetensors.ts";
+import { openTorchPickle } from "./torchPickle.ts";
 import {
   tensorBytes,
   tensorEntries,
@@ -14,18 +15,40 @@ import {
 } from "./safetensorsWriter.ts";
 import { unknownTensor, type TensorFile } from "./tensorFile.ts";
 
-const SINGLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+/** The files that weights may be in, the safer format first. */
+const layouts = [
+  {
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+    shard: /^[\w-][\w.-]*\.safetensors$/,
+    open: openSafetensors as (source: ByteSource) => Promise<TensorFile>,
+  },
+  {
+    single: "pytorch_model.bin",
+    index: "pytorch_model.bin.index.json",
+    shard: /^[\w-][\w.-]*\.bin$/,
+    open: openTorchPickle as (source: ByteSource) => Promise<TensorFile>,
+  },
+] as const;
+type Layout = (typeof layouts)[number];
+
+const [{ single: SINGLE, index: INDEX }] = layouts;
 const MAX_INDEX = 100_000_000;
 
 /** How to open a file of a folder by its plain name; `undefined` if the folder has no such file. */
 export type OpenFile = (name: string) => Promise<ByteSource | undefined>;
 
+export interface CheckpointOptions {
+  /** The tensors that will be read, by name. Shards without any are not opened, and their tensors are not listed. */
+  needs?: (tensor: string) => boolean;
+}
+
 /**
  * Open the weights of a model folder as one file of tensors: `model.safetensors` if it is there, else the shards that
- * `model.safetensors.index.json` names. Other files are never touched; a shard outside the folder, a shard without a tensor
- * that the index promises, or neither file there is a `FormatError`. `folder` is a path, or a function that opens files
- * by name (in a browser, from a hub).
+ * `model.safetensors.index.json` names, else PyTorch's `pytorch_model.bin` or the shards of its index, read as
+ * `openTorchPickle` does. Other files are never touched; a shard outside the folder, a shard without a tensor that the index
+ * promises, or none of these files there is a `FormatError`. `folder` is a path, or a function that opens files by name (in a
+ * browser, from a hub).
  *
  * @example
  * ```ts
@@ -34,27 +57,67 @@ export type OpenFile = (name: string) => Promise<ByteSource | undefined>;
  * await weights.close();
  * ```
  */
-export async function openCheckpoint(folder: string | OpenFile): Promise<TensorFile<string>> {
-  const label = typeof folder === "string" ? folder : "the folder";
+export async function openCheckpoint(
+  folder: string | OpenFile,
+  { needs = () => true }: CheckpointOptions = {},
+): Promise<TensorFile> {
   const open = typeof folder === "string" ? localFolder(folder) : folder;
+  for (const layout of layouts) {
+    const single = await open(layout.single);
+    if (single) return layout.open(single);
+    const index = await open(layout.index);
+    if (index) return openShards(layout, index, open, needs);
+  }
+  throw new FormatError("The folder has no weights", {
+    code: "formats/not-found",
+    where: typeof folder === "string" ? folder : "the folder",
+    expected: layouts.map(({ single, index }) => `${single} or ${index}`).join(", or "),
+    received: "none of them",
+  });
+}
 
-  const single = await open(SINGLE);
-  if (single) return openSafetensors(single);
-  const index = await open(INDEX);
-  if (!index)
-    throw new FormatError("The folder has no safetensors weights", {
-      code: "formats/not-found",
-      where: label,
-      expected: `${SINGLE} or ${INDEX}`,
-      received: "neither",
-    });
+/**
+ * The names of the files that hold a model's weights, of all files in its folder: one, or with an index the shards with
+ * tensors that are needed. Empty where there are none.
+ *
+ * @param open opens the index
+ * @example
+ * ```ts
+ * const files = await checkpointFiles(["config.json", "pytorch_model.bin", "model.safetensors"], async () => undefined);
+ * console.log(files); // ["model.safetensors"]
+ * ```
+ */
+export async function checkpointFiles(
+  names: readonly string[],
+  open: OpenFile,
+  { needs = () => true }: CheckpointOptions = {},
+): Promise<string[]> {
+  for (const { single, index, shard } of layouts) {
+    if (names.includes(single)) return [single];
+    const source = names.includes(index) ? await open(index) : undefined;
+    if (source) {
+      const shardOf = await readIndex(source, shard);
+      return [index, ...new Set([...shardOf].filter(([tensor]) => needs(tensor)).map(([, file]) => file))];
+    }
+  }
+  return [];
+}
+
+async function openShards(
+  layout: Layout,
+  index: ByteSource,
+  open: OpenFile,
+  needs: (tensor: string) => boolean,
+): Promise<TensorFile> {
   const { name: where } = index;
-  const shardOf = await readIndex(index);
+  const promised = await readIndex(index, layout.shard);
+  const wanted = new Set([...promised].filter(([tensor]) => needs(tensor)).map(([, file]) => file));
+  const shardOf = new Map([...promised].filter(([, file]) => wanted.has(file)));
 
-  const shards = new Map<string, TensorFile<string>>();
+  const shards = new Map<string, TensorFile>();
   const close = async () => void (await Promise.all([...shards.values()].map((shard) => shard.close())));
   try {
-    for (const name of new Set(shardOf.values())) {
+    for (const name of wanted) {
       const source = await open(name);
       if (!source)
         throw new FormatError("A shard is missing", {
@@ -64,7 +127,7 @@ export async function openCheckpoint(folder: string | OpenFile): Promise<TensorF
           received: "no such file",
           hint: "is the download complete?",
         });
-      shards.set(name, await openSafetensors(source));
+      shards.set(name, await layout.open(source));
     }
     for (const [tensor, shard] of shardOf)
       if (!shards.get(shard)!.has(tensor))
@@ -84,9 +147,9 @@ export async function openCheckpoint(folder: string | OpenFile): Promise<TensorF
 function joinShards(
   source: string,
   shardOf: ReadonlyMap<string, string>,
-  shards: ReadonlyMap<string, TensorFile<string>>,
+  shards: ReadonlyMap<string, TensorFile>,
   close: () => Promise<void>,
-): TensorFile<string> {
+): TensorFile {
   const names = [...shardOf.keys()];
   const shard = (name: string) => shards.get(shardOf.get(name) ?? unknownTensor(name, source, names))!;
   const many = async <A>(
@@ -128,7 +191,7 @@ function localFolder(folder: string): OpenFile {
 }
 
 /** Tensor name to shard name, both checked. */
-async function readIndex(source: ByteSource): Promise<Map<string, string>> {
+async function readIndex(source: ByteSource, name: RegExp): Promise<Map<string, string>> {
   const where = source.name;
   const invalid = (message: string, expected: string, received: string) =>
     new FormatError(message, { code: "formats/invalid", where, expected, received });
@@ -140,9 +203,9 @@ async function readIndex(source: ByteSource): Promise<Map<string, string>> {
     if (!isObject(map)) throw invalid("The index has no weight map", 'an object "weight_map"', typeof map);
     return new Map(
       Object.entries(map).map(([tensor, shard]) => {
-        if (typeof shard === "string" && /^[\w-][\w.-]*\.safetensors$/.test(shard)) return [tensor, shard];
+        if (typeof shard === "string" && name.test(shard)) return [tensor, shard];
         const received = quoted(typeof shard === "string" ? shard : typeof shard);
-        throw invalid("A shard is not a safetensors file beside the index", "a plain file name", received);
+        throw invalid("A shard is not a file of weights beside the index", "a plain file name", received);
       }),
     );
   } finally {

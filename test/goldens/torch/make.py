@@ -91,3 +91,25 @@ def repacked(name, change, compression=zipfile.ZIP_STORED):
 
 repacked("deflated.pt", lambda _, data: data, zipfile.ZIP_DEFLATED)
 repacked("big-endian.pt", lambda name, data: b"big" if name.endswith("byteorder") else data)
+
+# GPT-2's checkpoint of ../families/gpt2 as the hub had it before safetensors: names without their prefix, and the masks.
+from safetensors.torch import load_file
+
+weights = load_file(here / "../families/gpt2/model.safetensors")
+state = OrderedDict((name.removeprefix("transformer."), tensor) for name, tensor in weights.items())
+for layer in sorted({name.split(".")[1] for name in state if name.startswith("h.")}):
+    state[f"h.{layer}.attn.bias"] = torch.ones(8, 8).tril().bool().reshape(1, 1, 8, 8)
+(here / "gpt2").mkdir(exist_ok=True)
+torch.save(state, here / "gpt2/pytorch_model.bin")
+
+# Two SAEs in the layout of the release gpt2-small-hook-z-kk, 32 wide.
+(here / "hook-z").mkdir(exist_ok=True)
+d_in, d_sae = 32, 48
+for layer, l1, dead in [(9, "1.20e+00", "1.00e-06"), (10, "1.30e+00", "1.00e-05")]:
+    name = f"gpt2-small_L{layer}_Hcat_z_lr1.20e-03_l1{l1}_ds24576_bs4096_dc{dead}_rsanthropic_rie25000_nr4_v9"
+    sae = OrderedDict(W_enc=torch.randn(d_in, d_sae) / d_in**0.5, W_dec=torch.randn(d_sae, d_in) / d_sae**0.5)
+    sae.update(b_enc=0.05 * torch.randn(d_sae), b_dec=0.05 * torch.randn(d_in))
+    torch.save(sae, here / f"hook-z/{name}.pt")
+    cfg = {"seed": 49, "batch_size": 4096, "act_size": d_in, "dict_size": d_sae, "l1_coeff": float(l1)}
+    cfg |= {"act_name": f"blocks.{layer}.attn.hook_z", "site": "z", "layer": layer, "device": "cuda"}
+    (here / f"hook-z/{name}_cfg.json").write_text(json.dumps(cfg) + "\n")
