@@ -13,10 +13,18 @@ export {
   type NamedTensors,
   type TensorData,
 } from "./safetensorsWriter.ts";
-export { openCheckpoint, writeCheckpoint, type OpenFile, type WriteCheckpointOptions } from "./checkpoint.ts";
+export {
+  checkpointFiles,
+  openCheckpoint,
+  writeCheckpoint,
+  type CheckpointOptions,
+  type OpenFile,
+  type WriteCheckpointOptions,
+} from "./checkpoint.ts";
 export { openGguf } from "./gguf.ts";
 export { type GgufArray, type GgufValue } from "./ggufHeader.ts";
 export { readNpy, type NpyArray } from "./npy.ts";
 export { openNpz } from "./npz.ts";
 export { openTorchPickle, type TorchValue } from "./torchPickle.ts";
 export { canonicalJson, jsonHash, type Json, type JsonObject } from "./canonicalJson.ts";
+export * from "./hub/index.ts";

@@ -1,0 +1,8 @@
+/** @file Files of the Hugging Face hub by id, and their cache. */
+export { hubFile, hubFiles, hubSnapshot, hubSource } from "./hub.ts";
+export { type DownloadPlan, type HubOptions, type HubProgress } from "./options.ts";
+export { parseHubRef, type HubRef } from "./reference.ts";
+export { type HubFile } from "./api.ts";
+export { defaultCacheDir } from "./settings.ts";
+export { nodeStore } from "./nodeStore.ts";
+export { type HubStore } from "./store.ts";

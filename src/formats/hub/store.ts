@@ -1,0 +1,59 @@
+/** @file What a cache has to be able to do, wherever its bytes lie. Paths are relative to it, with `/`. */
+import type { ByteSource } from "../byteSource.ts";
+
+/** The hash that the hub names a file's content by: git's of a blob, or sha256 where the file is large. */
+export interface Digest {
+  update(bytes: Uint8Array): void | Promise<void>;
+  /** In hexadecimal digits. */
+  finish(): string | Promise<string>;
+}
+
+/** A blob on its way into the cache. */
+export interface PartialBlob {
+  /** Bytes that are there. */
+  readonly size: number;
+  /** The bytes there so far, in pieces. */
+  read(): AsyncIterable<Uint8Array>;
+  /** The chunk is the store's until the promise is kept. */
+  append(chunk: Uint8Array): Promise<void>;
+  /** Forget all bytes. */
+  clear(): Promise<void>;
+  /** Make it the blob. */
+  commit(): Promise<void>;
+  /** Keep the bytes for another time. Does nothing after `commit`. */
+  close(): Promise<void>;
+}
+
+/**
+ * Keeps blobs by the hash of their content, and small texts by path. {@link nodeStore} lays them out as Python's client
+ * does, {@link browserStore} keeps them in a browser.
+ */
+export interface HubStore {
+  /** What messages call it. */
+  readonly name: string;
+  /** A small text; undefined where there is none. */
+  readText(path: string): Promise<string | undefined>;
+  /** Whole or not at all. */
+  writeText(path: string, text: string): Promise<void>;
+  /** Paths of the files below a folder, relative to it. */
+  list(folder: string): Promise<string[]>;
+  /**
+   * Where an entry of a snapshot lies, how large it is, and the hash of the blob that it leads to (empty where that
+   * cannot be told); undefined where it is not there or leads nowhere.
+   */
+  find(path: string): Promise<{ location: string; size: number; hash: string } | undefined>;
+  /** The bytes of an entry that was found. */
+  open(path: string): Promise<ByteSource>;
+  /** The size of a whole blob. */
+  blobSize(folder: string, hash: string): Promise<number | undefined>;
+  /** How much of a blob has come. */
+  partialSize(folder: string, hash: string): Promise<number>;
+  /** Take up a blob where it was left. The caller has its lock. */
+  partial(folder: string, hash: string): Promise<PartialBlob>;
+  /** Make the path an entry for a whole blob; returns its location. */
+  point(folder: string, path: string, hash: string): Promise<string>;
+  /** Waits for other writers of this blob, in this process and in others; returns how to let go. */
+  lock(folder: string, hash: string, signal: AbortSignal | undefined): Promise<() => Promise<void>>;
+  digest(algorithm: "sha1" | "sha256"): Digest | Promise<Digest>;
+  freeBytes(): Promise<number | undefined>;
+}
