@@ -1,0 +1,37 @@
+/** @file Training: optimisers, schedules, metrics, loggers, the Trainer. */
+export { TrainError } from "./errors.ts";
+export {
+  makeSchedule,
+  schedules,
+  type Schedule,
+  type ScheduleArguments,
+  type ScheduleConfig,
+  type ScheduleKind,
+  type ScheduleName,
+  type ScheduleState,
+} from "./schedules.ts";
+export { ClassCounts, Metrics, taskMetrics, type ClassMetric } from "./metrics.ts";
+export { csvLogger, jsonlLogger, tensorBoardLogger, type LogPoint, type MetricLogger } from "./loggers/index.ts";
+export { clipGradients, type Clip } from "./clip.ts";
+export {
+  Learner,
+  type CompiledStep,
+  type LearnerOptions,
+  type LearnerState,
+  type Objective,
+  type ParameterGroup,
+  type StepResult,
+} from "./learner.ts";
+export {
+  makeOptimizer,
+  optimizers,
+  type AdagradOptions,
+  type AdamOptions,
+  type Optimizer,
+  type OptimizerConfig,
+  type OptimizerKind,
+  type OptimizerName,
+  type RmspropOptions,
+  type SgdOptions,
+} from "./optimizers.ts";
+export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./parameters.ts";
