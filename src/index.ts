@@ -5,5 +5,6 @@ export * from "./display/index.ts";
 export * from "./model/index.ts";
 export * from "./sae/index.ts";
 export * from "./data/index.ts";
+export * from "./train/index.ts";
 export * from "./session/index.ts";
 export * from "./analysis/index.ts";

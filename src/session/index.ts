@@ -55,7 +55,6 @@ export {
   type MemProfilerConfig,
   type SnapshotKey,
 } from "./memProfiler.ts";
-export { Metrics } from "./metrics.ts";
 export {
   defineModule,
   type AdapterParts,

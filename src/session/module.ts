@@ -9,7 +9,7 @@ import type { ClassNode, Config, ModuleConfig } from "./config/types.ts";
 import type { DataModuleBase } from "./dataModule.ts";
 import { SessionError } from "./errors.ts";
 import type { Log } from "./log.ts";
-import { Metrics } from "./metrics.ts";
+import { Metrics } from "../train/metrics.ts";
 import type { AnalysisModule, LifecycleHook, RunDefaults } from "./protocol.ts";
 
 /** An optimiser of training with the schedule of its learning rate. */

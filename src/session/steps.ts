@@ -3,7 +3,7 @@ import type { Batch } from "../data/index.ts";
 import type { RunConfig } from "./config/types.ts";
 import { SessionError } from "./errors.ts";
 import type { Log } from "./log.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Metrics } from "../train/metrics.ts";
 import type { AnalysisModule, AnalysisSession, LifecycleHook } from "./protocol.ts";
 
 /** The phases that the plain loop runs. */

@@ -1,6 +1,6 @@
 /**
  * @file Learning-rate schedules: PyTorch's (`torch.optim.lr_scheduler`, 2.11) and transformers', under their own names and
- * with their own arguments. The table below is what a configuration may name.
+ * with their own arguments, in camelCase. The table below is what a configuration may name.
  */
 import { z } from "zod";
 import { TrainError } from "./errors.ts";
@@ -9,13 +9,6 @@ const rate = z.number().nonnegative();
 const share = z.number().min(0).max(1);
 const count = z.int().positive();
 const steps = z.int().nonnegative();
-
-/** A class by name with its arguments, as published files write it. */
-export interface ScheduleNode {
-  /** With or without `torch.optim.lr_scheduler.` or `transformers.` */
-  readonly classPath: string;
-  readonly initArgs?: Readonly<Record<string, unknown>>;
-}
 
 /** Everything that decides what comes next. Plain numbers and lists: JSON holds it exactly. */
 export interface ScheduleState {
@@ -33,17 +26,78 @@ export interface ScheduleState {
   readonly children?: readonly ScheduleState[];
 }
 
-interface Kind {
+/** How far a warm-up and what follows it go. */
+interface Warmup {
+  readonly numWarmupSteps: number;
+  readonly numTrainingSteps: number;
+}
+
+/** The arguments of each schedule; those with a question mark have PyTorch's (or transformers') default. */
+export interface ScheduleArguments {
+  readonly ConstantLR: { readonly factor?: number; readonly totalIters?: number };
+  readonly LinearLR: { readonly startFactor?: number; readonly endFactor?: number; readonly totalIters?: number };
+  readonly PolynomialLR: { readonly totalIters?: number; readonly power?: number };
+  readonly StepLR: { readonly stepSize: number; readonly gamma?: number };
+  readonly MultiStepLR: { readonly milestones: readonly number[]; readonly gamma?: number };
+  readonly ExponentialLR: { readonly gamma: number };
+  readonly CosineAnnealingLR: { readonly TMax: number; readonly etaMin?: number };
+  readonly CosineAnnealingWarmRestarts: { readonly T0: number; readonly TMult?: number; readonly etaMin?: number };
+  /** Rates only: momentum is not cycled. Either the steps, or the epochs and how many steps each has. */
+  readonly OneCycleLR: {
+    readonly maxLr: number;
+    readonly totalSteps?: number;
+    readonly epochs?: number;
+    readonly stepsPerEpoch?: number;
+    readonly pctStart?: number;
+    readonly annealStrategy?: "cos" | "linear";
+    readonly divFactor?: number;
+    readonly finalDivFactor?: number;
+    readonly threePhase?: boolean;
+  };
+  /** Steps when a metric has stopped getting better. */
+  readonly ReduceLROnPlateau: {
+    readonly mode?: "min" | "max";
+    readonly factor?: number;
+    readonly patience?: number;
+    readonly threshold?: number;
+    readonly thresholdMode?: "rel" | "abs";
+    readonly cooldown?: number;
+    readonly minLr?: number | readonly number[];
+    readonly eps?: number;
+  };
+  /** One after the other: each begins anew at its milestone. */
+  readonly SequentialLR: { readonly schedulers: readonly ScheduleConfig[]; readonly milestones: readonly number[] };
+  /** All at once: each goes on from the rate that the one before it gives. */
+  readonly ChainedScheduler: { readonly schedulers: readonly ScheduleConfig[] };
+  readonly get_constant_schedule: object;
+  readonly get_constant_schedule_with_warmup: { readonly numWarmupSteps: number };
+  readonly get_linear_schedule_with_warmup: Warmup;
+  readonly get_cosine_schedule_with_warmup: Warmup & { readonly numCycles?: number };
+  readonly get_cosine_with_hard_restarts_schedule_with_warmup: Warmup & { readonly numCycles?: number };
+  readonly get_polynomial_decay_schedule_with_warmup: Warmup & { readonly lrEnd?: number; readonly power?: number };
+}
+
+/** The name of a schedule. */
+export type ScheduleName = keyof ScheduleArguments;
+
+/** A schedule with its arguments. */
+export type ScheduleConfig = {
+  readonly [N in ScheduleName]: { readonly name: N } & ScheduleArguments[N];
+}[ScheduleName];
+
+/** What a schedule is in the table. */
+export interface ScheduleKind {
+  /** Where Python has it. */
   readonly module: "torch.optim.lr_scheduler" | "transformers";
+  /** Checks arguments and fills in defaults. */
   readonly args: z.ZodType<object>;
+  /** Whether a step needs the value of a metric. */
+  readonly watches?: true;
   /** @param rates what the groups have now @param bases what they were made with */
   start(args: object, rates: readonly number[], bases: readonly number[]): ScheduleState;
   next(args: object, state: ScheduleState, bases: readonly number[], metric: number | undefined): ScheduleState;
-  readonly watches?: true;
 }
-
-/** A kind whose arguments have a known type. */
-type Ruled<S extends z.ZodRawShape> = Kind & { readonly args: z.ZodObject<S> };
+type Kind = ScheduleKind;
 
 /** The rate after `t` steps, from the one before and the one the group was made with. */
 type Rule<A> = (args: A, t: number, rate: number, base: number) => number;
@@ -54,7 +108,7 @@ function ruled<S extends z.ZodRawShape>(
   shape: S,
   rule: Rule<z.infer<z.ZodObject<S>>>,
   first: Rule<z.infer<z.ZodObject<S>>> = (_, _t, rate) => rate,
-): Ruled<S> {
+): Kind {
   const args = z.strictObject(shape);
   type Args = z.infer<typeof args>;
   return { module, args, ...following<Args>(rule, first) };
@@ -76,23 +130,22 @@ const torch = <S extends z.ZodRawShape>(
   shape: S,
   rule: Rule<z.infer<z.ZodObject<S>>>,
   first?: Rule<z.infer<z.ZodObject<S>>>,
-): Ruled<S> => ruled("torch.optim.lr_scheduler", shape, rule, first);
+): Kind => ruled("torch.optim.lr_scheduler", shape, rule, first);
 
 /** Rules of transformers: the base rate times a factor. */
 function transformers<S extends z.ZodRawShape>(
   shape: S,
   factor: (args: z.infer<z.ZodObject<S>>, t: number, base: number) => number,
-): Ruled<S> {
+): Kind {
   const rule: Rule<z.infer<z.ZodObject<S>>> = (args, t, _rate, base) => base * factor(args, t, base);
   return ruled("transformers", shape, rule, rule);
 }
 
-const warmup = { num_warmup_steps: steps, num_training_steps: steps };
-type Warmup = { readonly num_warmup_steps: number; readonly num_training_steps: number };
+const warmup = { numWarmupSteps: steps, numTrainingSteps: steps };
 const rising = (t: number, steps: number): number => t / Math.max(1, steps);
 /** How far it is after the warm-up: 0 to 1. */
-const progress = ({ num_warmup_steps, num_training_steps }: Warmup, t: number): number =>
-  (t - num_warmup_steps) / Math.max(1, num_training_steps - num_warmup_steps);
+const progress = ({ numWarmupSteps, numTrainingSteps }: Warmup, t: number): number =>
+  (t - numWarmupSteps) / Math.max(1, numTrainingSteps - numWarmupSteps);
 
 /** Steps since the last restart, and to the next. */
 function cycle(t: number, first: number, factor: number): readonly [now: number, length: number] {
@@ -104,32 +157,32 @@ function cycle(t: number, first: number, factor: number): readonly [now: number,
 
 const oneCycle = z
   .strictObject({
-    max_lr: rate,
-    total_steps: count.optional(),
+    maxLr: rate,
+    totalSteps: count.optional(),
     epochs: count.optional(),
-    steps_per_epoch: count.optional(),
-    pct_start: share.default(0.3),
-    anneal_strategy: z.enum(["cos", "linear"]).default("cos"),
-    div_factor: z.number().positive().default(25),
-    final_div_factor: z.number().positive().default(1e4),
-    three_phase: z.boolean().default(false),
+    stepsPerEpoch: count.optional(),
+    pctStart: share.default(0.3),
+    annealStrategy: z.enum(["cos", "linear"]).default("cos"),
+    divFactor: z.number().positive().default(25),
+    finalDivFactor: z.number().positive().default(1e4),
+    threePhase: z.boolean().default(false),
   })
   .refine((args) => !Number.isNaN(totalSteps(args)), {
-    error: "expected total_steps, or epochs and steps_per_epoch",
-    path: ["total_steps"],
+    error: "expected totalSteps, or epochs and stepsPerEpoch",
+    path: ["totalSteps"],
   });
 type OneCycle = z.infer<typeof oneCycle>;
 
 interface CycleLength {
-  readonly total_steps?: number | undefined;
+  readonly totalSteps?: number | undefined;
   readonly epochs?: number | undefined;
-  readonly steps_per_epoch?: number | undefined;
+  readonly stepsPerEpoch?: number | undefined;
 }
-const totalSteps = ({ total_steps, epochs = NaN, steps_per_epoch = NaN }: CycleLength): number =>
-  total_steps ?? epochs * steps_per_epoch;
+const totalSteps = ({ totalSteps, epochs = NaN, stepsPerEpoch = NaN }: CycleLength): number =>
+  totalSteps ?? epochs * stepsPerEpoch;
 
 function oneCycleRate(args: OneCycle, t: number): number {
-  const { max_lr, pct_start, div_factor, final_div_factor } = args;
+  const { maxLr, pctStart, divFactor, finalDivFactor } = args;
   const total = totalSteps(args);
   if (t > total)
     throw new TrainError("OneCycleLR is at its end", {
@@ -137,24 +190,24 @@ function oneCycleRate(args: OneCycle, t: number): number {
       expected: `${total} steps`,
       received: String(t),
     });
-  const low = max_lr / div_factor;
-  const end = low / final_div_factor;
-  const up = pct_start * total - 1;
-  const phases = args.three_phase
+  const low = maxLr / divFactor;
+  const end = low / finalDivFactor;
+  const up = pctStart * total - 1;
+  const phases = args.threePhase
     ? ([
-        [up, low, max_lr],
-        [2 * pct_start * total - 2, max_lr, low],
+        [up, low, maxLr],
+        [2 * pctStart * total - 2, maxLr, low],
         [total - 1, low, end],
       ] as const)
     : ([
-        [up, low, max_lr],
-        [total - 1, max_lr, end],
+        [up, low, maxLr],
+        [total - 1, maxLr, end],
       ] as const);
   const at = phases.findIndex(([last], i) => t <= last || i === phases.length - 1);
   const [last, from, to] = phases[at]!;
   const start = at === 0 ? 0 : phases[at - 1]![0];
   const part = (t - start) / (last - start);
-  return args.anneal_strategy === "cos"
+  return args.annealStrategy === "cos"
     ? to + ((from - to) / 2) * (Math.cos(Math.PI * part) + 1)
     : (to - from) * part + from;
 }
@@ -164,88 +217,80 @@ const plateau = z.strictObject({
   factor: z.number().min(0).lt(1).default(0.1),
   patience: steps.default(10),
   threshold: rate.default(1e-4),
-  threshold_mode: z.enum(["rel", "abs"]).default("rel"),
+  thresholdMode: z.enum(["rel", "abs"]).default("rel"),
   cooldown: steps.default(0),
-  min_lr: z.union([rate, z.array(rate)]).default(0),
+  minLr: z.union([rate, z.array(rate)]).default(0),
   eps: rate.default(1e-8),
 });
 
-function isBetter({ mode, threshold, threshold_mode }: z.infer<typeof plateau>, now: number, best: number): boolean {
+function isBetter({ mode, threshold, thresholdMode }: z.infer<typeof plateau>, now: number, best: number): boolean {
   const sign = mode === "min" ? -1 : 1;
-  const bar = threshold_mode === "rel" ? best * (1 + sign * threshold) : best + sign * threshold;
+  const bar = thresholdMode === "rel" ? best * (1 + sign * threshold) : best + sign * threshold;
   return mode === "min" ? now < bar : now > bar;
 }
 
 type Child = readonly [kind: Kind, args: object];
 
-/** `{ class_path, init_args }` in either spelling, as the schedule it names. */
-const child = z.preprocess(
-  (node) => {
-    if (typeof node !== "object" || node === null || !("class_path" in node)) return node;
-    const { class_path, init_args, ...rest } = node as Record<string, unknown>;
-    return { classPath: class_path, initArgs: init_args, ...rest };
-  },
-  z
-    .strictObject({ classPath: z.string(), initArgs: z.record(z.string(), z.unknown()).optional() })
-    .transform((node, context): Child => {
-      const found = resolve(node);
-      const fault = (message: string): never => {
-        context.addIssue({ code: "custom", message });
-        return z.NEVER;
-      };
-      if (found instanceof TrainError) return fault(found.message);
-      if (found[0].watches === true) return fault("a schedule that watches a metric cannot be one of several");
-      return found;
-    }),
-);
+/** A schedule inside another. */
+const child = z.looseObject({ name: z.string() }).transform((node, context): Child => {
+  const found = resolve(node);
+  const fault = (message: string): never => {
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  };
+  if (found instanceof TrainError) return fault(found.message);
+  if (found[0].watches === true) return fault("a schedule that watches a metric cannot be one of several");
+  return found;
+});
 const children = z.array(child).min(1);
 const childrenOf = (args: object): readonly Child[] => (args as { schedulers: readonly Child[] }).schedulers;
 
-/** Every schedule by its published name. */
-export const schedules = {
+/**
+ * Every schedule by its published name.
+ * @example
+ * schedules.StepLR.args.parse({ stepSize: 3 }); // { stepSize: 3, gamma: 0.1 }
+ */
+export const schedules: { readonly [N in ScheduleName]: ScheduleKind } = {
   ConstantLR: torch(
-    { factor: share.default(1 / 3), total_iters: steps.default(5) },
-    ({ factor, total_iters }, t, rate) => (t === total_iters ? rate / factor : rate),
+    { factor: share.default(1 / 3), totalIters: steps.default(5) },
+    ({ factor, totalIters }, t, rate) => (t === totalIters ? rate / factor : rate),
     ({ factor }, _t, rate) => rate * factor,
   ),
   LinearLR: torch(
-    { start_factor: share.gt(0).default(1 / 3), end_factor: share.default(1), total_iters: count.default(5) },
-    ({ start_factor, end_factor, total_iters }, t, rate) =>
-      t > total_iters
+    { startFactor: share.gt(0).default(1 / 3), endFactor: share.default(1), totalIters: count.default(5) },
+    ({ startFactor, endFactor, totalIters }, t, rate) =>
+      t > totalIters
         ? rate
-        : rate *
-          (1 + (end_factor - start_factor) / (total_iters * start_factor + (t - 1) * (end_factor - start_factor))),
-    ({ start_factor }, _t, rate) => rate * start_factor,
+        : rate * (1 + (endFactor - startFactor) / (totalIters * startFactor + (t - 1) * (endFactor - startFactor))),
+    ({ startFactor }, _t, rate) => rate * startFactor,
   ),
   PolynomialLR: torch(
-    { total_iters: count.default(5), power: z.number().default(1) },
-    ({ total_iters, power }, t, rate) =>
-      t > total_iters ? rate : rate * ((1 - t / total_iters) / (1 - (t - 1) / total_iters)) ** power,
+    { totalIters: count.default(5), power: z.number().default(1) },
+    ({ totalIters, power }, t, rate) =>
+      t > totalIters ? rate : rate * ((1 - t / totalIters) / (1 - (t - 1) / totalIters)) ** power,
   ),
-  StepLR: torch({ step_size: count, gamma: rate.default(0.1) }, ({ step_size, gamma }, t, rate) =>
-    t % step_size === 0 ? rate * gamma : rate,
+  StepLR: torch({ stepSize: count, gamma: rate.default(0.1) }, ({ stepSize, gamma }, t, rate) =>
+    t % stepSize === 0 ? rate * gamma : rate,
   ),
   MultiStepLR: torch(
     { milestones: z.array(steps), gamma: rate.default(0.1) },
     ({ milestones, gamma }, t, rate) => rate * gamma ** milestones.filter((each) => each === t).length,
   ),
   ExponentialLR: torch({ gamma: rate }, ({ gamma }, _t, rate) => rate * gamma),
-  CosineAnnealingLR: torch({ T_max: count, eta_min: rate.default(0) }, ({ T_max, eta_min }, t, rate, base) => {
-    if ((t - 1 - T_max) % (2 * T_max) === 0) return rate + ((base - eta_min) * (1 - Math.cos(Math.PI / T_max))) / 2;
-    const height = (at: number): number => 1 + Math.cos((Math.PI * at) / T_max);
-    return (height(t) / height(t - 1)) * (rate - eta_min) + eta_min;
+  CosineAnnealingLR: torch({ TMax: count, etaMin: rate.default(0) }, ({ TMax, etaMin }, t, rate, base) => {
+    if ((t - 1 - TMax) % (2 * TMax) === 0) return rate + ((base - etaMin) * (1 - Math.cos(Math.PI / TMax))) / 2;
+    const height = (at: number): number => 1 + Math.cos((Math.PI * at) / TMax);
+    return (height(t) / height(t - 1)) * (rate - etaMin) + etaMin;
   }),
   CosineAnnealingWarmRestarts: torch(
-    { T_0: count, T_mult: count.default(1), eta_min: rate.default(0) },
-    ({ T_0, T_mult, eta_min }, t, _rate, base) => {
-      const [now, length] = cycle(t, T_0, T_mult);
-      return eta_min + ((base - eta_min) * (1 + Math.cos((Math.PI * now) / length))) / 2;
+    { T0: count, TMult: count.default(1), etaMin: rate.default(0) },
+    ({ T0, TMult, etaMin }, t, _rate, base) => {
+      const [now, length] = cycle(t, T0, TMult);
+      return etaMin + ((base - etaMin) * (1 + Math.cos((Math.PI * now) / length))) / 2;
     },
     (_, _t, _rate, base) => base,
   ),
-  /** Rates only: momentum is not cycled. */
   OneCycleLR: { module: "torch.optim.lr_scheduler", args: oneCycle, ...following(oneCycleRate, oneCycleRate) },
-  /** Steps when a metric has stopped getting better. */
   ReduceLROnPlateau: {
     module: "torch.optim.lr_scheduler",
     args: plateau,
@@ -262,8 +307,7 @@ export const schedules = {
       const cooling = cooldown > 0;
       const worse = cooling || better ? 0 : bad + 1;
       const reduce = worse > args.patience;
-      const floor = (group: number): number =>
-        typeof args.min_lr === "number" ? args.min_lr : (args.min_lr[group] ?? 0);
+      const floor = (group: number): number => (typeof args.minLr === "number" ? args.minLr : (args.minLr[group] ?? 0));
       const lower = (rate: number, group: number): number => {
         const next = Math.max(rate * args.factor, floor(group));
         return rate - next > args.eps ? next : rate;
@@ -277,7 +321,6 @@ export const schedules = {
       };
     },
   },
-  /** One after the other: each begins anew at its milestone. */
   SequentialLR: {
     module: "torch.optim.lr_scheduler",
     args: z
@@ -303,7 +346,6 @@ export const schedules = {
       return { step, rates: child.rates, children: [child] };
     },
   },
-  /** All at once: each goes on from the rate that the one before it gives. */
   ChainedScheduler: {
     module: "torch.optim.lr_scheduler",
     args: z.strictObject({ schedulers: children }),
@@ -319,37 +361,37 @@ export const schedules = {
     },
   },
   get_constant_schedule: transformers({}, () => 1),
-  get_constant_schedule_with_warmup: transformers({ num_warmup_steps: steps }, ({ num_warmup_steps }, t) =>
-    t < num_warmup_steps ? rising(t, num_warmup_steps) : 1,
+  get_constant_schedule_with_warmup: transformers({ numWarmupSteps: steps }, ({ numWarmupSteps }, t) =>
+    t < numWarmupSteps ? rising(t, numWarmupSteps) : 1,
   ),
   get_linear_schedule_with_warmup: transformers(warmup, (args, t) =>
-    t < args.num_warmup_steps
-      ? rising(t, args.num_warmup_steps)
-      : Math.max(0, (args.num_training_steps - t) / Math.max(1, args.num_training_steps - args.num_warmup_steps)),
+    t < args.numWarmupSteps
+      ? rising(t, args.numWarmupSteps)
+      : Math.max(0, (args.numTrainingSteps - t) / Math.max(1, args.numTrainingSteps - args.numWarmupSteps)),
   ),
-  get_cosine_schedule_with_warmup: transformers({ ...warmup, num_cycles: z.number().default(0.5) }, (args, t) =>
-    t < args.num_warmup_steps
-      ? rising(t, args.num_warmup_steps)
-      : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * args.num_cycles * 2 * progress(args, t)))),
+  get_cosine_schedule_with_warmup: transformers({ ...warmup, numCycles: z.number().default(0.5) }, (args, t) =>
+    t < args.numWarmupSteps
+      ? rising(t, args.numWarmupSteps)
+      : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * args.numCycles * 2 * progress(args, t)))),
   ),
   get_cosine_with_hard_restarts_schedule_with_warmup: transformers(
-    { ...warmup, num_cycles: count.default(1) },
+    { ...warmup, numCycles: count.default(1) },
     (args, t) => {
-      if (t < args.num_warmup_steps) return rising(t, args.num_warmup_steps);
+      if (t < args.numWarmupSteps) return rising(t, args.numWarmupSteps);
       const done = progress(args, t);
-      return done >= 1 ? 0 : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * ((args.num_cycles * done) % 1))));
+      return done >= 1 ? 0 : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * ((args.numCycles * done) % 1))));
     },
   ),
   get_polynomial_decay_schedule_with_warmup: transformers(
-    { ...warmup, lr_end: rate.default(1e-7), power: z.number().default(1) },
+    { ...warmup, lrEnd: rate.default(1e-7), power: z.number().default(1) },
     (args, t, base) => {
-      if (t < args.num_warmup_steps) return rising(t, args.num_warmup_steps);
-      if (t > args.num_training_steps) return args.lr_end / base;
-      const left = 1 - (t - args.num_warmup_steps) / (args.num_training_steps - args.num_warmup_steps);
-      return ((base - args.lr_end) * left ** args.power + args.lr_end) / base;
+      if (t < args.numWarmupSteps) return rising(t, args.numWarmupSteps);
+      if (t > args.numTrainingSteps) return args.lrEnd / base;
+      const left = 1 - (t - args.numWarmupSteps) / (args.numTrainingSteps - args.numWarmupSteps);
+      return ((base - args.lrEnd) * left ** args.power + args.lrEnd) / base;
     },
   ),
-} as const satisfies Readonly<Record<string, Kind>>;
+};
 
 function chained(
   all: readonly Child[],
@@ -361,35 +403,21 @@ function chained(
   return states;
 }
 
-/** The name of a schedule, without its module. */
-export type ScheduleName = keyof typeof schedules;
-/** The arguments of a schedule; those with a default may be left out. */
-export type ScheduleArgs<N extends ScheduleName> = z.input<(typeof schedules)[N]["args"]>;
-
-/** Every class path that is known, with its schedule's name: each name with and without its module. */
-export const schedulePaths: ReadonlyMap<string, ScheduleName> = new Map(
-  (Object.keys(schedules) as ScheduleName[]).flatMap((name) => [
-    [name, name] as const,
-    [`${schedules[name].module}.${name}`, name] as const,
-  ]),
-);
-
-function resolve({ classPath, initArgs = {} }: ScheduleNode): Child | TrainError {
-  const name = schedulePaths.get(classPath);
-  if (name === undefined)
+function resolve({ name, ...given }: { readonly name: string }): Child | TrainError {
+  if (!Object.hasOwn(schedules, name))
     return new TrainError("there is no such schedule", {
       code: "train/schedule",
       expected: `one of ${Object.keys(schedules).join(", ")}`,
-      received: classPath,
+      received: name,
     });
-  const found: Kind = schedules[name];
-  const checked = found.args.safeParse(initArgs);
+  const found = schedules[name as ScheduleName];
+  const checked = found.args.safeParse(given);
   if (checked.success) return [found, checked.data];
   const [issue] = checked.error.issues;
   return new TrainError(`${name} does not take these arguments`, {
     code: "train/schedule",
     where: issue!.path.join(".") || undefined,
-    received: JSON.stringify(initArgs),
+    received: JSON.stringify(given),
     hint: issue!.message,
   });
 }
@@ -408,26 +436,16 @@ export interface Schedule {
 }
 
 /**
- * Names a schedule, with its arguments checked by the compiler.
- * @example
- * const node = scheduleNode("CosineAnnealingWarmRestarts", { T_0: 1, T_mult: 2, eta_min: 1e-6 });
- * createSchedule(node, [3e-5]).step(); // [ 0.00003 ]
- */
-export function scheduleNode<N extends ScheduleName>(name: N, args: ScheduleArgs<N>): ScheduleNode {
-  return { classPath: name, initArgs: args };
-}
-
-/**
  * A schedule over the rates that parameter groups were made with: the values of PyTorch 2.11 and transformers 5, step by
  * step. The rates before the first step may differ from those given: warm-ups begin low.
  * @throws TrainError for names and arguments that the schedule does not have
  * @example
- * const schedule = createSchedule({ classPath: "StepLR", initArgs: { step_size: 2, gamma: 0.5 } }, [0.1]);
- * schedule.step(); // [ 0.1 ]
- * schedule.step(); // [ 0.05 ]
+ * const schedule = makeSchedule({ name: "StepLR", stepSize: 2, gamma: 0.5 }, [0.1]);
+ * schedule.step(); // [0.1]
+ * schedule.step(); // [0.05]
  */
-export function createSchedule(node: ScheduleNode, bases: readonly number[]): Schedule {
-  const found = resolve(node);
+export function makeSchedule(config: ScheduleConfig, bases: readonly number[]): Schedule {
+  const found = resolve(config);
   if (found instanceof TrainError) throw found;
   const [kind, args] = found;
   let state = kind.start(args, bases, bases);
