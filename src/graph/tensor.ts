@@ -90,6 +90,7 @@ export class Tensor {
           })
         : new GraphError(`the data of ${this.storage.name} has been disposed, or has not been read`, {
             code: "graph/disposed",
+            hint: "a model loaded with stopAtLayer or headersOnly has not read all of its weights",
           });
     return this.storage.data;
   }

@@ -1,6 +1,7 @@
 /** @file Hook points: names, filters, and the trace that fires them during a forward pass. */
 import { sameDim } from "../graph/axis.ts";
 import { gradientHook, severed } from "../graph/gradients.ts";
+import { nearest } from "../graph/nearest.ts";
 import { broadcastTo } from "../graph/ops/shape.ts";
 import { leaf, type Tensor } from "../graph/tensor.ts";
 import { ModelError } from "./errors.ts";
@@ -332,26 +333,9 @@ function fitted(made: Tensor, value: Tensor, { name }: HookPoint): Tensor {
   });
 }
 
-/** Edit distance, for suggestions. */
-/** Edit distance of two names. */
-export function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
-}
-
 /** The error for a hook name that is not there, with the nearest names that are. */
 export function noSuchPoint(message: string, wanted: string, names: Iterable<string>): ModelError {
-  const near = [...names]
-    .map((name) => ({ name, d: distance(name, wanted) }))
-    .sort((a, b) => a.d - b.d)
-    .slice(0, 3)
-    .map((x) => x.name);
+  const near = nearest(wanted, names);
   return new ModelError(message, {
     code: "model/no-such-hook",
     received: wanted,

@@ -1,13 +1,21 @@
-/** @file Loading a model's files: a Hugging Face folder, a TransformerLens folder, or a GGUF file. */
-import { fileSource, openCheckpoint, openGguf, type GgufValue, type TensorFile } from "../formats/index.ts";
+/** @file Loading a model's files: a Hugging Face folder, a TransformerLens folder, a GGUF file, or the hub's by id. */
+import {
+  fileSource,
+  openCheckpoint,
+  openGguf,
+  type GgufValue,
+  type HubOptions,
+  type TensorFile,
+} from "../formats/index.ts";
 import { isObject, parseJson } from "../formats/json.ts";
 import { parseModelConfig, type ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { HfConfig } from "./families/family.ts";
 import { familyOf } from "./families/index.ts";
+import { findHubModel, type ModelFiles } from "./hubModel.ts";
 import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "./families/llamaGguf.ts";
 import { isNativeConfig, nativeConfig, nativeIgnored, nativeOtherNames, nativeTensors } from "./native.ts";
-import { readWeights, type ReadOptions, type WeightPlan } from "./readWeights.ts";
+import { neededTensors, readWeights, type ReadOptions, type WeightPlan } from "./readWeights.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** A model's files, read. */
@@ -28,13 +36,18 @@ export interface LoadedModel {
   dispose(): void;
 }
 
-export type LoadOptions = ReadOptions;
+export interface LoadOptions extends ReadOptions {
+  /** How the hub is asked for a model that is given by its id. */
+  hub?: HubOptions;
+}
 
 const CONFIG = "config.json";
 const looksFor = `a folder with ${CONFIG} and model.safetensors (or its shards), or a .gguf file`;
 
 /**
- * Loads a model from a folder or a file. Folders are those of Hugging Face (families: gemma2, gpt2, gpt_neox, llama,
+ * Loads a model from a folder, a file, or the hub. A path that exists wins; else the name is an id, with a revision perhaps
+ * (`gpt2`, `openai-community/gpt2@main`, `owner/name/file.gguf`), and what a run needs comes from the hub's cache or into it:
+ * configuration, tokenizer, safetensors rather than PyTorch's files, of shards those with tensors that are needed. Folders are those of Hugging Face (families: gemma2, gpt2, gpt_neox, llama,
  * mistral, qwen2) or small TransformerLens models (config.json with the keys of HookedTransformerConfig); files are GGUF of
  * architecture llama. Weights become float32 leaves in the file's own layout, once; parameters are views of them.
  *
@@ -52,8 +65,14 @@ export async function loadModelFiles(path: string, options: LoadOptions = {}): P
   options.signal?.throwIfAborted();
   const { stat } = await import("node:fs/promises");
   const stats = await stat(path).catch(() => undefined);
-  if (stats === undefined) throw notAModel("there is no model at this path", path, "no such file or folder");
-  if (stats.isDirectory()) return loadFolder(path, options);
+  if (stats === undefined) {
+    const found = await findHubModel(path, { signal: options.signal, ...options.hub }, looksFor);
+    return "gguf" in found ? loadGguf(found.gguf, options) : loadFolder(found, options);
+  }
+  if (stats.isDirectory()) {
+    const openWeights: ModelFiles["openWeights"] = ({ needs }) => openCheckpoint(path, { needs });
+    return loadFolder({ name: await nameOf(path), folder: path, openWeights }, options);
+  }
   if (path.toLowerCase().endsWith(".gguf")) return loadGguf(path, options);
   throw notAModel(
     "this file is not a model",
@@ -72,26 +91,33 @@ async function nameOf(path: string): Promise<string> {
   return paths.basename(paths.resolve(path));
 }
 
-async function loadFolder(folder: string, options: LoadOptions): Promise<LoadedModel> {
+async function loadFolder({ name, folder, openWeights }: ModelFiles, options: LoadOptions): Promise<LoadedModel> {
   const { default: paths } = await import("node:path");
   const where = paths.join(folder, CONFIG);
   const hfConfig = await readConfig(folder, where);
-  const native = isNativeConfig(hfConfig);
-  const family = native ? undefined : familyOf(hfConfig, where);
-  const file = await openCheckpoint(folder);
-  try {
-    const input = family
-      ? { original_architecture: family.architecture, ...family.config(hfConfig, where), ...prependBos(hfConfig) }
-      : nativeConfig(hfConfig, where, (name) => (file.has(name) ? file.info(name).shape : undefined));
-    const cfg = parseModelConfig({ model_name: await nameOf(folder), ...input }, where);
-    const plan: WeightPlan = family
+  const family = isNativeConfig(hfConfig) ? undefined : familyOf(hfConfig, where);
+  const { headersOnly, stopAtLayer } = options;
+  const parsed = (input: object): ModelConfig => parseModelConfig({ model_name: name, ...input }, where);
+  const ofFamily =
+    family &&
+    parsed({ original_architecture: family.architecture, ...family.config(hfConfig, where), ...prependBos(hfConfig) });
+  const planOf = (cfg: ModelConfig): WeightPlan =>
+    family
       ? {
           tensors: family.tensors,
-          otherNames: (name) => (name.startsWith(family.prefix) ? [name.slice(family.prefix.length)] : []),
+          otherNames: (tensor) => (tensor.startsWith(family.prefix) ? [tensor.slice(family.prefix.length)] : []),
           ignored: family.ignored,
           hf: hfConfig,
         }
       : { tensors: nativeTensors(cfg), otherNames: nativeOtherNames, ignored: nativeIgnored, hf: hfConfig };
+  const needs =
+    ofFamily && stopAtLayer !== undefined ? neededTensors(ofFamily, planOf(ofFamily), stopAtLayer) : undefined;
+  const file = await openWeights({ needs, headersOnly });
+  try {
+    const cfg =
+      ofFamily ??
+      parsed(nativeConfig(hfConfig, where, (tensor) => (file.has(tensor) ? file.info(tensor).shape : undefined)));
+    const plan = planOf(cfg);
     const kind = family ? "huggingface" : "native";
     return {
       ...(await read(file, cfg, plan, options)),

@@ -23,6 +23,11 @@ export interface WeightPlan {
 export interface ReadOptions {
   /** Check everything, but leave the weights in the file: parameters can then be described, but not run. */
   headersOnly?: boolean;
+  /**
+   * Read only what runs need that stop before this block (`stopAtLayer`): embeddings and the blocks below it. The other
+   * parameters can be described, but not run. Of a sharded checkpoint only the shards with these are opened.
+   */
+  stopAtLayer?: number;
   signal?: AbortSignal;
   /** Called after each piece with the bytes of the file read so far. */
   onProgress?: (progress: { readonly bytes: number; readonly totalBytes: number }) => void;
@@ -62,6 +67,22 @@ export function rowsOf(table: TensorTable, cfg: ModelConfig): Row[] {
   return rows;
 }
 
+/** Whether runs that stop before a block read a parameter. */
+function isNeeded({ params }: Row, stopAtLayer: number | undefined): boolean {
+  if (stopAtLayer === undefined) return true;
+  return params.some((param) => {
+    const layer = /^blocks\.(\d+)\./.exec(param)?.[1];
+    return layer === undefined ? !/^(ln_final|unembed)\./.test(param) : Number(layer) < stopAtLayer;
+  });
+}
+
+/** A test for the tensors that runs need that stop before a block, under whichever name they stand in the file. */
+export function neededTensors(cfg: ModelConfig, plan: WeightPlan, stopAtLayer: number): (tensor: string) => boolean {
+  const rows = rowsOf(plan.tensors, cfg).filter((row) => isNeeded(row, stopAtLayer));
+  const names = new Set(rows.flatMap(({ name }) => [name, ...plan.otherNames(name)]));
+  return (tensor) => names.has(tensor);
+}
+
 const bracketed = (shape: Shape): string => `[${shape.join(", ")}]`;
 const floats: ReadonlySet<string> = new Set(["float32", "float16", "bfloat16", "float64"]);
 const PIECE_BYTES = 2 ** 26;
@@ -77,10 +98,22 @@ export async function readWeights(
   plan: WeightPlan,
   options: ReadOptions = {},
 ): Promise<ReadWeights> {
-  const found = resolve(file, cfg, plan);
-  const leaves = options.headersOnly === true ? declared(file, found) : await readLeaves(file, found, options);
+  const rows = rowsOf(plan.tensors, cfg).filter(({ need }) => typeof need !== "function" || need(plan.hf));
+  const { stopAtLayer } = options;
+  const found = resolve(
+    file,
+    rows.filter((row) => isNeeded(row, stopAtLayer)),
+    plan,
+  );
+  const leaves = options.headersOnly === true ? declared(found) : await readLeaves(file, found, options);
+  const left = new Map(
+    rows.flatMap((row) => (isNeeded(row, stopAtLayer) || row.need === "optional" ? [] : [[row.name, row]])),
+  );
+  for (const [name, x] of declared(left)) leaves.set(name, x);
   const handles: LedgerHandle[] = [];
   const weights = new Map<string, Tensor>();
+  const expected = new Map([...left, ...found]);
+  const beyond = new Set([...left.keys()].flatMap((name) => [name, ...plan.otherNames(name)]));
   for (const [name, { storage }] of leaves)
     if (storage!.data !== undefined)
       handles.push(
@@ -93,14 +126,14 @@ export async function readWeights(
           bytes: storage!.data.byteLength,
         }),
       );
-  for (const [name, { params, layout, shapes }] of found) {
+  for (const [name, { params, layout, shapes }] of expected) {
     const views = layout.split(leaves.get(name)!, shapes);
     params.forEach((param, i) => weights.set(param, views[i]!));
   }
   if (cfg.tie_word_embeddings) weights.set("unembed.W_U", transpose(weights.get("embed.W_E")!));
   return {
     weights,
-    unused: file.names.filter((name) => !found.has(name) && !plan.ignored.test(name)),
+    unused: file.names.filter((name) => !found.has(name) && !beyond.has(name) && !plan.ignored.test(name)),
     dispose() {
       for (const handle of handles) handle.release();
       for (const x of leaves.values()) x.storage!.data = undefined;
@@ -109,11 +142,10 @@ export async function readWeights(
 }
 
 /** Which tensor of the file each line is, after checking all of them. */
-function resolve(file: TensorFile, cfg: ModelConfig, plan: WeightPlan): Map<string, Row> {
+function resolve(file: TensorFile, rows: readonly Row[], plan: WeightPlan): Map<string, Row> {
   const found = new Map<string, Row>();
   const missing: Row[] = [];
-  for (const row of rowsOf(plan.tensors, cfg)) {
-    if (typeof row.need === "function" && !row.need(plan.hf)) continue;
+  for (const row of rows) {
     const name = [row.name, ...plan.otherNames(row.name)].find((candidate) => file.has(candidate));
     if (name !== undefined) found.set(name, row);
     else if (row.need !== "optional") missing.push(row);
@@ -159,8 +191,14 @@ function checkTensor(file: TensorFile, name: string, expected: Shape): void {
     });
 }
 
-function declared(file: TensorFile, found: ReadonlyMap<string, Row>): Map<string, Tensor> {
-  return new Map([...found].map(([name, { sizes }]) => [name, declaredWeight(file.info(name).shape, { name, sizes })]));
+/** Leaves without data. */
+function declared(rows: ReadonlyMap<string, Row>): Map<string, Tensor> {
+  return new Map(
+    [...rows].map(([name, { layout, shapes, sizes }]) => [
+      name,
+      declaredWeight(layout.fileShape(shapes), { name, sizes }),
+    ]),
+  );
 }
 
 /** Reads in pieces of 64 MiB in the order of the file. */

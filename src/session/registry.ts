@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { canonicalAdapters, type Adapter } from "./adapters.ts";
-import { nearest } from "./config/names.ts";
+import { nearest } from "../graph/nearest.ts";
 import {
   lifted,
   sessionFileOf,

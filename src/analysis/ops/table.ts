@@ -1,5 +1,5 @@
 /** @file Ops by name: an explicit table, and compositions written as text. */
-import { distance } from "../../model/hooks.ts";
+import { distance } from "../../graph/nearest.ts";
 import { AnalysisError } from "../errors.ts";
 import * as bundled from "./bundled.ts";
 import { sequence } from "./compose.ts";

@@ -1,5 +1,5 @@
 /** @file The names that `class_path` may have: components of the published package and our own, and what they stand for. */
-import { nearest } from "./names.ts";
+import { nearest } from "../../graph/nearest.ts";
 import { configFault, type Entry, type Located, type LocatedMap } from "./yaml.ts";
 
 /** A component that a `class_path` names. */

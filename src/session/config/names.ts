@@ -1,5 +1,4 @@
 /** @file One name in three spellings: camelCase in TypeScript, snake_case in YAML, kebab-case as a flag. */
-import { distance } from "../../model/hooks.ts";
 
 /**
  * The name as YAML and stored columns write it.
@@ -26,13 +25,4 @@ export function camelCase(name: string): string {
  */
 export function kebabCase(name: string): string {
   return snakeCase(name).replaceAll("_", "-");
-}
-
-/** The names nearest to one that is not there, for hints. @internal */
-export function nearest(wanted: string, names: Iterable<string>, count = 3): string[] {
-  return [...names]
-    .map((name) => ({ name, far: distance(name.toLowerCase(), wanted.toLowerCase()) }))
-    .sort((a, b) => a.far - b.far)
-    .slice(0, count)
-    .map(({ name }) => name);
 }

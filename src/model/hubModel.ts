@@ -1,0 +1,132 @@
+/** @file Models of the hub by id: which of a repository's files a run needs, and bringing just those. */
+import {
+  checkpointFiles,
+  fileSource,
+  FormatError,
+  hubFile,
+  hubFiles,
+  hubSnapshot,
+  hubSource,
+  openCheckpoint,
+  parseHubRef,
+  type HubOptions,
+  type HubRef,
+  type OpenFile,
+  type TensorFile,
+} from "../formats/index.ts";
+import { ModelError } from "./errors.ts";
+import { modelId, modelsNear, knownModels } from "./names.ts";
+
+/** Which weights are asked for. */
+export interface WeightsWanted {
+  /** The tensors that will be read; all without it. */
+  readonly needs?: (tensor: string) => boolean;
+  /** Only names and shapes: nothing is kept on this machine. */
+  readonly headersOnly?: boolean;
+}
+
+/** A model's files, wherever they are. */
+export interface ModelFiles {
+  /** What the model is called. */
+  readonly name: string;
+  /** On this machine: where config.json and the tokenizer's files are. */
+  readonly folder: string;
+  readonly openWeights: (wanted: WeightsWanted) => Promise<TensorFile>;
+}
+
+/** What an id leads to: a repository's model, or one GGUF file of it. */
+export type HubModel = ModelFiles | { readonly gguf: string };
+
+/** The files beside the weights that are read where they are there. */
+const smallFiles = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+];
+
+const idsAre = "an id such as gpt2, owner/name, owner/name@revision or owner/name/file.gguf";
+
+/**
+ * Finds a model on the hub and brings its configuration and tokenizer; weights come when they are opened.
+ * @param looksFor what a path could have been, for errors
+ * @throws ModelError for a name that is no id, or that neither the hub nor its cache has; FormatError of the hub's client
+ */
+export async function findHubModel(name: string, options: HubOptions, looksFor: string): Promise<HubModel> {
+  const { refs, file } = namedBy(name);
+  let failure: unknown;
+  for (const ref of refs)
+    try {
+      return file === undefined ? await repositoryModel(ref, options) : { gguf: await hubFile(ref, file, options) };
+    } catch (error) {
+      failure ??= error;
+      if (!(error instanceof FormatError) || !isAbsence(error.code)) throw error;
+    }
+  throw new ModelError(
+    failure === undefined
+      ? "there is no model at this path, and it is no model's id"
+      : "there is no model of this name",
+    {
+      code: "model/not-found",
+      where: name,
+      expected: `${looksFor}, or ${idsAre}`,
+      received: failure instanceof Error ? `no such file or folder; ${failure.message}` : "no such file or folder",
+      hint:
+        refs.length === 0 && /[\\/].*[\\/]|^[./~\\]/.test(name)
+          ? undefined
+          : `near names: ${modelsNear(name).join(", ")}`,
+      cause: failure,
+    },
+  );
+}
+
+/** Nothing of this name, or nobody to ask for it. */
+const isAbsence = (code: string): boolean => ["hub/repo-not-found", "hub/offline", "hub/unavailable"].includes(code);
+
+/** The repositories that a name may mean, the likeliest first, and the file of it that the name ends in. */
+function namedBy(name: string): { refs: readonly HubRef[]; file?: string } {
+  const at = name.indexOf("@");
+  const base = at < 0 ? name : name.slice(0, at);
+  const revision = at < 0 ? "" : name.slice(at);
+  const inside = /^([^/]+\/[^/]+)\/(.+\.gguf)$/i.exec(base);
+  if (inside) {
+    const ref = parseHubRef(inside[1]! + revision, "model");
+    return ref === undefined ? { refs: [] } : { refs: [ref], file: inside[2]! };
+  }
+  const id = modelId(base);
+  // Names without an owner are ids only where they are known: all others would be owner/name.
+  const isKnown = base.includes("/") || id !== base || knownModels().some((model) => model.id === base);
+  const ids = isKnown ? [...new Set([id, base])] : [];
+  return { refs: ids.flatMap((each) => parseHubRef(each + revision, "model") ?? []) };
+}
+
+async function repositoryModel(ref: HubRef, options: HubOptions): Promise<ModelFiles> {
+  const { commit, files } = await hubFiles(ref, options);
+  const pinned: HubRef = { ...ref, revision: commit };
+  const names = files.map(({ path }) => path);
+  if (!names.includes("config.json")) {
+    const gguf = names.filter((path) => path.toLowerCase().endsWith(".gguf"));
+    throw new ModelError("the repository has no config.json", {
+      code: "model/not-found",
+      where: ref.repo,
+      received: names.length === 0 ? "no files" : names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : ""),
+      hint: gguf.length > 0 ? `name one of its files: ${ref.repo}/${gguf[0]}` : undefined,
+    });
+  }
+  const { folder } = await hubSnapshot(pinned, { ...options, patterns: smallFiles });
+  return {
+    name: ref.repo.slice(ref.repo.indexOf("/") + 1),
+    folder,
+    async openWeights({ needs, headersOnly = false }) {
+      const open: OpenFile = async (path) => {
+        if (!names.includes(path)) return undefined;
+        return headersOnly ? hubSource(pinned, path, options) : fileSource(await hubFile(pinned, path, options));
+      };
+      const patterns = headersOnly ? [] : await checkpointFiles(names, open, { needs });
+      if (patterns.length > 0) await hubSnapshot(pinned, { ...options, patterns });
+      return openCheckpoint(open, { needs });
+    },
+  };
+}
