@@ -20,22 +20,68 @@ export const trainableArchitectures = [
 ] as const;
 export type TrainableArchitecture = (typeof trainableArchitectures)[number];
 
-const saeSchema = z.strictObject({
-  architecture: z.enum(trainableArchitectures).default("standard"),
+/** An SAE to train, with every default filled in. Names are SAELens' in camelCase. */
+export interface TrainedSaeConfig {
+  readonly architecture: TrainableArchitecture;
   /** Width of the activations; a run reads it off them. */
-  dIn: count,
+  readonly dIn: number;
   /** Width of a transcoder's output. Default `dIn`. */
+  readonly dOut: number;
+  readonly dSae: number;
+  readonly applyBDecToInput: boolean;
+  readonly normalizeActivations: "none" | "expected_average_only_in" | "constant_norm_rescale" | "layer_norm";
+  /** Norm of the decoder's rows at the start; null leaves them as drawn, and the encoder with draws of its own. */
+  readonly decoderInitNorm: number | null;
+  /** Weight of the sparsity loss of standard and gated. */
+  readonly l1Coefficient: number;
+  readonly l1WarmUpSteps: number;
+  /** The p of the sparsity norm (standard). */
+  readonly lpNorm: number;
+  /** Weight of the sparsity loss of jumprelu. */
+  readonly l0Coefficient: number;
+  readonly l0WarmUpSteps: number;
+  readonly jumpreluInitThreshold: number;
+  readonly jumpreluBandwidth: number;
+  readonly jumpreluSparsityLossMode: "step" | "tanh" | "quadratic";
+  readonly jumpreluTanhScale: number;
+  /** Whether the straight-through derivative also reaches the encoder (Anthropic) or the threshold alone (DeepMind). */
+  readonly jumpreluSteToInput: boolean;
+  readonly preActLossCoefficient: number | null;
+  /** Active latents a token at which the quadratic mode aims. */
+  readonly targetL0: number | null;
+  /** Active latents a token; an average, and so perhaps a fraction, for batchtopk. */
+  readonly k: number;
+  readonly auxLossCoefficient: number;
+  /** Rank latents by their activation times the norm of their decoder row. */
+  readonly rescaleActsByDecoderNorm: boolean;
+  /** Rate of the moving average that becomes a batchtopk's threshold. */
+  readonly topkThresholdLr: number;
+  /** Nested widths, rising; the last is `dSae` and is added where it is missing. */
+  readonly matryoshkaWidths: readonly number[];
+  /** Whether the dead latents of each width learn the error of that width. */
+  readonly useMatryoshkaAuxLoss: boolean;
+}
+
+/** An SAE to train as it is written. */
+export type TrainedSaeInput = Partial<Omit<TrainedSaeConfig, "dIn" | "dSae">> & Pick<TrainedSaeConfig, "dIn" | "dSae">;
+
+/** The options by name, each checked alone. */
+export const saeOptions: {
+  readonly [Name in keyof TrainedSaeConfig]: z.ZodType<
+    Name extends "dOut" ? number | undefined : TrainedSaeConfig[Name]
+  >;
+} = {
+  architecture: z.enum(trainableArchitectures).default("standard"),
+  dIn: count,
   dOut: count.optional(),
   dSae: count,
   applyBDecToInput: z.boolean().default(true),
   normalizeActivations: z
     .enum(["none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"])
     .default("none"),
-  /** Norm of the decoder's rows at the start; null leaves them as drawn, and the encoder with draws of its own. */
   decoderInitNorm: z.number().positive().nullable().default(0.1),
   l1Coefficient: coefficient.default(1),
   l1WarmUpSteps: steps.default(0),
-  /** The p of the sparsity norm (standard). */
   lpNorm: z.number().positive().default(1),
   l0Coefficient: coefficient.default(1),
   l0WarmUpSteps: steps.default(0),
@@ -43,28 +89,17 @@ const saeSchema = z.strictObject({
   jumpreluBandwidth: z.number().positive().default(0.05),
   jumpreluSparsityLossMode: z.enum(["step", "tanh", "quadratic"]).default("step"),
   jumpreluTanhScale: z.number().positive().default(4),
-  /** Whether the straight-through derivative also reaches the encoder (Anthropic) or the threshold alone (DeepMind). */
   jumpreluSteToInput: z.boolean().default(false),
   preActLossCoefficient: coefficient.nullable().default(null),
-  /** Active latents a token at which the quadratic mode aims. */
   targetL0: z.number().positive().nullable().default(null),
-  /** Active latents a token; an average, and so perhaps a fraction, for batchtopk. */
   k: z.number().positive().default(100),
   auxLossCoefficient: coefficient.default(1),
-  /** Rank latents by their activation times the norm of their decoder row. */
   rescaleActsByDecoderNorm: z.boolean().default(true),
-  /** Rate of the moving average that becomes a batchtopk's threshold. */
   topkThresholdLr: z.number().min(0).max(1).default(0.01),
-  /** Nested widths, rising; the last is `dSae` and is added where it is missing. */
   matryoshkaWidths: z.array(count).default([]),
-  /** Whether the dead latents of each width learn the error of that width. */
   useMatryoshkaAuxLoss: z.boolean().default(false),
-});
-
-/** An SAE to train, with every default filled in. */
-export type TrainedSaeConfig = z.output<typeof saeSchema> & { readonly dOut: number };
-/** An SAE to train as it is written. */
-export type TrainedSaeInput = z.input<typeof saeSchema>;
+};
+const saeSchema = z.strictObject(saeOptions);
 
 export const isTranscoder = (architecture: TrainableArchitecture): boolean => architecture.endsWith("transcoder");
 export const isTopK = (architecture: TrainableArchitecture): boolean => architecture.endsWith("topk");
@@ -155,7 +190,11 @@ export function parseTrainedSae(given: object): TrainedSaeConfig {
   return { ...cfg, ...transcodes, dOut, matryoshkaWidths: nestedWidths(cfg) };
 }
 
-function nestedWidths({ architecture, dSae, matryoshkaWidths: widths }: z.output<typeof saeSchema>): number[] {
+function nestedWidths({
+  architecture,
+  dSae,
+  matryoshkaWidths: widths,
+}: Pick<TrainedSaeConfig, "architecture" | "dSae" | "matryoshkaWidths">): readonly number[] {
   if (architecture !== "matryoshka_batchtopk") return [];
   if (widths.length === 0 || !widths.every((w, i) => w <= dSae && w > (widths[i - 1] ?? 0)))
     throw fault("matryoshka_widths", `rising widths up to d_sae = ${dSae}`, widths);

@@ -1,0 +1,302 @@
+/**
+ * @file Training of top-k SAEs where only active latents are touched: the encoder is one product, everything after it
+ * gathers rows. The decoder's product, the latents' derivatives and the weights' are sums over (token, active latent)
+ * pairs, as Gao et al. 2024 (arXiv 2406.04093) do on GPUs.
+ */
+import type { Runtime } from "../../../runtime/index.ts";
+import type { SaeArray, SaeArrays } from "../../../sae/index.ts";
+import type { TrainedSaeConfig } from "../config.ts";
+import {
+  clipNorm,
+  parameterShapes,
+  transposed,
+  type AdamOptions,
+  type SaeLearner,
+  type SaeStepInput,
+  type SaeStepResult,
+} from "../learner.ts";
+import { auxiliaryCount, auxiliaryGroups, auxiliaryScales, batchTopKCount } from "../losses.ts";
+import { fitsMemory, kernelMemory, memoryBytes, type Floats } from "./memory.ts";
+import { encoder, floor, type Candidates } from "./winners.ts";
+
+/** Pairs of tokens with latents whose decoded sum is compared with something: one reconstruction. */
+interface Layer {
+  /** Latents [from, to). */
+  readonly from: number;
+  readonly to: number;
+  /** The layer whose reconstruction it adds to; −1: the decoder's bias. */
+  readonly parent: number;
+  /** Whether it learns what its parent misses, without changing it. */
+  readonly auxiliary: boolean;
+  /** What its squared error is called. */
+  readonly term: string;
+}
+
+/** The reconstructions of an architecture: nested widths, each on top of the one before, and auxiliary ones. */
+function layersOf(cfg: TrainedSaeConfig): Layer[] {
+  const widths = cfg.architecture === "matryoshka_batchtopk" ? cfg.matryoshkaWidths : [cfg.dSae];
+  const main = widths.map((to, i): Layer => ({
+    from: widths[i - 1] ?? 0,
+    to,
+    parent: i - 1,
+    auxiliary: false,
+    term: i === widths.length - 1 ? "mse_loss" : `inner_mse_loss_${to}`,
+  }));
+  const groups = auxiliaryGroups(cfg);
+  return [
+    ...main,
+    ...groups.map(([from, to], i): Layer => {
+      const parent = groups.length === 1 ? main.length - 1 : i;
+      return { from, to, parent, auxiliary: true, term: "auxiliary_reconstruction_loss" };
+    }),
+  ];
+}
+
+const names = ["W_enc", "W_dec", "b_enc", "b_dec"] as const;
+const slots = ["parameter", "exp_avg", "exp_avg_sq"] as const;
+
+/** Lengths of everything that lies in the kernels' memory. */
+function roomOf(cfg: TrainedSaeConfig, tokens: number): { pairs: number; counts: number[] } {
+  const { dIn, dSae } = cfg;
+  const layers = layersOf(cfg);
+  const auxiliary = layers.filter((layer) => layer.auxiliary);
+  const strongest = auxiliary.reduce((sum, { from, to }) => sum + Math.min(auxiliaryCount(cfg), to - from), 0);
+  const pairs = batchTopKCount(cfg, tokens) + tokens * strongest;
+  const matrices = Array.from({ length: 8 }, () => dSae * dIn);
+  const vectors = Array.from({ length: 12 }, () => Math.max(dSae, dIn));
+  const activations = Array.from({ length: layers.length + 2 }, () => tokens * dIn);
+  return { pairs, counts: [...matrices, ...vectors, ...activations, ...Array.from({ length: 6 }, () => pairs + 1)] };
+}
+
+/** Whether an SAE can be trained by gathering: widths of whole vectors, and all of it within reach of the kernels. */
+export const trainsSparsely = (cfg: TrainedSaeConfig, tokens: number): boolean =>
+  cfg.architecture.endsWith("topk") &&
+  cfg.dIn % 4 === 0 &&
+  cfg.dSae % 4 === 0 &&
+  fitsMemory(roomOf(cfg, tokens).counts);
+
+/** @param start in SAELens' shapes */
+export async function sparseLearner(
+  cfg: TrainedSaeConfig,
+  start: SaeArrays,
+  options: { tokens: number; runtime: Runtime; adam: AdamOptions },
+): Promise<SaeLearner> {
+  const { tokens, runtime, adam } = options;
+  const { dIn, dSae } = cfg;
+  const layers = layersOf(cfg);
+  const room = roomOf(cfg, tokens);
+  const memory = await kernelMemory(memoryBytes(room.counts));
+  const { kernels } = memory;
+  const row = 4 * dIn;
+
+  const made = (slot: string): [string, Floats][] =>
+    names.map((name) => [`${slot}.${name}`, memory.floats(start[name]!.data.length)]);
+  const held = new Map<string, Floats>([...slots, "gradient"].flatMap(made));
+  const at = (slot: string, name: string): Floats => held.get(`${slot}.${name}`)!;
+  const [W_enc, W_dec, b_enc, b_dec] = names.map((name) => at("parameter", name)) as [Floats, Floats, Floats, Floats];
+  const norms = memory.floats(dSae);
+  const input = memory.floats(tokens * dIn);
+  const target = memory.floats(tokens * dIn);
+  /** [layers, tokens, d_in]: what a layer misses, then the loss's derivative by its reconstruction. */
+  const missed = memory.floats(layers.length * tokens * dIn);
+  const latents = memory.integers(room.pairs);
+  const values = memory.floats(room.pairs);
+  const slopes = memory.floats(room.pairs);
+  const places = memory.integers(room.pairs);
+  const inputs = memory.integers(room.pairs);
+  const order = memory.integers(room.pairs);
+  const nothing = memory.floats(dIn);
+  /** Where the pairs of each token begin, by layer. */
+  const begins = layers.map(() => new Uint32Array(tokens + 1));
+  let steps = 0;
+
+  const stored = (name: string, array: SaeArray): SaeArray => (name === "W_enc" ? transposed(array) : array);
+  const shapes = parameterShapes(cfg);
+  const read = (slot: string, name: string): SaeArray => {
+    const { data } = at(slot, name);
+    if (name === "W_enc") return transposed({ dims: [dSae, dIn], data });
+    return { dims: shapes.get(name)!, data: data.slice() };
+  };
+  const measureNorms = (): void => {
+    for (let j = 0; j < dSae; j++)
+      norms.data[j] = cfg.rescaleActsByDecoderNorm ? Math.sqrt(kernels.squares(W_dec.at + j * row, dIn)) : 1;
+  };
+  for (const name of names) at("parameter", name).data.set(stored(name, start[name]!).data);
+  measureNorms();
+  const encode = encoder(cfg, { W_enc, b_enc, b_dec, norms }, tokens, runtime);
+
+  /** The pairs of all layers; returns how many, and what the active latents are like. */
+  function collect(
+    found: Awaited<ReturnType<typeof encode.winners>>,
+    fired: Float32Array,
+  ): { pairs: number; smallest: number } {
+    let pairs = 0;
+    let smallest = Infinity;
+    let { ties } = found;
+    const add = (latent: number, value: number): void => {
+      latents.data[pairs] = latent;
+      values.data[pairs++] = value / norms.data[latent]!;
+    };
+    // A tie at the threshold is decided once, for the first tokens, whatever layer the latent is in.
+    const { each, values: ranked, words } = found.main;
+    const active = new Uint8Array(ranked.length);
+    for (let i = 0; i < ranked.length; i++) {
+      const value = ranked[i]!;
+      if (!(value > 0) || value < found.threshold || (value === found.threshold && ties-- <= 0)) continue;
+      active[i] = 1;
+      fired[words[2 * i]!]!++;
+      if (value < smallest) smallest = value;
+    }
+    let group = 0;
+    layers.forEach(({ from, to, auxiliary }, l) => {
+      const candidates: Candidates | undefined = auxiliary ? found.dead[group++] : found.main;
+      for (let t = 0; t < tokens; t++) {
+        begins[l]![t] = pairs;
+        if (candidates === undefined) continue;
+        const width = auxiliary ? candidates.each : each;
+        for (let i = t * width; i < (t + 1) * width; i++) {
+          const latent = auxiliary ? from + candidates.words[2 * i]! : words[2 * i]!;
+          if (auxiliary ? candidates.values[i]! > floor / 2 : active[i] === 1 && latent >= from && latent < to)
+            add(latent, auxiliary ? candidates.values[i]! : ranked[i]!);
+        }
+      }
+      begins[l]![tokens] = pairs;
+    });
+    return { pairs, smallest };
+  }
+
+  /** Reconstructions, errors and the derivatives of latents; returns the loss's terms. */
+  function decode(scales: Float32Array | undefined): Record<string, number> {
+    const sums = layers.map(() => 0);
+    let group = 0;
+    const weights = layers.map(({ auxiliary }) => (auxiliary ? cfg.auxLossCoefficient * (scales?.[group++] ?? 0) : 1));
+    const used = layers.map((_, l) => l).filter((l) => weights[l]! > 0);
+    const place = (l: number, t: number): number => missed.at + (l * tokens + t) * row;
+    const bias = at("gradient", "b_dec");
+    bias.data.fill(0);
+    for (let t = 0; t < tokens; t++) {
+      const x = target.at + t * row;
+      // What the bias alone misses stands in the first layer's place until that layer is added to it.
+      for (const l of used) {
+        const { parent } = layers[l]!;
+        const begin = begins[l]![t]!;
+        const pairs = begins[l]![t + 1]! - begin;
+        if (parent < 0) kernels.scaleAdd(place(l, t), x, -1, b_dec.at, dIn);
+        const base = parent < 0 ? place(l, t) : place(parent, t);
+        sums[l]! += kernels.addRows(
+          place(l, t),
+          base,
+          W_dec.at,
+          latents.at + 4 * begin,
+          values.at + 4 * begin,
+          pairs,
+          dIn,
+        );
+      }
+      // From the outermost in: a nested width is also part of every wider one.
+      let wider = nothing.at;
+      for (const l of used.toReversed()) {
+        const own = place(l, t);
+        const { auxiliary } = layers[l]!;
+        kernels.scaleAdd(own, own, (2 * weights[l]!) / tokens, auxiliary ? nothing.at : wider, dIn);
+        if (!auxiliary) wider = own;
+        const begin = begins[l]![t]!;
+        kernels.dotRows(slopes.at + 4 * begin, own, W_dec.at, latents.at + 4 * begin, begins[l]![t + 1]! - begin, dIn);
+      }
+      kernels.addScaled(bias.at, place(0, t), 1, dIn);
+    }
+    const terms: Record<string, number> = { mse_loss: 0, auxiliary_reconstruction_loss: 0 };
+    layers.forEach(({ term }, l) => (terms[term] = (terms[term] ?? 0) + (weights[l]! * sums[l]!) / tokens));
+    return terms;
+  }
+
+  /** Derivatives of the weights, latent by latent; returns the square of the norm of all gradients. */
+  function weigh(pairs: number): number {
+    const ends = new Uint32Array(dSae + 1);
+    for (let p = 0; p < pairs; p++) ends[latents.data[p]! + 1]!++;
+    for (let j = 0; j < dSae; j++) ends[j + 1]! += ends[j]!;
+    const next = ends.slice();
+    layers.forEach((_, l) => {
+      for (let t = 0; t < tokens; t++)
+        for (let p = begins[l]![t]!; p < begins[l]![t + 1]!; p++) {
+          places.data[p] = l * tokens + t;
+          inputs.data[p] = t;
+          order.data[next[latents.data[p]!]!++] = p;
+        }
+    });
+    const [gEnc, gDec, gBias, gOut] = names.map((name) => at("gradient", name)) as [Floats, Floats, Floats, Floats];
+    let total = 0;
+    for (let j = 0; j < dSae; j++) {
+      const begin = ends[j]!;
+      const count = ends[j + 1]! - begin;
+      const list = order.at + 4 * begin;
+      total += kernels.gatherSum(gDec.at + j * row, missed.at, places.at, values.at, list, count, dIn);
+      total += kernels.gatherSum(gEnc.at + j * row, input.at, inputs.at, slopes.at, list, count, dIn);
+      let slope = 0;
+      for (let i = begin; i < begin + count; i++) slope += slopes.data[order.data[i]!]!;
+      gBias.data[j] = slope;
+      total += slope * slope;
+      if (cfg.applyBDecToInput && slope !== 0) kernels.addScaled(gOut.at, W_enc.at + j * row, -slope, dIn);
+    }
+    return total + kernels.squares(gOut.at, dIn);
+  }
+
+  function update(lr: number, gradientNorm: number): void {
+    steps++;
+    const [beta1, beta2] = adam.betas;
+    const clip = Math.min(1, clipNorm / (gradientNorm + 1e-6));
+    const stepSize = lr / (1 - beta1 ** steps);
+    const rootScale = 1 / Math.sqrt(1 - beta2 ** steps);
+    for (const name of names) {
+      const [p, g, m, v] = ["parameter", "gradient", "exp_avg", "exp_avg_sq"].map((slot) => at(slot, name));
+      const size = p!.data.length;
+      kernels.adam(
+        p!.at,
+        g!.at,
+        m!.at,
+        v!.at,
+        size,
+        clip,
+        beta1,
+        beta2,
+        1 - beta1,
+        1 - beta2,
+        stepSize,
+        rootScale,
+        adam.eps,
+      );
+    }
+    measureNorms();
+  }
+
+  return {
+    step: async ({ x, target: wanted, lr, dead: given }: SaeStepInput): Promise<SaeStepResult> => {
+      const dead = cfg.auxLossCoefficient > 0 ? given : undefined;
+      const found = await encode.winners(x, dead);
+      const fired = new Float32Array(dSae);
+      target.data.set(wanted);
+      if (cfg.applyBDecToInput)
+        for (let i = 0; i < x.length; i += dIn)
+          for (let c = 0; c < dIn; c++) input.data[i + c] = x[i + c]! - b_dec.data[c]!;
+      else input.data.set(x);
+      const { pairs, smallest } = collect(found, fired);
+      const terms = decode(dead && auxiliaryScales(cfg, dead));
+      const loss = Object.values(terms).reduce((a, b) => a + b, 0);
+      const gradientNorm = Math.sqrt(weigh(pairs));
+      if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) update(lr, gradientNorm);
+      return { loss, terms, gradientNorm, fired, smallest: smallest === Infinity ? undefined : smallest };
+    },
+    parameters: () => Object.fromEntries(names.map((name) => [name, read("parameter", name)])),
+    state: () => ({
+      tensors: Object.fromEntries(slots.flatMap((slot) => names.map((name) => [`${slot}.${name}`, read(slot, name)]))),
+      steps,
+    }),
+    restore: (state) => {
+      for (const slot of slots)
+        for (const name of names) at(slot, name).data.set(stored(name, state.tensors[`${slot}.${name}`]!).data);
+      steps = state.steps;
+      measureNorms();
+    },
+    dispose: () => encode.dispose(),
+  };
+}
