@@ -170,14 +170,21 @@ export async function hubServer({ pageSize = 1000 }: { pageSize?: number } = {})
         sent: 0,
       };
       requests.push(answered);
-      const done = name === "hub" ? answerHub(request, response, answered) : answerCdn(response, answered);
+      const fault = hub.fault(answered) ?? {};
+      const done =
+        name === "hub" ? answerHub(request, response, answered, fault) : answerCdn(response, answered, fault);
       done.catch(() => response.destroy());
     });
     return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
   }
 
-  async function answerHub(request: IncomingMessage, response: ServerResponse, answered: Answered): Promise<void> {
-    if (broken(response, answered)) return;
+  async function answerHub(
+    request: IncomingMessage,
+    response: ServerResponse,
+    answered: Answered,
+    fault: Fault,
+  ): Promise<void> {
+    if (broken(response, answered, fault)) return;
     // Revisions are one segment, encoded: feature%2Fx.
     const segments = new URL(request.url!, endpoint).pathname.slice(1).split("/").map(decodeURIComponent);
     const api = segments[0] === "api";
@@ -256,26 +263,26 @@ export async function hubServer({ pageSize = 1000 }: { pageSize?: number } = {})
       const location = `/api/resolve-cache/${type}s/${id.includes("/") ? id : `${id}/`}/${version.commit}/${encoded}`;
       if (id.includes("/")) return refuse(response, answered, 307, undefined, undefined, { ...commit, location });
     }
-    await content(response, answered, file, { ...commit, etag: `"${file.oid}"`, "accept-ranges": "bytes" });
+    await content(response, answered, file, fault, { ...commit, etag: `"${file.oid}"`, "accept-ranges": "bytes" });
   }
 
   /** The store of large files: signed addresses, ETags of its own, and no patience with tokens. */
-  async function answerCdn(response: ServerResponse, answered: Answered): Promise<void> {
-    if (broken(response, answered)) return;
+  async function answerCdn(response: ServerResponse, answered: Answered, fault: Fault): Promise<void> {
+    if (broken(response, answered, fault)) return;
     if (answered.authorization !== undefined || answered.query !== "?Signature=s3cret")
       return refuse(response, answered, 400, undefined, "Only one auth mechanism allowed");
     const version = repositories.find((each) =>
       answered.path.startsWith(`${each.type ?? "model"}s/${each.id}/${each.commit}/`),
     )!;
     const file = version.stored.get(answered.path.slice(answered.path.indexOf(version.commit) + 41))!;
-    await content(response, answered, file, {
+    await content(response, answered, file, fault, {
       etag: '"5f363e0e58a95f06cbe9bbc662c5dfb6-12"',
       "accept-ranges": "bytes",
     });
   }
 
-  function broken(response: ServerResponse, answered: Answered): boolean {
-    const { status, headers = {}, body = "" } = hub.fault(answered) ?? {};
+  function broken(response: ServerResponse, answered: Answered, fault: Fault): boolean {
+    const { status, headers = {}, body = "" } = fault;
     if (status === undefined) return false;
     answered.status = status;
     response.writeHead(status, headers);
@@ -344,9 +351,9 @@ export async function hubServer({ pageSize = 1000 }: { pageSize?: number } = {})
     response: ServerResponse,
     answered: Answered,
     { size, content }: StoredFile,
+    fault: Fault,
     headers: Readonly<Record<string, string>>,
   ): Promise<void> {
-    const fault = hub.fault(answered) ?? {};
     const asked = fault.wholeOnly ? null : /^bytes=(\d+)-(\d*)$/.exec(answered.range ?? "");
     const start = Number(asked?.[1] ?? 0);
     const end = Math.min(asked?.[2] ? Number(asked[2]) + 1 : size, size);
