@@ -35,3 +35,4 @@ export {
   type SgdOptions,
 } from "./optimizers.ts";
 export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./parameters.ts";
+export { readCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.ts";
