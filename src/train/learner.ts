@@ -142,7 +142,7 @@ export class Learner {
   readonly #held = new Map<string, Held>();
   readonly #groups = new Map<string, Group>();
   readonly #aliases: ParameterNames;
-  readonly #clip: Clip;
+  #clip: Clip;
   readonly #name: string;
   /** Scalars of a step, as leaves that are written before each: by group and by the step's number where they differ. */
   readonly #scalars = new Map<string, Tensor>();
@@ -185,6 +185,16 @@ export class Learner {
   setLearningRate(lr: number, groupName?: string): void {
     const chosen = groupName === undefined ? [...this.#groups.values()] : [this.#group(groupName)];
     for (const each of chosen) each.lr = lr;
+  }
+
+  /** How gradients are limited. */
+  get clip(): Clip {
+    return this.#clip;
+  }
+
+  set clip(clip: Clip) {
+    this.#clip = clip;
+    this.#version++;
   }
 
   /** Names of the parameters that are trained now. */

@@ -50,6 +50,9 @@ describe("metrics of classes", () => {
     expect([loss, accuracy]).toEqual([1.25, 2 / 3]);
     expect(f1).toBeCloseTo((2 / 3 + 0 + 1) / 3, 14);
     expect(matthews_correlation).toBeCloseTo(3 / Math.sqrt(24), 14);
+    const again = new Metrics();
+    again.restore(JSON.parse(JSON.stringify(metrics.state())) as ReturnType<Metrics["state"]>);
+    expect(again.values).toEqual(metrics.values);
     metrics.clear();
     expect(metrics.values).toEqual({});
   });

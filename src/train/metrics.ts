@@ -44,6 +44,34 @@ export class Metrics {
     this.#sums.clear();
     this.#classes.clear();
   }
+
+  /** What {@link restore} takes; JSON holds it exactly. */
+  state(): MetricsState {
+    return {
+      sums: Object.fromEntries(this.#sums),
+      classes: Object.fromEntries(
+        [...this.#classes].map(([name, { of, counts }]) => [name, { of, ...counts.state() }]),
+      ),
+    };
+  }
+
+  restore({ sums, classes }: MetricsState): void {
+    this.clear();
+    for (const [name, sum] of Object.entries(sums)) this.#sums.set(name, sum);
+    for (const [name, { of, labels, predictions }] of Object.entries(classes))
+      this.addClasses(labels, predictions, { [name]: of });
+  }
+}
+
+/** Metrics half-way through a phase. */
+export interface MetricsState {
+  readonly sums: Readonly<Record<string, { readonly total: number; readonly examples: number }>>;
+  readonly classes: Readonly<
+    Record<
+      string,
+      { readonly of: ClassMetric; readonly labels: readonly number[]; readonly predictions: readonly number[] }
+    >
+  >;
 }
 
 /** A metric of classes; see {@link ClassCounts}. */
@@ -105,6 +133,14 @@ export class ClassCounts {
     const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
     const scale = Math.sqrt((s * s - dot(predicted, predicted)) * (s * s - dot(labels, labels)));
     return scale === 0 ? 0 : (this.#right() * s - dot(predicted, labels)) / scale;
+  }
+
+  /** Labels and predictions that give these counts. */
+  state(): { readonly labels: readonly number[]; readonly predictions: readonly number[] } {
+    const pairs = [...this.#table].flatMap(([label, row]) =>
+      [...row].flatMap(([prediction, n]) => new Array<readonly [number, number]>(n).fill([label, prediction])),
+    );
+    return { labels: pairs.map(([label]) => label), predictions: pairs.map(([, prediction]) => prediction) };
   }
 
   #classes(): number[] {

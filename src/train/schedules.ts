@@ -303,7 +303,7 @@ export const schedules: { readonly [N in ScheduleName]: ScheduleKind } = {
           code: "train/schedule",
           hint: "name it as monitor (pl_lrs_cfg.monitor)",
         });
-      const better = best === null || isBetter(args, metric, best);
+      const better = isBetter(args, metric, best ?? (args.mode === "min" ? Infinity : -Infinity));
       const cooling = cooldown > 0;
       const worse = cooling || better ? 0 : bad + 1;
       const reduce = worse > args.patience;
