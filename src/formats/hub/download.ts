@@ -33,13 +33,12 @@ export async function fetchBlob(
     const partial = await store.partial(folder, hash);
     try {
       if (partial.size > size) await partial.clear();
-      // What an earlier download left may be wrong, and a server may not send parts: then once more, from the start.
-      for (let again = 0; ; again++) {
-        const resumed = partial.size;
+      // What has come may be wrong, and a server may not send parts: then once more, from the start.
+      for (let again = false; ; again = true) {
         const failure = await complete(partial);
         if (failure === undefined) return await partial.commit();
         await partial.clear();
-        if (again === 2 || (failure.code === "hub/corrupt" && resumed === 0)) throw failure;
+        if (again) throw failure;
         onBytes(0, false);
       }
     } finally {

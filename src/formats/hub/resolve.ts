@@ -105,13 +105,14 @@ export async function locateAll(
   ref: HubRef,
 ): Promise<{ commit: string; files: HubFile[]; failure?: FormatError }> {
   const known = await cachedCommit(settings, ref);
-  const kept = known === undefined ? undefined : await keptFiles(settings, ref, known);
+  const tree = known === undefined ? undefined : await readTree(settings.store, repoFolder(ref), known);
+  const kept = tree ?? (known === undefined ? undefined : await filesThere(settings, ref, known));
   const fallBack = (failure: FormatError): { commit: string; files: HubFile[]; failure: FormatError } => {
     if (kept === undefined) throw failure;
     return { commit: known!, files: kept, failure };
   };
   if (settings.offline) return fallBack(notInCache(ref));
-  const attempts = kept ? 1 : undefined;
+  const attempts = tree ? 1 : undefined;
   try {
     const commit = await commitOf(settings, ref, { attempts });
     const files = await filesAt(settings, ref, commit, attempts);
@@ -123,10 +124,8 @@ export async function locateAll(
   }
 }
 
-/** A commit's files as far as the cache knows: by its list, else by what lies in the snapshot. */
-async function keptFiles({ store }: HubSettings, ref: HubRef, commit: string): Promise<HubFile[] | undefined> {
-  const tree = await readTree(store, repoFolder(ref), commit);
-  if (tree) return tree;
+/** A commit's files as far as they lie in its snapshot: older clients keep no lists. */
+async function filesThere({ store }: HubSettings, ref: HubRef, commit: string): Promise<HubFile[] | undefined> {
   const files: HubFile[] = [];
   for (const path of await store.list(entryPath(ref, commit, ""))) {
     const found = await store.find(entryPath(ref, commit, path));
