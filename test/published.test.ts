@@ -3,7 +3,6 @@
  * both are in the hub's cache (`HF_HOME`), and the data beside the checkout. `FULL=1` takes the whole split.
  */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   accuracyTable,
@@ -27,23 +26,21 @@ import { openDataset } from "../src/data/index.ts";
 import { HookedModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { splitBatches } from "../src/session/batches.ts";
-import { goldenTensors } from "./support/saeGolden.ts";
 import { cached } from "./support/hubCache.ts";
 import { describeWithShared, shared } from "./support/shared.ts";
-import { torchTensors } from "./support/torchArchive.ts";
 
 const gpt2Files = ["config.json", "model.safetensors", "tokenizer.json"];
 const gpt2 = cached("openai-community/gpt2", gpt2Files) ?? cached("gpt2", gpt2Files);
 
 // Release gpt2-small-hook-z-kk.
 const saeRepository = "ckkissane/attn-saes-gpt2-small-all-layers";
-const saeFiles: readonly (readonly [layer: number, file: string])[] = [
-  [9, "gpt2-small_L9_Hcat_z_lr1.20e-03_l11.20e+00_ds24576_bs4096_dc1.00e-06_rsanthropic_rie25000_nr4_v9.pt"],
-  [10, "gpt2-small_L10_Hcat_z_lr1.20e-03_l11.30e+00_ds24576_bs4096_dc1.00e-05_rsanthropic_rie25000_nr4_v9.pt"],
+const saeFiles = [
+  "gpt2-small_L9_Hcat_z_lr1.20e-03_l11.20e+00_ds24576_bs4096_dc1.00e-06_rsanthropic_rie25000_nr4_v9.pt",
+  "gpt2-small_L10_Hcat_z_lr1.20e-03_l11.30e+00_ds24576_bs4096_dc1.00e-05_rsanthropic_rie25000_nr4_v9.pt",
 ];
 const saeFolder = cached(
   saeRepository,
-  saeFiles.map(([, file]) => file),
+  saeFiles.flatMap((file) => [file, file.replace(".pt", "_cfg.json")]),
 );
 const rte = "data/rte/validation.jsonl";
 const everything = process.env["FULL"] === "1";
@@ -52,32 +49,6 @@ const missing = [
   ...(gpt2 === undefined ? ["openai-community/gpt2"] : []),
   ...(saeFolder === undefined ? [saeRepository] : []),
 ];
-
-/** An SAE of the release: the four arrays of a standard SAE over concatenated heads. */
-async function publishedSae(path: string, hookName: string): Promise<Sae> {
-  const arrays = await torchTensors(path, ["W_enc", "W_dec", "b_enc", "b_dec"]);
-  const [d_sae, d_in] = [arrays.get("b_enc")!.length, arrays.get("b_dec")!.length];
-  const dims: Record<string, number[]> = { W_enc: [d_in, d_sae], W_dec: [d_sae, d_in], b_enc: [d_sae], b_dec: [d_in] };
-  const config = {
-    ...{ architecture: "standard", d_in, d_sae, apply_b_dec_to_input: true, reshape_activations: "hook_z" },
-    metadata: { hook_name: hookName },
-  };
-  const named = Object.fromEntries([...arrays].map(([name, data]) => [name, { dims: dims[name]!, data }]));
-  return Sae.fromParams(config, named, path);
-}
-
-describeWithShared("the release's files", ["goldens/saes/foreign/torch-pickle-hook-z"], () => {
-  it("are read as SAELens reads them", async () => {
-    const folder = shared("goldens/saes/foreign/torch-pickle-hook-z");
-    const names = ["W_enc", "W_dec", "b_enc", "b_dec"];
-    const read = await torchTensors(join(folder, "source/tiny_L3_Hcat_z_lr1.20e-03_v9.pt"), names);
-    const golden = await goldenTensors(join(folder, "golden.safetensors"));
-    for (const name of names) {
-      const expected = golden.get(`weight.${name}`)!.data;
-      expect([...read.get(name)!]).toEqual([...expected]);
-    }
-  });
-});
 
 interface Published2025 {
   batches: {
@@ -113,9 +84,8 @@ if (missing.length > 0) {
     let saes: Sae[];
     beforeAll(async () => {
       model = await HookedModel.load(gpt2!);
-      saes = await Promise.all(
-        saeFiles.map(([layer, file]) => publishedSae(join(saeFolder!, file), `blocks.${layer}.attn.hook_z`)),
-      );
+      const ids = ["blocks.9.hook_z", "blocks.10.hook_z"];
+      saes = await Sae.load("gpt2-small-hook-z-kk", ids, { hub: { offline: true } });
     });
 
     describe("January 2025, each row by itself after a BOS", () => {

@@ -184,6 +184,16 @@ describe("older SAELens configurations and Gemma Scope archives", () => {
     await checkForeign(sae, name);
   });
 
+  it("a PyTorch file with its configuration beside it: torch-pickle-hook-z", async () => {
+    const file = saeGoldens("foreign/torch-pickle-hook-z/source/tiny_L3_Hcat_z_lr1.20e-03_v9.pt");
+    const sae = await Sae.load(file);
+    expect(sae.hookName).toBe("blocks.3.attn.hook_z");
+    await checkForeign(sae, "torch-pickle-hook-z");
+    await expect(Sae.load(saeGoldens("../torch/types.pt"))).rejects.toThrow(
+      /no such file.*types_cfg\.json|types_cfg\.json.*no such file/s,
+    );
+  });
+
   async function checkForeign(sae: Sae, name: string): Promise<void> {
     const { config } = readJson<Foreign>(saeGoldens(`foreign/${name}/golden.json`));
     const { sae_lens_version: _, model_name: __, dataset_path: ___, ...metadata } = config.metadata;
@@ -212,7 +222,7 @@ describe("older SAELens configurations and Gemma Scope archives", () => {
     await expect(Sae.load(source)).rejects.toThrow(/does not say where the SAE hooks in.*pass hookName/);
   });
 
-  it.skip("dictionary-*, torch-pickle-hook-z (pickles), hyperparams-bf16, sparsify-*, transcoder-yaml: layouts of other projects", () => {});
+  it.skip("dictionary-*, hyperparams-bf16, sparsify-*, transcoder-yaml: layouts of other projects", () => {});
 });
 
 describe("splicing", () => {

@@ -23,6 +23,7 @@ export {
   type Spliceable,
 } from "./hooks.ts";
 export { lossPerToken, meanLoss } from "./loss.ts";
+export { knownModels, modelId, type ModelName } from "./names.ts";
 export type { Past } from "./past.ts";
 export { processWeights, type ModelParameters, type ProcessingOptions } from "./processing.ts";
 export type { BatchOptions, HookSpec, ModelInput, RunOptions } from "./runOptions.ts";

@@ -1,159 +1,156 @@
-/** @file SAEs on disk: SAELens folders of any age, Gemma Scope archives, single files that carry their configuration. */
-import type { TensorFile } from "../formats/index.ts";
-import { fileSource, openNpz, openSafetensors, writeFileAtomic, writeSafetensors } from "../formats/index.ts";
-import { parseJson } from "../formats/json.ts";
+/** @file SAEs wherever they are: a path on this machine, an id of a release, or a folder of a repository on the hub. */
+import {
+  fileSource,
+  FormatError,
+  hubFiles,
+  hubSnapshot,
+  parseHubRef,
+  writeFileAtomic,
+  writeSafetensors,
+  type ByteSource,
+  type HubOptions,
+  type JsonObject,
+} from "../formats/index.ts";
 import type { SaeConfig } from "./config.ts";
 import { SaeError } from "./errors.ts";
-import type { SaeArray, SaeArrays } from "./prepare.ts";
+import { saeLoaders, weightsName, type SaeContent, type SaeLoader } from "./loaders.ts";
+import type { SaeArrays } from "./prepare.ts";
+import { findSaeRelease, registeredSae, releasesNear } from "./registry/registry.ts";
+import { metadataKeys, upgradeConfig } from "./upgrade.ts";
 
 export interface SaeLoadOptions {
   /** Where it hooks in; wins over what its files say. Needed for Gemma Scope archives outside their usual folders. */
   hookName?: string;
+  /** How the hub is asked for an SAE that is given by its id. */
+  hub?: HubOptions;
 }
 
 /** What files say, before it is checked. */
-export interface SaeFiles {
-  readonly config: object;
-  readonly arrays: SaeArrays;
+export interface SaeFiles extends SaeContent {
   readonly where: string;
 }
 
-type Json = { readonly [key: string]: unknown };
-const weightsName = "sae_weights.safetensors";
-
-/** Reads whichever layout lies at `path`: a folder with cfg.json or params.npz, or one of the files themselves. */
-export async function readSaeFiles(path: string, options: SaeLoadOptions): Promise<SaeFiles> {
-  const files = await readLayout(path, options);
-  if (options.hookName === undefined) return files;
-  const { metadata, ...rest } = files.config as Json;
-  return { ...files, config: { ...rest, metadata: { ...(metadata as Json), hook_name: options.hookName } } };
+/** The files of an SAE on this machine. */
+interface FoundSae {
+  readonly where: string;
+  readonly loader: SaeLoader;
+  readonly paths: readonly string[];
+  /** What the registry says of it, over what the files say. */
+  readonly facts?: JsonObject;
 }
 
-async function readLayout(given: string, options: SaeLoadOptions): Promise<SaeFiles> {
-  const { stat } = await import("node:fs/promises");
-  const { default: path } = await import("node:path");
-  const isFile = async (name: string): Promise<boolean> =>
-    stat(name).then(
-      (s) => s.isFile(),
-      () => false,
-    );
-  const folder = ["cfg.json", weightsName].includes(path.basename(given)) ? path.dirname(given) : given;
-  if (await isFile(path.join(folder, "cfg.json")))
-    return readFolder(folder, path.join(folder, "cfg.json"), path.join(folder, weightsName));
-  for (const file of [given, path.join(given, "params.npz")])
-    if (file.endsWith(".npz") && (await isFile(file))) return readGemmaScope(file, options);
-  if (given.endsWith(".safetensors") && (await isFile(given))) return readSingle(given);
-  const exists = await stat(given).then(
-    () => true,
-    () => false,
-  );
-  throw new SaeError(exists ? "there is no SAE at this path" : "the SAE's path does not exist", {
-    code: "sae/not-found",
-    where: given,
-    expected: `a folder with cfg.json and ${weightsName}, or with params.npz, or a .safetensors or .npz file`,
-  });
-}
+const expected = [
+  `a folder with cfg.json and ${weightsName}, or with params.npz`,
+  "a .safetensors, .npz or .pt file",
+  "release/id such as gpt2-small-hook-z-kk/blocks.9.hook_z, or owner/repository/folder, each with @revision if need be",
+].join("; ");
 
-async function readFolder(folder: string, configFile: string, weightsFile: string): Promise<SaeFiles> {
-  const source = await fileSource(configFile);
-  const bytes = new Uint8Array(await source.slice(0).finally(() => source.close()));
-  const config = asObject(parseJson(bytes, configFile), configFile);
-  return { config, arrays: await readArrays(await openSafetensors(await fileSource(weightsFile))), where: folder };
-}
-
-function asObject(value: unknown, where: string): object {
-  if (typeof value === "object" && value !== null) return value;
-  throw new SaeError("the SAE configuration is not an object", { code: "sae/config", where, received: typeof value });
-}
-
-async function readArrays(file: TensorFile): Promise<SaeArrays> {
+/** Reads an SAE by its name: a path that exists wins over an id. */
+export async function readSaeFiles(name: string, options: SaeLoadOptions): Promise<SaeFiles> {
+  const { where, loader, paths, facts } = (await findLocal(name)) ?? (await findOnHub(name, options.hub ?? {}));
+  const { hookName } = options;
+  const sources: ByteSource[] = [];
   try {
-    const data = await file.readManyFloat32();
-    const pairs = file.names.map((name): [string, SaeArray] => [
-      name,
-      { dims: file.info(name).shape, data: data.get(name)! },
-    ]);
-    return Object.fromEntries(pairs);
+    for (const path of paths) sources.push(await fileSource(path));
+    const { config, arrays } = await loader.read(sources, { where, hookName });
+    const known = facts === undefined ? config : overlaid(config, facts, where);
+    return { config: hookName === undefined ? known : overlaid(known, { hook_name: hookName }, where), arrays, where };
   } finally {
-    await file.close();
+    for (const source of sources) await source.close();
   }
 }
 
-/** Widths read off W_enc, for layouts whose configuration leaves them out. */
-function widths(arrays: SaeArrays, where: string): { d_in: number; d_sae: number } {
-  const [d_in, d_sae] = arrays["W_enc"]?.dims ?? [];
-  if (d_in !== undefined && d_sae !== undefined) return { d_in, d_sae };
-  throw new SaeError("the SAE file has no encoder matrix", {
-    code: "sae/tensor",
+/** A configuration with other values for some keys, wherever it keeps them. */
+function overlaid(config: SaeContent["config"], facts: JsonObject, where: string): SaeContent["config"] {
+  const { metadata, ...rest } = upgradeConfig(config, where);
+  const of = (own: boolean): [string, unknown][] =>
+    Object.entries(facts).filter(([key]) => metadataKeys.includes(key) !== own);
+  return {
+    ...rest,
+    ...Object.fromEntries(of(true)),
+    metadata: { ...(metadata as object), ...Object.fromEntries(of(false)) },
+  };
+}
+
+async function findLocal(given: string): Promise<FoundSae | undefined> {
+  const { stat } = await import("node:fs/promises");
+  const statOf = (path: string): Promise<{ isFile(): boolean } | undefined> => stat(path).catch(() => undefined);
+  const path = given.replace(/[\\/]+$/, "");
+  for (const loader of Object.values(saeLoaders)) {
+    const paths = loader.files(path);
+    if (paths !== undefined && (await statOf(paths[0]!))?.isFile() === true) return { where: given, loader, paths };
+  }
+  if ((await statOf(given)) === undefined) return undefined;
+  throw new SaeError("there is no SAE at this path", { code: "sae/not-found", where: given, expected });
+}
+
+/** What an id says: a repository, the place in it, the layout where it is known. */
+interface SaeId {
+  readonly repo: string;
+  readonly path: string;
+  readonly loader?: string;
+  readonly facts?: JsonObject;
+}
+
+function parseId(base: string): SaeId | undefined {
+  const slash = base.indexOf("/");
+  const head = slash < 0 ? base : base.slice(0, slash);
+  const release = findSaeRelease(head);
+  if (release !== undefined) {
+    const { path, neuronpediaId } = registeredSae(head, slash < 0 ? "" : base.slice(slash + 1));
+    const { repo, loader, overrides } = release;
+    return { repo, loader, path, facts: { ...overrides, ...(neuronpediaId && { neuronpedia_id: neuronpediaId }) } };
+  }
+  const [owner, name, ...folders] = base.split("/");
+  return name ? { repo: `${owner!}/${name}`, path: folders.join("/") } : undefined;
+}
+
+async function findOnHub(name: string, options: HubOptions): Promise<FoundSae> {
+  const at = name.lastIndexOf("@");
+  const base = at < 0 ? name : name.slice(0, at);
+  const id = parseId(base);
+  const ref = id && parseHubRef(id.repo + (at < 0 ? "" : name.slice(at)), "model");
+  const notFound = (message: string, facts: { received?: string; cause?: unknown } = {}): SaeError =>
+    new SaeError(message, {
+      code: "sae/not-found",
+      where: name,
+      expected,
+      ...facts,
+      hint: /^[./~\\]/.test(name) ? undefined : `near releases: ${releasesNear(base.split("/")[0]!).join(", ")}`,
+    });
+  if (id === undefined || ref === undefined) throw notFound("the SAE's path does not exist, and it is no SAE's id");
+  const { repo, path, facts } = id;
+  const where = `${repo}/${path}`;
+  const loader = id.loader === undefined ? undefined : loaderNamed(id.loader, where);
+  try {
+    const { commit, files } = await hubFiles(ref, options);
+    const names = new Set(files.map((file) => file.path));
+    const found = (loader === undefined ? Object.values(saeLoaders) : [loader]).find((candidate) =>
+      names.has(candidate.files(path)?.[0] ?? ""),
+    );
+    const patterns = found?.files(path);
+    if (found === undefined || patterns === undefined)
+      throw notFound("the repository has no SAE at this place", {
+        received: files.length === 0 ? "no files" : [...names].slice(0, 5).join(", ") + (names.size > 5 ? ", …" : ""),
+      });
+    const { folder } = await hubSnapshot({ ...ref, revision: commit }, { ...options, patterns });
+    return { where, loader: found, paths: patterns.map((file) => `${folder}/${file}`), ...(facts && { facts }) };
+  } catch (error) {
+    const absent = ["hub/repo-not-found", "hub/offline", "hub/unavailable"];
+    if (!(error instanceof FormatError) || !absent.includes(error.code)) throw error;
+    throw notFound("there is no SAE of this name", { received: `no such path; ${error.message}`, cause: error });
+  }
+}
+
+function loaderNamed(name: string, where: string): SaeLoader {
+  const loader = Object.hasOwn(saeLoaders, name) ? saeLoaders[name] : undefined;
+  if (loader !== undefined) return loader;
+  throw new SaeError("the files of this release are in a layout that is not read", {
+    code: "sae/layout",
     where,
-    expected: "W_enc [d_in, d_sae]",
-    received: Object.keys(arrays).join(", "),
+    expected: Object.keys(saeLoaders).join(", "),
+    received: name,
   });
-}
-
-/** One safetensors file with the configuration in its metadata, values as text (Python's or JSON's). */
-async function readSingle(path: string): Promise<SaeFiles> {
-  const file = await openSafetensors(await fileSource(path));
-  const literals: Readonly<Record<string, unknown>> = { True: true, False: false, None: null };
-  const value = (text: string): unknown => {
-    if (Object.hasOwn(literals, text)) return literals[text];
-    return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
-  };
-  const metadata = Object.fromEntries([...file.metadata].map(([key, text]) => [key, value(text)]));
-  const arrays = await readArrays(file);
-  return { config: { ...widths(arrays, path), ...metadata }, arrays, where: path };
-}
-
-const siteHooks: Readonly<Record<string, string>> = {
-  res: "hook_resid_post",
-  mlp: "hook_mlp_out",
-  att: "attn.hook_z",
-};
-
-/** The hook point of a Gemma Scope archive, from `gemma-scope-2b-pt-att/layer_7/width_16k/average_l0_31/params.npz`. */
-function gemmaScopeHook(path: string): string | undefined {
-  const parts = path.split(/[\\/]/);
-  if (parts.some((part) => part.includes("transcoder")))
-    throw new SaeError("this SAE architecture is not supported", {
-      code: "sae/architecture",
-      where: path,
-      received: "a transcoder",
-    });
-  if (parts.includes("embedding")) return "hook_embed";
-  const layer = parts.map((part) => /^layer_(\d+)$/.exec(part)?.[1]).findLast((found) => found !== undefined);
-  const site = parts.map((part) => /^gemma-scope-.*-(res|mlp|att)\b/.exec(part)?.[1]).findLast((s) => s !== undefined);
-  return layer === undefined || site === undefined ? undefined : `blocks.${layer}.${siteHooks[site]!}`;
-}
-
-/**
- * Gemma Scope (Lieberum et al. 2024, arXiv 2408.05147): JumpReLU, b_dec not subtracted. Embedding SAEs were trained
- * before the model multiplies embeddings by √d_in; `hook_embed` comes after.
- */
-async function readGemmaScope(path: string, options: SaeLoadOptions): Promise<SaeFiles> {
-  const hook = options.hookName ?? gemmaScopeHook(path);
-  if (hook === undefined)
-    throw new SaeError("the path of this Gemma Scope archive does not say where the SAE hooks in", {
-      code: "sae/hook-name",
-      where: path,
-      expected: "…/gemma-scope-<size>-<pt|it>-<res|mlp|att>/layer_<L>/…/params.npz",
-      hint: "pass hookName, such as blocks.7.attn.hook_z",
-    });
-  const stored = await readArrays(await openNpz(await fileSource(path)));
-  const arrays = Object.fromEntries(Object.entries(stored).map(([name, a]) => [name.replace(/^w_/, "W_"), a]));
-  const { d_in, d_sae } = widths(arrays, path);
-  if (hook.endsWith("hook_embed") && arrays["W_dec"] !== undefined) {
-    const root = Math.sqrt(d_in);
-    arrays["W_enc"] = { ...arrays["W_enc"]!, data: arrays["W_enc"]!.data.map((w) => w / root) };
-    arrays["W_dec"] = { ...arrays["W_dec"], data: arrays["W_dec"].data.map((w) => w * root) };
-  }
-  const config: Json = {
-    architecture: "jumprelu",
-    d_in,
-    d_sae,
-    apply_b_dec_to_input: false,
-    metadata: { hook_name: hook, context_size: 1024, prepend_bos: true },
-  };
-  return { config, arrays, where: path };
 }
 
 /** Writes SAELens' own layout; cfg.json comes last, so a folder with it is whole. */

@@ -10,6 +10,9 @@ export {
 } from "./config.ts";
 export { SaeError } from "./errors.ts";
 export { type SaeLoadOptions } from "./files.ts";
+export { saeLoaders, type SaeContent, type SaeLoader, type SaePlace } from "./loaders.ts";
+export { findSaeRelease, registeredSae, saeReleases, searchSaes, type SaeRelease } from "./registry/registry.ts";
+export { type RegisteredSae } from "./registry/unfold.ts";
 export { type SaeArray, type SaeArrays } from "./prepare.ts";
 export {
   Sae,

@@ -65,6 +65,14 @@ export interface SaeForwardOptions extends SaeRunOptions {
   gradientThroughError?: boolean;
 }
 
+const isList = (given: readonly string[] | SaeLoadOptions): given is readonly string[] => Array.isArray(given);
+
+/** `release@main` as `release` and `@main`. */
+function splitRevision(name: string): [name: string, revision: string] {
+  const [revision = ""] = /@[^/\\]*$/.exec(name) ?? [];
+  return [name.slice(0, name.length - revision.length), revision];
+}
+
 /** An SAE that nobody holds any more leaves the ledger with its arrays. */
 const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
 
@@ -101,16 +109,37 @@ export class Sae {
   }
 
   /**
-   * Loads an SAE from disk; weights of lower precision become float32.
-   * @param path a SAELens folder (cfg.json, sae_weights.safetensors) of any version; a Gemma Scope folder or archive
-   *   (params.npz); a .safetensors file whose metadata is its configuration
-   * @throws SaeError or FormatError naming the file, the tensor, what was expected and what came
+   * Loads an SAE from disk or from the hub; weights of lower precision become float32.
+   * @param name a path, which wins where it exists: a SAELens folder (cfg.json, sae_weights.safetensors) of any version; a
+   *   Gemma Scope folder or archive (params.npz); a .pt file with its `_cfg.json`; a .safetensors file whose metadata is its
+   *   configuration. Else an id: `release/id` of SAELens' registry, which says what its files leave out (Neuronpedia id), or
+   *   `owner/repository/folder`; each with `@revision` if need be. Files come from the hub's cache, or into it.
+   * @throws SaeError or FormatError naming the file, the tensor, what was expected and what came; near names for an unknown id
    * @example
    * const sae = await Sae.load("saes/blocks.9.hook_z");
    */
-  static async load(path: string, options: SaeLoadOptions = {}): Promise<Sae> {
-    const { config, arrays, where } = await readSaeFiles(path, options);
-    return new Sae(prepare(config, arrays, where));
+  static load(name: string, options?: SaeLoadOptions): Promise<Sae>;
+  /**
+   * Loads SAEs of a release, a repository or a folder.
+   * @param ids of the release, or folders
+   * @example
+   * const saes = await Sae.load("gpt2-small-hook-z-kk", ["blocks.9.hook_z", "blocks.10.hook_z"]);
+   */
+  static load(release: string, ids: readonly string[], options?: SaeLoadOptions): Promise<Sae[]>;
+  static async load(
+    name: string,
+    given: readonly string[] | SaeLoadOptions = {},
+    more: SaeLoadOptions = {},
+  ): Promise<Sae | Sae[]> {
+    const one = async (path: string, options: SaeLoadOptions): Promise<Sae> => {
+      const { config, arrays, where } = await readSaeFiles(path, options);
+      return new Sae(prepare(config, arrays, where));
+    };
+    if (!isList(given)) return one(name, given);
+    const [release, revision] = splitRevision(name);
+    const saes: Sae[] = [];
+    for (const id of given) saes.push(await one(`${release}/${id}${revision}`, more));
+    return saes;
   }
 
   /**

@@ -12,7 +12,7 @@ const renamed: Readonly<Record<string, string>> = {
 };
 
 /** Keys that older versions kept at top level and that are metadata now. */
-const metadataKeys = [
+export const metadataKeys: readonly string[] = [
   "sae_lens_version",
   "sae_lens_training_version",
   "model_name",

@@ -14,7 +14,7 @@ function compile(pattern: string): RegExp {
   const source = pattern.replaceAll(/\[(!?)(\]?[^\]]*)\]|[*?]|[^*?]/gsu, (part, not?: string, set?: string) => {
     if (part === "*") return ".*";
     if (part === "?") return ".";
-    if (set === undefined) return part.replace(/[\\^$.|+(){}[\]/-]/, "\\$&");
+    if (set === undefined) return part.replace(/[\\^$.|+(){}[\]/]/, "\\$&");
     return `[${not ? "^" : ""}${set.replaceAll(/[\\\]^[&]/g, "\\$&")}]`;
   });
   return new RegExp(`^${source.replaceAll(/(?:\.\*){2,}/g, ".*")}$`, "su");
