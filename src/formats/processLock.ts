@@ -10,14 +10,18 @@ interface Holder {
 const held = new Set<string>();
 
 const beat = 10_000;
-/** Milliseconds without a beat after which a holder on another machine counts as dead. */
-const silence = 6 * beat;
+
+export interface LockOptions {
+  /**
+   * Milliseconds after which a holder on another machine counts as dead, if it has not touched its lock. Only for
+   * holders whose event loop is never blocked for so long. Default: it never does, for nobody can tell from here.
+   */
+  readonly silence?: number;
+}
 
 /**
  * Take the lock `path` for this process, if nobody alive has it. A holder that was killed (also by kill -9) is told by
- * its process id and start time; one on another machine by the age of its lock, which a living holder keeps touching.
- *
- * Returns how to let go, or who has it.
+ * its process id and start time. Returns how to let go, or who has it.
  *
  * @example
  * ```ts
@@ -26,14 +30,17 @@ const silence = 6 * beat;
  * else await lock();
  * ```
  */
-export async function tryLock(path: string): Promise<(() => Promise<void>) | string> {
+export async function tryLock(
+  path: string,
+  { silence = Infinity }: LockOptions = {},
+): Promise<(() => Promise<void>) | string> {
   const { default: paths } = await import("node:path");
   const file = paths.resolve(path);
   if (held.has(file)) return "this very process";
   held.add(file);
   let taken = false;
   try {
-    const holder = await take(file);
+    const holder = await take(file, silence);
     taken = holder === undefined;
     if (holder !== undefined) return holder;
   } finally {
@@ -44,31 +51,34 @@ export async function tryLock(path: string): Promise<(() => Promise<void>) | str
   heart.unref();
   return async () => {
     clearInterval(heart);
-    await rm(file, { force: true });
-    held.delete(file);
+    await rm(file, { force: true }).finally(() => held.delete(file));
   };
 }
 
 /** Take the lock when its turn comes; an abort rejects with the signal's reason. */
-export async function waitForLock(path: string, signal?: AbortSignal): Promise<() => Promise<void>> {
+export async function waitForLock(
+  path: string,
+  signal: AbortSignal | undefined,
+  options: LockOptions,
+): Promise<() => Promise<void>> {
   const { setTimeout: sleep } = await import("node:timers/promises");
   for (;;) {
     signal?.throwIfAborted();
-    const lock = await tryLock(path);
+    const lock = await tryLock(path, options);
     if (typeof lock !== "string") return lock;
     await sleep(50 + 100 * Math.random(), undefined, { signal }).catch(() => signal?.throwIfAborted());
   }
 }
 
 /** Takes the lock, from a dead holder if need be; returns who has it when it cannot be had. */
-async function take(path: string): Promise<string | undefined> {
+async function take(path: string, silence: number): Promise<string | undefined> {
   const { readFile } = await import("node:fs/promises");
   for (let attempt = 0; attempt < 5; attempt++) {
     if (await create(path)) return undefined;
     const text = await readFile(path, "utf8").catch(() => undefined);
     if (text === undefined) continue; // given back just now
     const holder = parse(text);
-    if (holder && (await alive(holder, path))) return `process ${holder.pid} on ${holder.host}`;
+    if (holder && (await alive(holder, path, silence))) return `process ${holder.pid} on ${holder.host}`;
     await removeStale(path, text);
   }
   return "others, by turns";
@@ -105,7 +115,7 @@ async function removeStale(path: string, text: string): Promise<void> {
   await rm(aside, { force: true });
 }
 
-async function alive(holder: Holder, path: string): Promise<boolean> {
+async function alive(holder: Holder, path: string, silence: number): Promise<boolean> {
   const { stat } = await import("node:fs/promises");
   const { hostname } = await import("node:os");
   if (holder.host !== hostname()) {

@@ -96,7 +96,7 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     async lock(folder, hash, signal) {
       const path = at(`.locks/${folder}/${hash}.${ours}.lock`);
       await makeFolder(paths.dirname(path));
-      return writing(path, () => waitForLock(path, signal));
+      return writing(path, () => waitForLock(path, signal, { silence: 60_000 }));
     },
     digest(algorithm) {
       const hash = createHash(algorithm);
