@@ -36,3 +36,8 @@ export {
 } from "./optimizers.ts";
 export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./parameters.ts";
 export { readCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.ts";
+export { addLora, mergeLora, type Lora, type LoraAdapter, type LoraOptions } from "./lora.ts";
+export { loadLora, saveLora } from "./peft.ts";
+export { shuffledOrder } from "./order.ts";
+export * from "./trainer/index.ts";
+export * from "./callbacks/index.ts";
