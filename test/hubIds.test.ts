@@ -1,13 +1,16 @@
 /** Models, SAEs and data sets by id, from a server that speaks the hub's protocol. */
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test } from "vitest";
+import { openDataset, type OpenDatasetOptions } from "../src/data/index.ts";
 import { openCheckpoint, writeCheckpoint, type DownloadPlan, type TensorData } from "../src/formats/index.ts";
 import { HookedModel, knownModels, modelId } from "../src/model/index.ts";
 import { loadModelFiles } from "../src/model/load.ts";
 import { Sae } from "../src/sae/index.ts";
-import { hubFixture, newFolder } from "./support/hubFixture.ts";
+import { hubFixture, laidOut, newFolder } from "./support/hubFixture.ts";
 import { folderFiles, type HubContent } from "./support/hubServer.ts";
 
 const golden = (path: string): string => fileURLToPath(new URL(`goldens/${path}`, import.meta.url));
@@ -209,5 +212,99 @@ describe("SAEs", () => {
     await expect(load("owner/saes/x")).rejects.toThrow(/no SAE at this place.*x\/y\.txt/s);
     await expect(load("llama_scope_lxr_8x/l0r_8x")).rejects.toThrow(/layout that is not read.*llama_scope/s);
     await expect(load("./saes/none")).rejects.toThrow(/path does not exist/);
+  });
+});
+
+describe("data sets", () => {
+  const rte = [
+    { premise: "It rained all day.", hypothesis: "The ground is wet.", idx: 0, label: 0 },
+    { premise: "The cat sat on the mat.", hypothesis: "Nobody slept.", idx: 1, label: 1 },
+    { premise: "Anna paid.", hypothesis: "Somebody paid.", idx: 2, label: 0 },
+  ];
+  /** As SuperGLUE lies on the hub: text columns, 32-bit and 64-bit integers, here in row groups of one row. */
+  const parquet = (rows: typeof rte, rowGroupSize = 1): Uint8Array =>
+    new Uint8Array(
+      parquetWriteBuffer({
+        columnData: [
+          { name: "premise", data: rows.map(({ premise }) => premise), type: "STRING" },
+          { name: "hypothesis", data: rows.map(({ hypothesis }) => hypothesis), type: "STRING" },
+          { name: "idx", data: rows.map(({ idx }) => idx), type: "INT32" },
+          { name: "label", data: rows.map(({ label }) => BigInt(label)), type: "INT64" },
+        ],
+        rowGroupSize,
+      }),
+    );
+  const superGlue = {
+    "README.md": "SuperGLUE",
+    "boolq/validation-00000-of-00001.parquet": parquet(rte),
+    "rte/train-00000-of-00002.parquet": parquet(rte.slice(0, 1)),
+    "rte/train-00001-of-00002.parquet": parquet(rte.slice(1)),
+    "rte/validation-00000-of-00001.parquet": parquet(rte.slice(0, 2)),
+  };
+  const read = async (name: string, options: OpenDatasetOptions): Promise<[number | null, string[]]> => {
+    const data = await openDataset(name, options);
+    const texts: string[] = [];
+    for await (const row of data) if (row.kind === "rte") texts.push(row.second);
+    return [data.length, texts];
+  };
+  const texts = rte.map(({ hypothesis }) => hypothesis);
+
+  test("rte by its alias and its id, splits of several files, a limit; offline the second time", async () => {
+    const { hub, options } = await hubFixture();
+    const commit = hub.add({ type: "dataset", id: "aps/super_glue", files: superGlue, refs: ["main", "v1"] });
+    for (const name of ["rte", "aps/super_glue:rte", "aps/super_glue:rte@v1", `rte@${commit}`])
+      expect(await read(name, { hub: options })).toEqual([2, texts.slice(0, 2)]);
+    expect(await read("rte", { hub: options, split: "train" })).toEqual([3, texts]);
+    expect(await read("rte", { hub: options, split: "train", limit: 2 })).toEqual([2, texts.slice(0, 2)]);
+    expect(hub.recent().join()).not.toMatch(/boolq|README/);
+    expect(await read("rte", { hub: { ...options, offline: true }, split: "train" })).toEqual([3, texts]);
+    expect(hub.recent()).toEqual([]);
+  });
+
+  test("streamed: row groups that are read, and nothing kept", async () => {
+    const { hub, options, cacheDir } = await hubFixture();
+    const many = Array.from({ length: 1600 }, (_, i) => ({
+      ...{ premise: createHash("sha512").update(String(i)).digest("hex"), hypothesis: `row ${i}` },
+      ...{ idx: i, label: i % 2 },
+    }));
+    const file = parquet(many, 100);
+    hub.add({ type: "dataset", id: "owner/large", files: { "data/validation-00000-of-00001.parquet": file } });
+    const [length, rows] = await read("owner/large", { hub: options, stream: true, limit: 30 });
+    expect([length, rows.at(-1)]).toEqual([30, "row 29"]);
+    const sent = hub.requests.filter(({ path }) => path.endsWith(".parquet")).reduce((sum, r) => sum + r.sent, 0);
+    expect(sent).toBeLessThan(file.length / 2);
+    expect(laidOut(cacheDir).join()).not.toContain("parquet");
+    expect((await read("owner/large", { hub: options, stream: true }))[1]).toHaveLength(1600);
+  });
+
+  test("as the hub converts them, and as JSON Lines", async () => {
+    const { hub, options } = await hubFixture();
+    hub.add({
+      ...{ type: "dataset", id: "owner/old", files: { "old.py": "a script" } },
+    });
+    hub.add({
+      ...{ type: "dataset", id: "owner/lines" },
+      files: { "validation.jsonl": rte.map((row) => `${JSON.stringify(row)}\n`).join("") },
+    });
+    expect(await read("owner/lines", { hub: options })).toEqual([null, texts]);
+    await expect(read("owner/old", { hub: options })).rejects.toMatchObject({ code: "hub/revision-not-found" });
+    hub.add({
+      ...{ type: "dataset", id: "owner/converted", refs: ["main", "refs/convert/parquet"] },
+      files: { "default/validation/0000.parquet": parquet(rte) },
+    });
+    expect(await read("owner/converted", { hub: options })).toEqual([3, texts]);
+  });
+
+  test("splits and names that are not there", async () => {
+    const { hub, options } = await hubFixture();
+    hub.add({ type: "dataset", id: "aps/super_glue", files: superGlue });
+    const open = (name: string, split = "validation"): Promise<unknown> => openDataset(name, { hub: options, split });
+    await expect(open("rte", "dev")).rejects.toThrow(/no such split.*rte, split train.*rte, split validation/s);
+    await expect(open("aps/super_glue")).rejects.toThrow(/name a configuration: aps\/super_glue:boolq/);
+    await expect(open("owner/none:x")).rejects.toThrow(/no data set of this name/);
+    hub.recent();
+    await expect(open("rt")).rejects.toThrow(/no file at this path.*did you mean rte/s);
+    await expect(open("rte/validation.jsonl")).rejects.toThrow(/no file at this path/);
+    expect(hub.recent()).toEqual([]);
   });
 });

@@ -1,8 +1,9 @@
 /** @file Data files: JSON Lines and Parquet, read lazily in file order. */
-import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
+import { parquetMetadataAsync, parquetReadObjects, type FileMetaData } from "hyparquet";
 import { fileSource } from "../formats/index.ts";
-import type { ByteSource } from "../formats/index.ts";
+import type { ByteSource, HubOptions } from "../formats/index.ts";
 import { DataError } from "./errors.ts";
+import { findHubDataset, type DataFile } from "./hubDataset.ts";
 import { jsonLines } from "./lines.ts";
 import { KIND_FIELDS, parseRow } from "./rows.ts";
 import type { Located, Row, RowKind } from "./rows.ts";
@@ -21,41 +22,66 @@ export interface DatasetOptions {
   limit?: number;
 }
 
+export interface OpenDatasetOptions extends DatasetOptions {
+  /** Which split of a data set that is given by its id. Default `validation`. */
+  split?: string;
+  /** Read a data set of the hub by ranges, as its rows are needed, and keep nothing. Default: its files go into the cache. */
+  stream?: boolean;
+  /** How the hub is asked. */
+  hub?: HubOptions;
+}
+
 /**
  * Opens a data file: JSON Lines or Parquet (told by its first bytes), with rows of RTE (`premise, hypothesis, label`) or BoolQ
- * (`passage, question, label`) as SuperGLUE has them, `{ prompt, answers, label }`, or `{ input_ids, label }`.
+ * (`passage, question, label`) as SuperGLUE has them, `{ prompt, answers, label }`, or `{ input_ids, label }`. A name that is no
+ * path is an id on the hub: `rte` or `boolq` (of `aps/super_glue`), `owner/name` or `owner/name:config`, with `@revision` if
+ * need be; its split's Parquet files are read group by group.
  *
- * @throws DataError when the file is missing, empty or has none of these fields; iteration throws at a malformed row
+ * @throws DataError when there is no such file or data set, or it is empty or has none of these fields; iteration throws at a
+ *   malformed row
  * @example
  * ```ts
  * for await (const row of await openDataset("rte/validation.jsonl", { limit: 8 })) console.log(row.example, row.label);
  * ```
  */
-export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
-  const read = async <T>(use: (source: ByteSource) => Promise<T>): Promise<T> => {
-    const source = await fileSource(path);
-    try {
-      return await use(source);
-    } finally {
-      await source.close();
-    }
-  };
-  const { parquet, rows } = await read(async (source) => {
-    const magic = new Uint8Array(await source.slice(0, Math.min(4, source.byteLength)));
-    const isParquet = String.fromCharCode(...magic) === "PAR1";
-    return { parquet: isParquet, rows: isParquet ? await parquetLength(source) : null };
-  });
+export async function openDataset(path: string, options: OpenDatasetOptions = {}): Promise<Dataset> {
+  const { split = "validation", stream = false, hub = {}, limit } = options;
+  const { stat } = await import("node:fs/promises");
+  const isHere = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  const { name, files } = isHere
+    ? { name: path, files: [{ name: path, open: () => fileSource(path) }] }
+    : await findHubDataset(path, { split, hub, stream });
+  const parts = await Promise.all(files.map(facts));
+  const lengths = parts.map(({ length }) => length);
   return datasetOf(
     async function* () {
-      const source = await fileSource(path);
-      try {
-        yield* parquet ? parquetRows(source) : jsonLines(source);
-      } finally {
-        await source.close();
+      for (const { open, metadata } of parts) {
+        const source = await open();
+        try {
+          yield* metadata ? parquetRows(source, metadata) : jsonLines(source);
+        } finally {
+          await source.close();
+        }
       }
     },
-    { ...options, name: path, length: rows },
+    { limit, name, length: lengths.reduce((sum, n) => (sum === null || n === null ? null : sum + n), 0) },
   );
+}
+
+/** A Parquet file has its directory read once; other files are JSON Lines. */
+async function facts(file: DataFile): Promise<DataFile & { metadata: FileMetaData | null; length: number | null }> {
+  const source = await file.open();
+  try {
+    const magic = new Uint8Array(await source.slice(0, Math.min(4, source.byteLength)));
+    const isParquet = String.fromCharCode(...magic) === "PAR1";
+    const metadata = isParquet ? await parquetDirectory(source) : null;
+    return { ...file, metadata, length: metadata && Number(metadata.num_rows) };
+  } finally {
+    await source.close();
+  }
 }
 
 /**
@@ -102,19 +128,24 @@ async function firstKind(values: AsyncIterable<Located> | Iterable<Located>, nam
   });
 }
 
-const ROWS_AT_ONCE = 256;
+const ROWS_AT_ONCE = 4096;
+/** What the directory at a file's end is likely to fit in. */
+const DIRECTORY_BYTES = 2 ** 15;
 
-async function parquetLength(source: ByteSource): Promise<number> {
-  return Number((await parquet(source, () => parquetMetadataAsync(source))).num_rows);
-}
+const parquetDirectory = (source: ByteSource): Promise<FileMetaData> =>
+  parquet(source, () => parquetMetadataAsync(source, { initialFetchSize: DIRECTORY_BYTES }));
 
-async function* parquetRows(source: ByteSource): AsyncGenerator<Located> {
-  const metadata = await parquet(source, () => parquetMetadataAsync(source));
-  const total = Number(metadata.num_rows);
-  for (let rowStart = 0; rowStart < total; rowStart += ROWS_AT_ONCE) {
-    const rowEnd = Math.min(rowStart + ROWS_AT_ONCE, total);
-    const rows = await parquet(source, () => parquetReadObjects({ file: source, metadata, rowStart, rowEnd }));
-    for (const [i, value] of rows.entries()) yield { value, where: `${source.name}, row ${rowStart + i}` };
+/** Row group by row group; of a large one, some rows at a time. */
+async function* parquetRows(source: ByteSource, metadata: FileMetaData): AsyncGenerator<Located> {
+  let groupStart = 0;
+  for (const { num_rows } of metadata.row_groups) {
+    const groupEnd = groupStart + Number(num_rows);
+    for (let rowStart = groupStart; rowStart < groupEnd; rowStart += ROWS_AT_ONCE) {
+      const rowEnd = Math.min(rowStart + ROWS_AT_ONCE, groupEnd);
+      const rows = await parquet(source, () => parquetReadObjects({ file: source, metadata, rowStart, rowEnd }));
+      for (const [i, value] of rows.entries()) yield { value, where: `${source.name}, row ${rowStart + i}` };
+    }
+    groupStart = groupEnd;
   }
 }
 

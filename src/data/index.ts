@@ -4,7 +4,7 @@ export type { Answer, AnswerSet } from "./answers.ts";
 export { batches, lastReal } from "./batches.ts";
 export type { Batch, BatchesOptions } from "./batches.ts";
 export { datasetOf, openDataset } from "./dataset.ts";
-export type { Dataset, DatasetOptions } from "./dataset.ts";
+export type { Dataset, DatasetOptions, OpenDatasetOptions } from "./dataset.ts";
 export { DataError } from "./errors.ts";
 export { formatPrompt, taskPrompt } from "./prompts.ts";
 export type { ChatFormat, PromptStyle } from "./prompts.ts";

@@ -1,0 +1,112 @@
+/** @file Data sets of the hub by id: which Parquet files of a repository a split is. */
+import {
+  fileSource,
+  FormatError,
+  hubFiles,
+  hubSnapshot,
+  hubSource,
+  parseHubRef,
+  type ByteSource,
+  type HubOptions,
+  type HubRef,
+} from "../formats/index.ts";
+import { nearest } from "../graph/nearest.ts";
+import { DataError } from "./errors.ts";
+
+/** One file of a data set. */
+export interface DataFile {
+  readonly name: string;
+  readonly open: () => Promise<ByteSource>;
+}
+
+/** Short names of the tasks that the tutorials are about. */
+const aliases: Readonly<Record<string, string>> = { rte: "aps/super_glue:rte", boolq: "aps/super_glue:boolq" };
+
+/** Where the hub keeps data sets that were published in other formats, as Parquet. */
+const converted = "refs/convert/parquet";
+
+const expected =
+  "a JSONL or Parquet file, rte, boolq, or an id such as owner/name or owner/name:config, with @revision if need be";
+
+/**
+ * The files of a split.
+ * @param stream read them by ranges, as rows are needed, instead of keeping them on this machine
+ */
+export async function findHubDataset(
+  given: string,
+  { split, hub, stream }: { readonly split: string; readonly hub: HubOptions; readonly stream: boolean },
+): Promise<{ name: string; files: readonly DataFile[] }> {
+  const at = given.indexOf("@");
+  const base = at < 0 ? given : given.slice(0, at);
+  const [repo, config, ...more] = (aliases[base.toLowerCase()] ?? base).split(":");
+  const isFile = /\.(jsonl?|parquet|csv|txt|gz)$/i.test(base);
+  const named =
+    repo!.includes("/") && !isFile ? parseHubRef(repo! + (at < 0 ? "" : given.slice(at)), "dataset") : undefined;
+  if (named === undefined || more.length > 0 || config === "")
+    throw notFound("there is no file at this path, and it is no data set's id", given);
+  try {
+    const { ref, paths } = await splitPaths(named, config, split);
+    const name = `${named.repo}${config === undefined ? "" : `:${config}`}@${ref.revision!.slice(0, 12)}, ${split}`;
+    if (stream) return { name, files: paths.map((path) => ({ name: path, open: () => hubSource(ref, path, hub) })) };
+    const { folder } = await hubSnapshot(ref, { ...hub, patterns: paths });
+    return { name, files: paths.map((path) => ({ name: path, open: () => fileSource(`${folder}/${path}`) })) };
+  } catch (error) {
+    const absent = ["hub/repo-not-found", "hub/offline", "hub/unavailable"];
+    if (!(error instanceof FormatError) || !absent.includes(error.code)) throw error;
+    throw notFound("there is no data set of this name", given, error);
+  }
+
+  async function splitPaths(
+    ref: HubRef,
+    config: string | undefined,
+    split: string,
+  ): Promise<{ ref: HubRef; paths: string[] }> {
+    const { commit, files } = await hubFiles(ref, hub);
+    const splits = splitsOf(files.map(({ path }) => path));
+    const paths =
+      splits.get(`${config ?? ""}/${split}`) ?? (config === undefined ? splits.get(`default/${split}`) : undefined);
+    if (paths !== undefined) return { ref: { ...ref, revision: commit }, paths };
+    if (splits.size === 0 && ref.revision === undefined)
+      return splitPaths({ ...ref, revision: converted }, config, split);
+    const there = [...splits.keys()].map((key) => key.replace(/^\//, "").replace("/", ", split "));
+    throw new DataError("the data set has no such split", {
+      code: "data/split",
+      where: given,
+      expected: there.length === 0 ? "Parquet or JSONL files" : there.slice(0, 12).join("; "),
+      received: config === undefined ? `split ${split}` : `${config}, split ${split}`,
+      hint:
+        there.length > 0 && config === undefined
+          ? `name a configuration: ${repo!}:${[...splits.keys()][0]!.split("/")[0]!}`
+          : undefined,
+    });
+  }
+}
+
+/**
+ * Files by `config/split`. Known are `config/split-00000-of-00001.parquet`, `data/split-…`, `split.jsonl`, and
+ * `config/split/0000.parquet`.
+ */
+function splitsOf(paths: readonly string[]): Map<string, string[]> {
+  const splits = new Map<string, string[]>();
+  const form = /^(?:(.+?)\/)??(?:([\w.]+)(?:-\d{5}-of-\d{5})?|([\w.-]+)\/\d+)\.(?:parquet|jsonl)$/;
+  for (const path of [...paths].sort()) {
+    const [, folder = "", direct, below] = form.exec(path) ?? [];
+    const split = direct ?? below;
+    if (split === undefined) continue;
+    const key = `${folder === "data" ? "" : folder}/${split}`;
+    splits.set(key, [...(splits.get(key) ?? []), path]);
+  }
+  return splits;
+}
+
+function notFound(message: string, given: string, cause?: FormatError): DataError {
+  const near = nearest(given, Object.keys(aliases), 1).filter(() => !/[\\/.]/.test(given));
+  return new DataError(message, {
+    code: "data/not-found",
+    where: given,
+    expected,
+    received: cause === undefined ? "no such file" : `no such file; ${cause.message}`,
+    hint: near.length > 0 ? `did you mean ${near[0]!}?` : undefined,
+    cause,
+  });
+}
