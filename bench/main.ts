@@ -18,6 +18,7 @@ const sections = [
   "start",
   "dashboards",
   "tutorial",
+  "hub",
 ] as const;
 const asked = process.argv.slice(2).filter((x) => !x.startsWith("--"));
 const chosen = asked.length > 0 ? asked : sections;

@@ -4,7 +4,7 @@ import type { Subject } from "./http.ts";
 import { readRange } from "./range.ts";
 import { fileUrl, refName, repoFolder } from "./reference.ts";
 import type { HubSettings } from "./settings.ts";
-import type { Digest, HubStore, PartialBlob } from "./store.ts";
+import type { PartialBlob } from "./store.ts";
 
 /** What is known of a blob before it comes. */
 export interface Wanted {
@@ -30,7 +30,7 @@ export async function fetchBlob(
   const release = await store.lock(folder, hash, signal);
   try {
     if ((await store.blobSize(folder, hash)) === size) return onBytes(size, true);
-    const partial = await store.partial(folder, hash);
+    const partial = await store.partial(folder, hash, size);
     try {
       if (partial.size > size) await partial.clear();
       // What has come may be wrong, and a server may not send parts: then once more, from the start.
@@ -50,17 +50,10 @@ export async function fetchBlob(
 
   /** Downloads what is missing; what keeps the whole from being what it should be. */
   async function complete(partial: PartialBlob): Promise<FormatError | undefined> {
-    const digest = await contentDigest(store, hash, size);
-    let at = 0;
-    for await (const piece of partial.read()) {
-      signal?.throwIfAborted();
-      await digest.update(piece);
-      at += piece.length;
-      onBytes(at, true);
-    }
+    let at = partial.size;
+    if (at > 0) onBytes(at, true);
     try {
       await readRange(settings, url, subject, { start: at, end: size, size }, async (chunk) => {
-        await digest.update(chunk);
         at += chunk.length;
         await partial.append(chunk);
         onBytes(at, false);
@@ -69,8 +62,8 @@ export async function fetchBlob(
       if (error instanceof FormatError && error.code === "hub/no-ranges") return error;
       throw error;
     }
-    const found = await digest.finish();
-    if (found === "" || found === hash) return undefined;
+    const found = await partial.check();
+    if (found === undefined || found === hash) return undefined;
     return new FormatError("The file that came is not the one that the hub announced", {
       code: "hub/corrupt",
       where: `${refName(subject.ref)}, ${path}`,
@@ -79,13 +72,4 @@ export async function fetchBlob(
       hint: "try again; something between here and the hub changes what it sends",
     });
   }
-}
-
-/** Git names a file by sha1 of its length and content, the store of large files by sha256; other names say nothing. */
-export async function contentDigest(store: Pick<HubStore, "digest">, hash: string, size: number): Promise<Digest> {
-  if (/^[0-9a-f]{64}$/.test(hash)) return store.digest("sha256");
-  if (!/^[0-9a-f]{40}$/.test(hash)) return { update: () => undefined, finish: () => "" };
-  const digest = await store.digest("sha1");
-  await digest.update(new TextEncoder().encode(`blob ${size}\0`));
-  return digest;
 }

@@ -1,8 +1,9 @@
 /** @file The cache as a folder (Node), laid out as Python's hub client does, so that both share it. */
 import { writeFileAtomic } from "../atomicFile.ts";
-import { fileError, fileSource } from "../fileSource.ts";
+import { fileSource } from "../fileSource.ts";
 import { systemCode, waitForLock } from "../processLock.ts";
-import type { HubStore, PartialBlob } from "./store.ts";
+import { openPartial, writing } from "./nodePartial.ts";
+import type { HubStore } from "./store.ts";
 
 /** How an entry of a snapshot leads to its blob: the first way that the file system knows. */
 export type LinkKind = "symbolic" | "hard" | "copy";
@@ -14,8 +15,6 @@ const cacheTag = `Signature: 8a477f597d28d172789f06886806bc55
 # For information about cache directory tags, see:
 #	https://bford.info/cachedir/
 `;
-/** Chunks are written together once they are this large. */
-const writeSize = 2 ** 20;
 
 /**
  * The cache in a folder: `models--owner--name/` with `blobs/<hash>`, `refs/<revision>`, `snapshots/<commit>/<path>` as
@@ -30,7 +29,6 @@ const writeSize = 2 ** 20;
  */
 export async function nodeStore(cacheDir: string, options: { links?: readonly LinkKind[] } = {}): Promise<HubStore> {
   const fs = await import("node:fs/promises");
-  const { createHash } = await import("node:crypto");
   const { default: paths } = await import("node:path");
   const links =
     options.links ??
@@ -44,13 +42,6 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
   const fileSize = async (path: string): Promise<number | undefined> => {
     const stats = await fs.stat(path).catch(() => undefined);
     return stats?.isFile() ? stats.size : undefined;
-  };
-  const writing = async <T>(path: string, work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work();
-    } catch (cause) {
-      throw systemCode(cause) === undefined ? cause : fileError("The cache cannot be written", path, cause);
-    }
   };
   const makeFolder = (folder: string): Promise<unknown> =>
     writing(folder, async () => {
@@ -82,10 +73,10 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     open: (path) => fileSource(at(path)),
     blobSize: (folder, hash) => fileSize(blobPath(folder, hash)),
     partialSize: async (folder, hash) => (await fileSize(partialPath(folder, hash))) ?? 0,
-    async partial(folder, hash) {
+    async partial(folder, hash, size) {
       const path = partialPath(folder, hash);
       await makeFolder(paths.dirname(path));
-      return writing(path, () => openPartial(path, blobPath(folder, hash)));
+      return writing(path, () => openPartial(path, blobPath(folder, hash), hash, size));
     },
     async point(folder, path, hash) {
       const entry = at(`${folder}/${path}`);
@@ -98,10 +89,6 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
       await makeFolder(paths.dirname(path));
       return writing(path, () => waitForLock(path, signal, { silence: 60_000 }));
     },
-    digest(algorithm) {
-      const hash = createHash(algorithm);
-      return { update: (bytes) => void hash.update(bytes), finish: () => hash.digest("hex") };
-    },
     async freeBytes() {
       for (let folder = root; ; folder = paths.dirname(folder)) {
         const stats = await fs.statfs(folder).catch(() => undefined);
@@ -110,69 +97,6 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
       }
     },
   };
-
-  async function openPartial(path: string, blob: string): Promise<PartialBlob> {
-    const handle = await fs.open(path, (await fileSize(path)) === undefined ? "wx+" : "r+");
-    let written = (await handle.stat()).size;
-    let pending: Uint8Array[] = [];
-    let waiting = 0;
-    let flushed: Promise<unknown> = Promise.resolve();
-    let open = true;
-
-    const flush = (): Promise<unknown> => {
-      const [pieces, position, length] = [pending, written, waiting];
-      [pending, waiting, written] = [[], 0, written + length];
-      if (length > 0) flushed = flushed.then(() => writeAll(pieces, position, length));
-      return flushed;
-    };
-    // At fixed positions, so that two writers of the same content, should a lock ever fail, do no harm.
-    const writeAll = async (pieces: Uint8Array[], position: number, length: number): Promise<void> => {
-      const { bytesWritten } = await handle.writev(pieces, position);
-      if (bytesWritten === length) return;
-      const rest = Buffer.concat(pieces).subarray(bytesWritten);
-      for (let done = 0; done < rest.length;)
-        done += (await handle.write(rest, done, rest.length - done, position + bytesWritten + done)).bytesWritten;
-    };
-    const close = async (): Promise<void> => {
-      if (!open) return;
-      open = false;
-      await writing(path, flush).finally(() => handle.close());
-    };
-
-    return {
-      get size() {
-        return written + waiting;
-      },
-      async *read() {
-        for (let position = 0; position < written;) {
-          const buffer = new Uint8Array(Math.min(writeSize, written - position));
-          const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
-          if (bytesRead === 0) return;
-          position += bytesRead;
-          yield buffer.subarray(0, bytesRead);
-        }
-      },
-      async append(chunk) {
-        pending.push(chunk);
-        waiting += chunk.length;
-        if (waiting < writeSize) return;
-        const before = flushed;
-        void flush().catch(() => undefined); // the next append, or close, tells
-        await writing(path, () => before);
-      },
-      async clear() {
-        [pending, waiting] = [[], 0];
-        await flushed.catch(() => undefined);
-        written = 0;
-        await handle.truncate(0);
-      },
-      async commit() {
-        await close();
-        await writing(blob, () => fs.rename(path, blob));
-      },
-      close,
-    };
-  }
 
   async function makeLink(blob: string, entry: string): Promise<void> {
     const beside = `${entry}.${crypto.randomUUID()}.tmp`;

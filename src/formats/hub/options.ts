@@ -16,6 +16,8 @@ export interface HubOptions {
   readonly onProgress?: (progress: HubProgress) => void;
   /** Called before anything is downloaded, if something has to be; throw to refuse. */
   readonly onPlan?: (plan: DownloadPlan) => void;
+  /** The variables that decide where an option is not given. Default: those of the process. */
+  readonly env?: Readonly<Partial<Record<string, string>>>;
   /** Stands in for the global `fetch`. */
   readonly fetch?: typeof fetch;
   /** Keeps the files somewhere else than in a folder: {@link browserStore}. */

@@ -30,7 +30,7 @@ const truthy = (value: string | undefined): boolean =>
 const environment = (): Environment => (typeof process === "undefined" ? {} : process.env);
 
 export async function hubSettings(options: HubOptions): Promise<HubSettings> {
-  const env = environment();
+  const env = options.env ?? environment();
   const offline = options.offline ?? truthy(env["HF_HUB_OFFLINE"] || env["TRANSFORMERS_OFFLINE"]);
   return {
     endpoint: (options.endpoint ?? (env["HF_ENDPOINT"] || "https://huggingface.co")).replace(/\/+$/, ""),

@@ -1,23 +1,16 @@
 /** @file What a cache has to be able to do, wherever its bytes lie. Paths are relative to it, with `/`. */
 import type { ByteSource } from "../byteSource.ts";
 
-/** The hash that the hub names a file's content by: git's of a blob, or sha256 where the file is large. */
-export interface Digest {
-  update(bytes: Uint8Array): void | Promise<void>;
-  /** In hexadecimal digits. */
-  finish(): string | Promise<string>;
-}
-
 /** A blob on its way into the cache. */
 export interface PartialBlob {
   /** Bytes that are there. */
   readonly size: number;
-  /** The bytes there so far, in pieces. */
-  read(): AsyncIterable<Uint8Array>;
-  /** The chunk is the store's until the promise is kept. */
+  /** The chunk is the store's from now on. */
   append(chunk: Uint8Array): Promise<void>;
   /** Forget all bytes. */
   clear(): Promise<void>;
+  /** The hash that the bytes really have; undefined where the hash asked for is of no known kind. */
+  check(): Promise<string | undefined>;
   /** Make it the blob. */
   commit(): Promise<void>;
   /** Keep the bytes for another time. Does nothing after `commit`. */
@@ -48,12 +41,11 @@ export interface HubStore {
   blobSize(folder: string, hash: string): Promise<number | undefined>;
   /** How much of a blob has come. */
   partialSize(folder: string, hash: string): Promise<number>;
-  /** Take up a blob where it was left. The caller has its lock. */
-  partial(folder: string, hash: string): Promise<PartialBlob>;
+  /** Take up a blob, of that size when it is whole, where it was left. The caller has its lock. */
+  partial(folder: string, hash: string, size: number): Promise<PartialBlob>;
   /** Make the path an entry for a whole blob; returns its location. */
   point(folder: string, path: string, hash: string): Promise<string>;
   /** Waits for other writers of this blob, in this process and in others; returns how to let go. */
   lock(folder: string, hash: string, signal: AbortSignal | undefined): Promise<() => Promise<void>>;
-  digest(algorithm: "sha1" | "sha256"): Digest | Promise<Digest>;
   freeBytes(): Promise<number | undefined>;
 }
