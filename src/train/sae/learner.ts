@@ -1,6 +1,6 @@
 /** @file What every SAE learner offers: a step, and its state in SAELens' names and shapes. */
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
-import { isTranscoder, type TrainableArchitecture, type TrainedSaeConfig } from "./config.ts";
+import { type TrainableArchitecture, type TrainedSaeConfig } from "./config.ts";
 
 export interface SaeStepInput {
   /** [tokens, d_in] */
@@ -14,7 +14,7 @@ export interface SaeStepInput {
   readonly dead?: Float32Array | undefined;
 }
 
-/** What a step came to. A loss that is not finite has changed nothing. */
+/** What a step came to. */
 export interface SaeStepResult {
   readonly loss: number;
   readonly terms: Readonly<Record<string, number>>;
@@ -27,6 +27,7 @@ export interface SaeStepResult {
 }
 
 export interface SaeLearner {
+  /** @throws TrainError for a loss that is not finite; nothing has changed then */
   step(input: SaeStepInput): Promise<SaeStepResult>;
   /** Parameters in SAELens' names and shapes, copied. */
   parameters(): SaeArrays;
@@ -71,5 +72,3 @@ export function transposed({ dims, data }: SaeArray): SaeArray {
         for (let c = c0; c < Math.min(columns, c0 + 64); c++) out[c * rows + r] = data[r * columns + c]!;
   return { dims: [columns, rows], data: out };
 }
-
-export { isTranscoder };

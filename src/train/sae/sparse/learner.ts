@@ -5,6 +5,7 @@
  */
 import type { Runtime } from "../../../runtime/index.ts";
 import type { SaeArray, SaeArrays } from "../../../sae/index.ts";
+import { TrainError } from "../../errors.ts";
 import type { TrainedSaeConfig } from "../config.ts";
 import {
   clipNorm,
@@ -283,7 +284,12 @@ export async function sparseLearner(
       const terms = decode(dead && auxiliaryScales(cfg, dead));
       const loss = Object.values(terms).reduce((a, b) => a + b, 0);
       const gradientNorm = Math.sqrt(weigh(pairs));
-      if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) update(lr, gradientNorm);
+      if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
+        throw new TrainError("the loss is not finite; the parameters are as they were before this step", {
+          code: "train/not-finite",
+          received: `loss ${loss}, norm of the gradients ${gradientNorm}`,
+        });
+      update(lr, gradientNorm);
       return { loss, terms, gradientNorm, fired, smallest: smallest === Infinity ? undefined : smallest };
     },
     parameters: () => Object.fromEntries(names.map((name) => [name, read("parameter", name)])),

@@ -96,14 +96,14 @@ export async function kernelMemory(bytes: number): Promise<KernelMemory> {
     return at;
   };
   return {
-    kernels: instance.exports as Record<string, unknown> as Record<keyof Kernels, never> as Kernels,
+    kernels: instance.exports as Record<string, unknown> as Record<keyof Kernels, never>,
     floats: (count) => {
       const at = take(count);
-      return { at, data: new Float32Array(memory.buffer as ArrayBuffer, at, count) };
+      return { at, data: new Float32Array(memory.buffer, at, count) };
     },
     integers: (count) => {
       const at = take(count);
-      return { at, data: new Uint32Array(memory.buffer as ArrayBuffer, at, count) };
+      return { at, data: new Uint32Array(memory.buffer, at, count) };
     },
   };
 }

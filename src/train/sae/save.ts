@@ -1,0 +1,79 @@
+/** @file A trained SAE as one that runs: scales and decoder norms folded, in SAELens' files. */
+import { writeFileAtomic, writeSafetensors } from "../../formats/index.ts";
+import { Sae, type SaeArray, type SaeArrays } from "../../sae/index.ts";
+import { isTranscoder, trainingDetails, type TrainedSaeConfig } from "./config.ts";
+
+/** What training leaves behind beside the parameters. */
+export interface TrainedState {
+  readonly parameters: SaeArrays;
+  /** The moving average of a batchtopk's smallest latents. */
+  readonly topkThreshold: number;
+  /** What activations were multiplied by. */
+  readonly scalingFactor: number;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+const times = ({ dims, data }: SaeArray, factor: number): SaeArray => ({ dims, data: data.map((x) => x * factor) });
+
+/** Parameters that take activations as they come from the model. */
+function unscaled({ parameters, scalingFactor: s }: TrainedState): SaeArrays {
+  if (s === 1) return parameters;
+  const { W_enc, W_dec, b_dec } = parameters;
+  return { ...parameters, W_enc: times(W_enc!, s), W_dec: times(W_dec!, 1 / s), b_dec: times(b_dec!, 1 / s) };
+}
+
+const metadataOf = (cfg: TrainedSaeConfig, { metadata }: TrainedState): Record<string, unknown> => ({
+  ...metadata,
+  training_architecture: cfg.architecture,
+  training_architecture_details: trainingDetails(cfg),
+});
+
+const sharedConfig = (cfg: TrainedSaeConfig, state: TrainedState): Record<string, unknown> => ({
+  d_in: cfg.dIn,
+  d_sae: cfg.dSae,
+  dtype: "float32",
+  device: "cpu",
+  apply_b_dec_to_input: cfg.applyBDecToInput,
+  normalize_activations: cfg.normalizeActivations === "expected_average_only_in" ? "none" : cfg.normalizeActivations,
+  reshape_activations: String(state.metadata["hook_name"]).includes("hook_z") ? "hook_z" : "none",
+  metadata: metadataOf(cfg, state),
+});
+
+/** The SAE that runs; not for a transcoder. */
+export function inferenceSae(cfg: TrainedSaeConfig, state: TrainedState): Sae {
+  const { architecture, k, rescaleActsByDecoderNorm: rescale } = cfg;
+  const arrays = unscaled(state);
+  const own = cfg.architecture.endsWith("topk") ? { k, rescale_acts_by_decoder_norm: rescale } : {};
+  // A threshold in units of latents times decoder norms shrinks with them.
+  const threshold = state.topkThreshold / (rescale ? state.scalingFactor : 1);
+  const batched = architecture === "batchtopk" || architecture === "matryoshka_batchtopk";
+  const sae = Sae.fromParams(
+    { architecture, ...sharedConfig(cfg, state), ...own },
+    { ...arrays, ...(batched && { topk_threshold: { dims: [], data: Float32Array.of(threshold) } }) },
+    "the trained SAE",
+  );
+  return architecture === "topk" && rescale ? sae.foldWDecNorm() : sae;
+}
+
+/**
+ * Saves as SAELens does: cfg.json and sae_weights.safetensors, loadable here and there. batchtopk and matryoshka become
+ * jumprelu with their threshold; scales and, where latents are ranked by them, decoder norms are folded.
+ */
+export async function saveTrained(folder: string, cfg: TrainedSaeConfig, state: TrainedState): Promise<void> {
+  if (!isTranscoder(cfg.architecture)) {
+    const sae = inferenceSae(cfg, state);
+    await sae.save(folder);
+    sae.dispose();
+    return;
+  }
+  const { mkdir } = await import("node:fs/promises");
+  const { default: path } = await import("node:path");
+  await mkdir(folder, { recursive: true });
+  const arrays = Object.entries(unscaled(state));
+  await writeSafetensors(
+    path.join(folder, "sae_weights.safetensors"),
+    Object.fromEntries(arrays.map(([name, { dims, data }]) => [name, { dtype: "float32", shape: dims, data }])),
+  );
+  const config = { ...sharedConfig(cfg, state), d_out: cfg.dOut, architecture: cfg.architecture };
+  await writeFileAtomic(path.join(folder, "cfg.json"), [new TextEncoder().encode(JSON.stringify(config, null, 1))]);
+}
