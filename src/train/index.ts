@@ -41,3 +41,4 @@ export { loadLora, saveLora } from "./peft.ts";
 export { shuffledOrder } from "./order.ts";
 export * from "./trainer/index.ts";
 export * from "./callbacks/index.ts";
+export type { ScheduledRates } from "./scheduled.ts";

@@ -342,6 +342,10 @@ export class Learner {
     for (const held of this.#held.values()) {
       held.steps = state.steps[held.name] ?? 0;
       held.frozen = state.frozen.includes(held.name);
+      // Nothing is left of updates that the state does not know.
+      if (held.steps === 0)
+        for (const [slot, x] of Object.entries(held.slots ?? {}))
+          x.data.fill(held.group.optimizer.slots[slot] as never);
     }
     for (const [name, lr] of Object.entries(state.learningRates)) this.#group(name).lr = lr;
     this.#summed = 0;

@@ -1,6 +1,7 @@
 /** @file Stops where a metric gets no better. */
+import { monitored } from "../scheduled.ts";
 import type { TrainerCallback } from "../trainer/protocol.ts";
-import { isBetter, monitored, worst, type MonitorMode } from "./monitor.ts";
+import { isBetter, worst, type MonitorMode } from "./monitor.ts";
 
 /** Lightning's options. */
 export interface EarlyStoppingOptions {
@@ -62,7 +63,7 @@ export function earlyStopping(options: EarlyStoppingOptions): EarlyStopping {
     },
     onStep(view, { validated, epochEnded, validates }) {
       if (!(checkOnTrainEpochEnd || !validates ? epochEnded : validated)) return;
-      const value = monitored(view, monitor, strict, "EarlyStopping");
+      const value = monitored(view.metrics, monitor, strict, "EarlyStopping");
       if (value !== undefined && ends(value)) view.stop("early stopping");
     },
     state: () => ({ wait, best }),

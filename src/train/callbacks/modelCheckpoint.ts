@@ -2,8 +2,9 @@
 import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { monitored } from "../scheduled.ts";
 import type { TrainerCallback, TrainerView } from "../trainer/protocol.ts";
-import { isBetter, monitored, worst, type MonitorMode } from "./monitor.ts";
+import { isBetter, worst, type MonitorMode } from "./monitor.ts";
 
 /** Lightning's options. */
 export interface ModelCheckpointOptions {
@@ -19,7 +20,7 @@ export interface ModelCheckpointOptions {
   /** Default: after each validation, or each epoch where there is none. */
   readonly everyNTrainSteps?: number;
   readonly everyNEpochs?: number;
-  /** With `{epoch}`, `{step}` and metrics in braces. Default `epoch={epoch}-step={step}`. */
+  /** Names of metrics, `epoch` and `step` in braces, with digits or not: `{epoch}-{val_loss:.2f}`. Default `{epoch}-{step}`. */
   readonly filename?: string;
   /** Whether a metric that is missing is an error. Default true. */
   readonly strict?: boolean;
@@ -51,7 +52,7 @@ export interface ModelCheckpoint extends TrainerCallback {
  */
 export function modelCheckpoint(options: ModelCheckpointOptions): ModelCheckpoint {
   const { folder, monitor, mode = "min", saveTopK = 1, saveLast = true, strict = true } = options;
-  const { everyNTrainSteps, everyNEpochs, filename = "epoch={epoch}-step={step}" } = options;
+  const { everyNTrainSteps, everyNEpochs, filename = "{epoch}-{step}" } = options;
   /** The best first. */
   let kept: readonly Saved[] = [];
   let lastAt = -1;
@@ -72,11 +73,17 @@ export function modelCheckpoint(options: ModelCheckpointOptions): ModelCheckpoin
   };
   const newFile = (view: TrainerView): string => {
     const values: Readonly<Record<string, number>> = { ...view.metrics, epoch: view.epoch, step: view.globalStep };
-    const shown = (name: string): string => {
+    const shown = (name: string, digits: string | undefined): string => {
       const value = values[name];
-      return value === undefined ? name : Number.isInteger(value) ? String(value) : value.toFixed(4);
+      if (value === undefined) return name;
+      const text = digits === undefined ? String(Number(value.toPrecision(6))) : value.toFixed(Number(digits));
+      return `${name}=${text}`;
     };
-    const base = filename.replaceAll(/\{(\w+)\}/g, (_, name: string) => shown(name)).replaceAll(/[/\\]/g, "-");
+    const base = filename
+      .replaceAll(/\{(\w+)(?::\.?(\d+)[a-z]?)?\}/g, (_, name: string, digits: string | undefined) =>
+        shown(name, digits),
+      )
+      .replaceAll(/[/\\]/g, "-");
     for (let again = 0; ; again++) {
       const file = join(folder, `${base}${again === 0 ? "" : `-v${again}`}.safetensors`);
       if (!existsSync(file)) return file;
@@ -94,7 +101,7 @@ export function modelCheckpoint(options: ModelCheckpointOptions): ModelCheckpoin
   };
   const saveBest = async (view: TrainerView): Promise<void> => {
     if (saveTopK === 0) return;
-    const score = monitor === undefined ? null : (monitored(view, monitor, strict, "ModelCheckpoint") ?? null);
+    const score = monitor === undefined ? null : (monitored(view.metrics, monitor, strict, "ModelCheckpoint") ?? null);
     if (monitor !== undefined && (score === null || Number.isNaN(score))) return;
     const entry = { file: newFile(view), score };
     // The newest goes before older ones of its worth.

@@ -1,20 +1,18 @@
 /** @file The loop of a fit: epochs of optimiser steps, and what is due between two of them. */
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { writeFileAtomic, type JsonObject } from "../../formats/index.ts";
+import type { JsonObject } from "../../formats/index.ts";
 import { div, Tensor } from "../../graph/index.ts";
-import { monitored } from "../callbacks/monitor.ts";
 import { readCheckpoint, writeCheckpoint } from "../checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import type { Learner, LearnerState, StepResult } from "../learner.ts";
 import { Metrics } from "../metrics.ts";
-import { makeSchedule, type Schedule } from "../schedules.ts";
+import { keepBatch } from "../notFinite.ts";
+import { scheduleLearner, type LearnerSchedule, type ScheduledRates } from "../scheduled.ts";
+import type { Schedule } from "../schedules.ts";
 import { evaluate } from "./evaluate.ts";
 import { limited } from "./limited.ts";
 import type { TrainerOptions, TrainerSettings } from "./options.ts";
 import type {
   Batches,
-  ScheduledRates,
   StepMoment,
   StopReason,
   TrainerCallback,
@@ -47,7 +45,7 @@ export class Fit<B> implements TrainerView {
   readonly #epochMetrics = new Metrics();
   readonly #stepMetrics = new Metrics();
   #scheduled: ScheduledRates | undefined;
-  #schedule: Schedule | undefined;
+  #schedule: LearnerSchedule | undefined;
   /** Schedule of a later phase: its configuration is part of the state. */
   #rescheduled = false;
   #position: Position = { epoch: 0, batch: 0, globalStep: 0 };
@@ -76,7 +74,7 @@ export class Fit<B> implements TrainerView {
     return this.#position.globalStep;
   }
   get schedule(): Schedule | undefined {
-    return this.#schedule;
+    return this.#schedule?.schedule;
   }
   get metrics(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#latest);
@@ -94,7 +92,7 @@ export class Fit<B> implements TrainerView {
       );
     const { gradientClipVal: clip, gradientClipAlgorithm } = settings;
     if (clip !== undefined) this.learner.clip = { [gradientClipAlgorithm]: clip };
-    if (this.#scheduled !== undefined) this.#begin(this.#scheduled);
+    if (this.#scheduled !== undefined) this.#schedule = scheduleLearner(this.learner, this.#scheduled);
     if (resume !== undefined) await this.#restoreFrom(resume);
     const loggers = this.#loggers;
     for (const logger of loggers) logger.start?.({ after: resume === undefined ? undefined : this.globalStep });
@@ -126,7 +124,7 @@ export class Fit<B> implements TrainerView {
       trainer: 1,
       position: this.#next,
       identity: this.#identity(),
-      schedule: this.#schedule?.state() ?? null,
+      schedule: this.schedule?.state() ?? null,
       rescheduled: this.#rescheduled ? (this.#scheduled ?? null) : null,
       epochMetrics: { trainer: this.#epochMetrics.state(), module: this.#input.module.metrics?.state() ?? null },
       metrics: storable(this.metrics),
@@ -142,7 +140,7 @@ export class Fit<B> implements TrainerView {
   reschedule(scheduled: ScheduledRates): void {
     this.#scheduled = scheduled;
     this.#rescheduled = true;
-    this.#begin(scheduled);
+    this.#schedule = scheduleLearner(this.learner, scheduled);
   }
 
   restore(state: LearnerState): void {
@@ -157,17 +155,6 @@ export class Fit<B> implements TrainerView {
 
   async #call(hook: TrainerHook): Promise<void> {
     await this.#input.module.call?.(hook);
-  }
-
-  #begin({ config }: ScheduledRates): void {
-    this.#schedule = makeSchedule(config, Object.values(this.learner.learningRates));
-    this.#applyRates();
-  }
-
-  #applyRates(): void {
-    const { rates } = this.#schedule!;
-    for (const [i, group] of Object.keys(this.learner.learningRates).entries())
-      this.learner.setLearningRate(rates[i]!, group);
   }
 
   /** What has to be the same for a checkpoint to be of this training. */
@@ -186,8 +173,8 @@ export class Fit<B> implements TrainerView {
     const saved = trainerRecord(record, this.#identity(), file);
     this.learner.restore(learner);
     if (saved.rescheduled !== null) this.reschedule(saved.rescheduled);
-    if (saved.schedule !== null) this.#schedule?.restore(saved.schedule);
-    if (this.#schedule !== undefined) this.#applyRates();
+    if (saved.schedule !== null) this.schedule?.restore(saved.schedule);
+    this.#schedule?.apply();
     this.#epochMetrics.restore(saved.epochMetrics.trainer);
     if (saved.epochMetrics.module !== null) this.#input.module.metrics?.restore(saved.epochMetrics.module);
     for (const [name, value] of Object.entries(saved.metrics)) this.#latest.set(name, Number(value));
@@ -294,7 +281,8 @@ export class Fit<B> implements TrainerView {
     try {
       result = await (steps ? this.learner.step(scaled) : this.learner.accumulate(scaled));
     } catch (error) {
-      throw await this.#keepBatch(error, batch, index);
+      const { epoch, globalStep } = this;
+      throw await keepBatch(error, this.#input.options.folder, { epoch, globalStep, index }, batch);
     }
     const examples = data.size?.(batch) ?? 1;
     const more = Object.entries(result.metrics ?? {}).map(([name, x]) => [name, x.item()] as const);
@@ -317,7 +305,7 @@ export class Fit<B> implements TrainerView {
     this.#stepMetrics.clear();
     if (globalStep % settings.logEveryNSteps === 0) this.log(step);
     else for (const [name, value] of Object.entries(step)) this.#latest.set(name, value);
-    this.#stepSchedule("step", globalStep);
+    this.#schedule?.step("step", globalStep, this.metrics);
     if (moment.validated) this.log(await this.#evaluate(settings.limitValBatches));
     if (moment.epochEnded) await this.#endEpoch();
     for (const each of this.callbacks) await each.onStep?.(this, moment);
@@ -332,7 +320,7 @@ export class Fit<B> implements TrainerView {
     const whole = Object.entries(this.#epochMetrics.values).map(([name, value]) => [`${name}_epoch`, value] as const);
     this.log({ ...Object.fromEntries(whole), ...this.#input.module.metrics?.values });
     await this.#call("onTrainEpochEnd");
-    this.#stepSchedule("epoch", this.epoch + 1);
+    this.#schedule?.step("epoch", this.epoch + 1, this.metrics);
   }
 
   async #hearStop(): Promise<void> {
@@ -343,50 +331,6 @@ export class Fit<B> implements TrainerView {
         return;
       }
   }
-
-  #stepSchedule(interval: "epoch" | "step", count: number): void {
-    if (this.#scheduled === undefined || this.#schedule === undefined) return;
-    const { interval: own = "epoch", frequency = 1, monitor, strict = true } = this.#scheduled;
-    if (own !== interval || count % frequency !== 0) return;
-    let metric: number | undefined;
-    if (this.#schedule.watches) {
-      metric = monitor === undefined ? undefined : monitored(this, monitor, strict, "the schedule");
-      if (metric === undefined && monitor !== undefined) return;
-    }
-    this.#schedule.step(metric);
-    this.#applyRates();
-  }
-
-  /** Writes the batch whose loss was not finite beside everything else, and says where. */
-  async #keepBatch(error: unknown, batch: B, index: number): Promise<unknown> {
-    const { folder } = this.#input.options;
-    if (!(error instanceof TrainError) || error.code !== "train/not-finite" || folder === undefined) return error;
-    const file = join(folder, `not-finite-step-${this.globalStep}-batch-${index}.json`);
-    const bytes = new TextEncoder().encode(JSON.stringify({ ...this.#position, index, batch }, plain));
-    try {
-      await mkdir(folder, { recursive: true });
-      await writeFileAtomic(file, [bytes]);
-    } catch {
-      return error; // the first failure is what is told
-    }
-    const { message, code, received, hint } = error;
-    return new TrainError(message.split(";")[0]!, {
-      code,
-      received,
-      hint,
-      where: `the batch in ${file}`,
-      cause: error,
-    });
-  }
-}
-
-/** Typed arrays as lists, tensors with their dims. */
-function plain(_: string, value: unknown): unknown {
-  if (value instanceof Tensor) return { dims: value.dims, data: plain("", value.data) };
-  if (!ArrayBuffer.isView(value) || value instanceof DataView) return value;
-  return [...(value as Float32Array | BigInt64Array)].map((x) =>
-    typeof x === "bigint" || !Number.isFinite(x) ? String(x) : x,
-  );
 }
 
 /** The batches as a list where a part of them is meant. */

@@ -3,7 +3,6 @@ export type { Evaluation, EvaluationPhase } from "./evaluate.ts";
 export type { TrainerOptions } from "./options.ts";
 export type {
   Batches,
-  ScheduledRates,
   StepMoment,
   StopReason,
   TrainerCallback,

@@ -3,24 +3,12 @@ import type { Json, JsonObject } from "../../formats/index.ts";
 import type { Tensor } from "../../graph/index.ts";
 import type { Learner, LearnerState, Objective } from "../learner.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Schedule, ScheduleConfig } from "../schedules.ts";
+import type { ScheduledRates } from "../scheduled.ts";
+import type { Schedule } from "../schedules.ts";
 
 /** The moments at which a module may act. */
 export type TrainerHook =
   `on${"Train" | "Validation" | "Test" | "Predict"}${"Start" | "EpochStart" | "BatchStart" | "BatchEnd" | "EpochEnd" | "End"}`;
-
-/** A schedule of learning rates, and when it steps. */
-export interface ScheduledRates {
-  readonly config: ScheduleConfig;
-  /** Default `epoch`. */
-  readonly interval?: "epoch" | "step";
-  /** After so many epochs or steps. Default 1. */
-  readonly frequency?: number;
-  /** The metric that a plateau schedule watches. */
-  readonly monitor?: string;
-  /** Whether a metric that is missing is an error. Default true. */
-  readonly strict?: boolean;
-}
 
 /** A scalar, or a scalar with more to be seen of the step: `metrics` are scalars by name. */
 export type TrainingLoss = Tensor | Objective<Readonly<Record<string, Tensor>> | undefined>;

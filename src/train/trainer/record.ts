@@ -4,7 +4,7 @@ import { canonicalJson, type Json, type JsonObject } from "../../formats/index.t
 import { TrainError } from "../errors.ts";
 import type { MetricsState } from "../metrics.ts";
 import type { ScheduleState } from "../schedules.ts";
-import type { ScheduledRates } from "./protocol.ts";
+import type { ScheduledRates } from "../scheduled.ts";
 
 /** Where a training is: always between two optimiser steps. */
 export interface Position {

@@ -8,7 +8,8 @@ import { csvLogger, jsonlLogger } from "../loggers/index.ts";
 import { Learner, type ParameterGroup } from "../learner.ts";
 import { Metrics } from "../metrics.ts";
 import { shuffledOrder } from "../order.ts";
-import type { ScheduledRates, TrainerCallback, TrainerData, TrainerHook, TrainerModule } from "./protocol.ts";
+import type { ScheduledRates } from "../scheduled.ts";
+import type { TrainerCallback, TrainerData, TrainerHook, TrainerModule } from "./protocol.ts";
 import { Trainer } from "./trainer.ts";
 
 let root: string;
@@ -406,13 +407,17 @@ describe("callbacks", () => {
       folder: at,
       monitor: "val_loss",
       saveTopK: 2,
-      filename: "{epoch}-{val_loss}",
+      filename: "{epoch}-{val_loss:.1f}",
     });
     const trainer = new Trainer({ maxEpochs: 4, numSanityValSteps: 0, callbacks: [checkpoint] });
     await trainer.fit(scripted([3, 1, 4, 2]), one);
-    expect(readdirSync(at).sort()).toEqual(["1-1.safetensors", "3-2.safetensors", "last.safetensors"]);
+    expect(readdirSync(at).sort()).toEqual([
+      "epoch=1-val_loss=1.0.safetensors",
+      "epoch=3-val_loss=2.0.safetensors",
+      "last.safetensors",
+    ]);
     expect([checkpoint.bestScore, checkpoint.kept.length]).toEqual([1, 2]);
-    expect(checkpoint.best).toBe(join(at, "1-1.safetensors"));
+    expect(checkpoint.best).toBe(join(at, "epoch=1-val_loss=1.0.safetensors"));
     const newest = folder();
     await new Trainer({
       maxSteps: 7,

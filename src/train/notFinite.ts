@@ -1,0 +1,39 @@
+/** @file The batch whose loss was not finite, kept to be looked at. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomic } from "../formats/index.ts";
+import { Tensor } from "../graph/index.ts";
+import { TrainError } from "./errors.ts";
+
+/**
+ * Writes the batch of a step whose loss was not finite.
+ * @param at where it was: goes into the file and its name
+ * @returns the error to throw, which says where the batch is; other errors as they are
+ */
+export async function keepBatch(
+  error: unknown,
+  folder: string | undefined,
+  at: { readonly epoch: number; readonly globalStep: number; readonly index: number },
+  batch: unknown,
+): Promise<unknown> {
+  if (!(error instanceof TrainError) || error.code !== "train/not-finite" || folder === undefined) return error;
+  const file = join(folder, `not-finite-step-${at.globalStep}-batch-${at.index}.json`);
+  const bytes = new TextEncoder().encode(JSON.stringify({ ...at, batch }, plain));
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFileAtomic(file, [bytes]);
+  } catch {
+    return error; // the first failure is what is told
+  }
+  const { message, code, received, hint } = error;
+  return new TrainError(message.split(";")[0]!, { code, received, hint, where: `the batch in ${file}`, cause: error });
+}
+
+/** Typed arrays as lists, tensors with their dims. */
+function plain(_: string, value: unknown): unknown {
+  if (value instanceof Tensor) return { dims: value.dims, data: plain("", value.data) };
+  if (!ArrayBuffer.isView(value) || value instanceof DataView) return value;
+  return [...(value as Float32Array | BigInt64Array)].map((x) =>
+    typeof x === "bigint" || !Number.isFinite(x) ? String(x) : x,
+  );
+}
