@@ -228,7 +228,8 @@ describe("without the hub", () => {
     );
     await expect(hubSnapshot({ ...model, revision: "v2" }, offline)).rejects.toMatchObject({ code: "hub/offline" });
     vi.stubEnv("HF_HUB_OFFLINE", "1");
-    await expect(hubFiles({ ...model, revision: "v2" }, options)).rejects.toMatchObject({ code: "hub/offline" });
+    const { offline: _, ...unsaid } = options;
+    await expect(hubFiles({ ...model, revision: "v2" }, unsaid)).rejects.toMatchObject({ code: "hub/offline" });
     vi.unstubAllEnvs();
     expect(hub.recent()).toEqual([]);
 
@@ -264,7 +265,7 @@ describe("who asks", () => {
     const home = newFolder();
     mkdirSync(join(home, "hub"));
     writeFileSync(join(home, "token"), `${secret}\n`);
-    const { endpoint, retryDelay } = options;
+    const { endpoint, retryDelay, offline } = options;
     const ways: [Record<string, string>, { token?: string }][] = [
       [{}, { token: secret }],
       [{ HF_TOKEN: secret }, {}],
@@ -275,7 +276,7 @@ describe("who asks", () => {
     for (const [variables, given] of ways) {
       const clean = { HF_TOKEN: "", HUGGING_FACE_HUB_TOKEN: "", HF_HOME: newFolder(), HF_HUB_CACHE: newFolder() };
       for (const [name, value] of Object.entries({ ...clean, ...variables })) vi.stubEnv(name, value);
-      const path = await hubFile(model, "deep/er/model.safetensors", { endpoint, retryDelay, ...given });
+      const path = await hubFile(model, "deep/er/model.safetensors", { endpoint, retryDelay, offline, ...given });
       expect(weights.equals(readFileSync(path))).toBe(true);
       vi.unstubAllEnvs();
     }

@@ -9,6 +9,7 @@ const { folder } = await hubSnapshot(
     endpoint,
     cacheDir,
     token: "",
+    offline: false,
     retryDelay: 20,
     onProgress: () => {
       if (!told) console.log("began");

@@ -24,7 +24,11 @@ export async function hubFixture(options: { pageSize?: number } = {}): Promise<H
   const hub = await hubServer(options);
   onTestFinished(() => hub.close());
   const cacheDir = newFolder();
-  return { hub, cacheDir, options: { cacheDir, endpoint: hub.endpoint, token: "", retryDelay: 2, timeout: 5000 } };
+  return {
+    hub,
+    cacheDir,
+    options: { cacheDir, endpoint: hub.endpoint, token: "", offline: false, retryDelay: 2, timeout: 5000 },
+  };
 }
 
 /** Bytes that look like nothing, the same for the same seed. */
