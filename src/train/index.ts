@@ -42,3 +42,24 @@ export { shuffledOrder } from "./order.ts";
 export * from "./trainer/index.ts";
 export * from "./callbacks/index.ts";
 export type { ScheduledRates } from "./scheduled.ts";
+export {
+  cacheActivations,
+  evaluateSae,
+  parseSaeRunOptions,
+  parseTrainedSae,
+  trainableArchitectures,
+  trainSae,
+  type CacheActivationsOptions,
+  type Document,
+  type Documents,
+  type SaeEvaluation,
+  type SaeHistory,
+  type SaeMetrics,
+  type SaeOfRunInput,
+  type SaeProgress,
+  type SaeRunOptions,
+  type TrainableArchitecture,
+  type TrainedSae,
+  type TrainedSaeConfig,
+  type TrainSaeOptions,
+} from "./sae/index.ts";

@@ -79,6 +79,7 @@ export async function evaluateSae(
       for (let j = 0; j < dSae; j++) density[j]! += active[t * dSae + j]!;
     });
   }
+  await rows.close();
   const variance = squares / tokens - means.reduce((total, m) => total + (m / tokens) ** 2, 0);
   const ceLoss = { clean: ce.clean / passes, sae: ce.sae / passes, ablated: ce.ablated / passes };
   return {

@@ -120,8 +120,14 @@ describe("trainSae", () => {
     const out = join(folder, "activations");
     const options = { model, data: documents, hookNames: [hook], out, shardBytes: 4 * 16 * 50 };
     const settings = { ...base, trainingTokens: 32 * 20, sae: topk };
-    const { sae, runtime: own, ...shared } = settings;
-    void [sae, own];
+    const shared = {
+      contextSize: 12,
+      storeBatchSizePrompts: 4,
+      trainBatchSizeTokens: 32,
+      trainingTokens: 32 * 20,
+      prependBos: false,
+      sequenceSeparatorToken: null,
+    };
     const controller = new AbortController();
     const stop = cacheActivations({
       ...shared,

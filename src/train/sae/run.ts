@@ -375,6 +375,7 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
     },
     dispose: async () => {
       logger?.close?.();
+      await source.close();
       for (const trainer of trainers) await trainer.dispose();
     },
   };

@@ -107,22 +107,26 @@ export async function cacheActivations(options: CacheActivationsOptions): Promis
   };
   const perShard = Math.max(1, Math.floor(shardBytes / (4 * width)));
   let total = shards.reduce((sum, { rows }) => sum + rows, 0);
-  while (total < settings.trainingTokens) {
-    const parts: ActivationRows[] = [];
-    let rows = 0;
-    while (rows < perShard && total + rows < settings.trainingTokens) {
-      signal?.throwIfAborted();
-      const part = await source.next();
-      parts.push(part);
-      rows += part.rows;
-      if (source.size === 0)
-        throw new TrainError("no activation of these documents counts", { code: "train/sae-data" });
+  try {
+    while (total < settings.trainingTokens) {
+      const parts: ActivationRows[] = [];
+      let rows = 0;
+      while (rows < perShard && total + rows < settings.trainingTokens) {
+        signal?.throwIfAborted();
+        const part = await source.next();
+        parts.push(part);
+        rows += part.rows;
+        if (source.size === 0)
+          throw new TrainError("no activation of these documents counts", { code: "train/sae-data" });
+      }
+      await writeSafetensors(`${out}/${shardName(shards.length)}`, splitColumns(parts, source.widths, rows));
+      shards.push({ rows, state: source.state as Manifest["shards"][number]["state"] });
+      total += rows;
+      await write(total >= settings.trainingTokens);
+      onProgress?.({ rows: Math.min(total, settings.trainingTokens), of: settings.trainingTokens });
     }
-    await writeSafetensors(`${out}/${shardName(shards.length)}`, splitColumns(parts, source.widths, rows));
-    shards.push({ rows, state: source.state as Manifest["shards"][number]["state"] });
-    total += rows;
-    await write(total >= settings.trainingTokens);
-    onProgress?.({ rows: Math.min(total, settings.trainingTokens), of: settings.trainingTokens });
+  } finally {
+    await source.close();
   }
 }
 
@@ -171,6 +175,7 @@ export async function openActivations(folder: string): Promise<CachedActivations
         get state() {
           return { shard };
         },
+        close: async () => {},
         next: async (): Promise<ActivationRows> => {
           const { rows } = manifest.shards[shard]!;
           const file = await openSafetensors(await fileSource(`${folder}/${shardName(shard)}`));

@@ -106,6 +106,7 @@ export function modelSource(
     get state() {
       return { ...rows.state, counted: first };
     },
+    close: () => rows.close(),
     next: async (): Promise<ActivationRows> => {
       const taken: TokenRow[] = [];
       let inFirst = 0;

@@ -32,6 +32,8 @@ export interface Packer {
   /** The next row; documents begin anew at their end. */
   next(): Promise<TokenRow>;
   readonly state: PackerState;
+  /** Ends the reading of the documents. */
+  close(): Promise<void>;
 }
 
 type PackingOptions = Pick<
@@ -155,6 +157,9 @@ export function packer(
     next: options.promptsOneByOne || options.disableConcatSequences ? whole : joined,
     get state(): PackerState {
       return { epoch, document, offset, row };
+    },
+    close: async () => {
+      await reader?.return?.();
     },
   };
 }

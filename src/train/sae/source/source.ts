@@ -16,6 +16,8 @@ export interface ActivationSource {
   readonly size: number | undefined;
   /** Where it stands. */
   readonly state: JsonObject;
+  /** Ends the reading of the data. */
+  close(): Promise<void>;
 }
 
 /** Numbers of one row. */

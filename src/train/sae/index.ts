@@ -1,0 +1,14 @@
+/** @file Training of sparse autoencoders. */
+export {
+  parseTrainedSae,
+  trainableArchitectures,
+  type TrainableArchitecture,
+  type TrainedSaeConfig,
+} from "./config.ts";
+export { evaluateSae, type SaeEvaluation } from "./evaluate.ts";
+export { parseSaeRunOptions, type SaeOfRunInput, type SaeRunOptions } from "./options.ts";
+export { type SaeHistory } from "./page.ts";
+export { trainSae, type SaeProgress, type TrainedSae, type TrainSaeOptions } from "./run.ts";
+export { cacheActivations, type CacheActivationsOptions } from "./source/cached.ts";
+export { type Document, type Documents } from "./source/packing.ts";
+export { type SaeMetrics } from "./trainer.ts";

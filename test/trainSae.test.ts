@@ -1,0 +1,178 @@
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { spawnSync } from "node:child_process";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { trainSaeOptionNames } from "../src/cli/trainSaeFlags.ts";
+import { writeSafetensors } from "../src/formats/index.ts";
+import { HookedModel, saveModel } from "../src/model/index.ts";
+import { Runtime } from "../src/runtime/index.ts";
+import { Sae } from "../src/sae/index.ts";
+import { saeOptions } from "../src/train/sae/config.ts";
+import { runOptionNames } from "../src/train/sae/options.ts";
+import { cli, document, start } from "./support/cli.ts";
+import { sharedPath } from "./support/goldens.ts";
+
+const hook = "blocks.0.hook_resid_post";
+let folder: string;
+let base: readonly string[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "interpretune-train-sae-"));
+  const sizes = {
+    n_layers: 1,
+    d_model: 16,
+    n_ctx: 32,
+    n_heads: 2,
+    d_head: 8,
+    d_mlp: 32,
+    d_vocab: 50257,
+    d_vocab_out: 50257,
+  };
+  const config = { ...sizes, original_architecture: "GPT2LMHeadModel", act_fn: "gelu_new", tie_word_embeddings: true };
+  await saveModel(join(folder, "model"), HookedModel.fromConfig(config));
+  await copyFile(sharedPath("goldens/text/gpt2-words.tokenizer.json"), join(folder, "model/tokenizer.json"));
+  const special = { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>", tokenizer_class: "GPT2Tokenizer" };
+  await writeFile(join(folder, "model/tokenizer_config.json"), JSON.stringify(special));
+  const texts = ["The Eiffel Tower is in", "Once upon a time", "Hello world", "a b c"];
+  await writeFile(join(folder, "texts.jsonl"), texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  base = [
+    "train-sae",
+    "--model",
+    join(folder, "model"),
+    "--data",
+    join(folder, "texts.jsonl"),
+    "--hook-name",
+    hook,
+    "--context-size",
+    "8",
+    "--train-batch-size-tokens",
+    "16",
+    "--store-batch-size-prompts",
+    "2",
+    "--n-eval-batches",
+    "1",
+    "--d-sae",
+    "32",
+    "--log-every-n-steps",
+    "5",
+    "--threads",
+    "1",
+  ];
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe("interpretune train-sae", () => {
+  test("has a flag for every option", () => {
+    const names = [
+      ...Object.keys(saeOptions).map((name) => (name === "k" ? "topK" : name)),
+      ...runOptionNames,
+      "hookName",
+      "hookNameOut",
+      "name",
+    ];
+    expect([...trainSaeOptionNames].sort()).toEqual([...names].sort());
+  });
+
+  test("trains what a file describes, flags win", async () => {
+    const config = join(folder, "sae.yaml");
+    const out = join(folder, "both");
+    await writeFile(
+      config,
+      `model_name: ${join(folder, "model")}\ndataset_path: ${join(folder, "texts.jsonl")}\nhook_name: ${hook}
+d_sae: 32\ncontext_size: 8\ntrain_batch_size_tokens: 16\nstore_batch_size_prompts: 2\nn_eval_batches: 1\ntraining_tokens: 1600
+saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, l1_coefficient: 0.1, name: plain}\n`,
+    );
+    const trained = (await document(["train-sae", "--config", config, "--out", out, "--training-tokens", "160"])) as {
+      name: string;
+      folder: string;
+      explainedVariance: number;
+    }[];
+    expect(trained.map(({ name }) => name)).toEqual(["four", "plain"]);
+    expect((await readFile(join(out, "metrics.jsonl"), "utf8")).trim().split("\n").at(-1)).toContain('"step":10');
+    expect((await Sae.load(trained[0]!.folder)).cfg.k).toBe(4);
+    expect((await readdir(trained[1]!.folder)).sort()).toEqual([
+      "cfg.json",
+      "runner_cfg.json",
+      "sae_weights.safetensors",
+      "sparsity.safetensors",
+    ]);
+  });
+
+  test("faults are sentences", async () => {
+    const without = await cli(["train-sae", "--out", join(folder, "x")]);
+    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("--model, --data and --out") as string });
+    const wrong = await cli([...base, "--out", join(folder, "x"), "--architecture", "topk", "--top-k", "64"]);
+    expect(wrong.stderr).toContain("at most d_sae = 32");
+    const hookless = await cli([...base, "--out", join(folder, "x"), "--hook-name", "blocks.0.hook_resid_pots"]);
+    expect(hookless.stderr).toContain("blocks.0.hook_resid_post");
+  });
+
+  test("a killed training goes on to the same bits", async () => {
+    const options = [
+      "--architecture",
+      "batchtopk",
+      "--top-k",
+      "3",
+      "--training-tokens",
+      "960",
+      "--checkpoint-every-n-steps",
+      "1",
+    ];
+    const whole = join(folder, "whole");
+    const killed = join(folder, "killed");
+    expect((await cli([...base, ...options, "--out", whole])).code).toBe(0);
+    const { process: child, finished } = start([...base, ...options, "--out", killed]);
+    for (let written = false; !written;) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      written = (await readdir(killed).catch(() => [])).includes("checkpoint.safetensors");
+    }
+    child.kill("SIGKILL");
+    expect((await finished).code).toBe("SIGKILL");
+    expect((await cli([...base, ...options, "--out", killed, "--resume"])).code).toBe(0);
+    const weights = join(hook, "sae_weights.safetensors");
+    expect(await readFile(join(killed, weights))).toEqual(await readFile(join(whole, weights)));
+    expect(await readFile(join(killed, "metrics.jsonl"))).toEqual(await readFile(join(whole, "metrics.jsonl")));
+  });
+
+  // With PEERS_PYTHON=<a Python that has sae_lens>: what SAELens makes of the same files.
+  const python = process.env["PEERS_PYTHON"];
+  test.skipIf(python === undefined)("SAELens loads what is trained here and gives the same activations", async () => {
+    const out = join(folder, "peers");
+    const model = await HookedModel.load(join(folder, "model"));
+    const runtime = new Runtime({ threads: 1 });
+    const input = await model.run("The Eiffel Tower is in", ({ hooks }) => hooks[hook]!);
+    for (const architecture of ["standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk"]) {
+      const own = [
+        "--name",
+        architecture,
+        "--architecture",
+        architecture,
+        "--top-k",
+        "4",
+        "--matryoshka-widths",
+        "8,32",
+        "--normalize-activations",
+        "expected_average_only_in",
+        "--n-batches-for-norm-estimate",
+        "2",
+        "--l1-coefficient",
+        "0.01",
+      ];
+      expect(await cli([...base, ...own, "--training-tokens", "800", "--out", out])).toMatchObject({ code: 0 });
+      const sae = await Sae.load(join(out, architecture));
+      const { latents, output } = await runtime.realize({
+        latents: sae.encode(input).acts,
+        output: sae.forward(input),
+      });
+      const tensors = Object.entries({ input, latents, output }).map(
+        ([name, { dims, data }]) => [name, { dtype: "float32", shape: dims, data }] as const,
+      );
+      await writeSafetensors(join(out, architecture, "activations.safetensors"), Object.fromEntries(tensors));
+    }
+    const script = join(import.meta.dirname, "../bench/peers/saeTraining.py");
+    const { status, stdout, stderr } = spawnSync(python!, [script, "load", out], { encoding: "utf8" });
+    expect(status, stdout + stderr).toBe(0);
+    console.log(stdout);
+  });
+});
