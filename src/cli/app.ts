@@ -13,6 +13,7 @@ import type { SaeForwardFlags } from "./commands/saeForward.ts";
 import type { TokenizeFlags } from "./commands/tokenize.ts";
 import type { CliContext } from "./context.ts";
 import { describeFailure, describeUsageFault, exitCodeOf } from "./failure.ts";
+import { trainSaeFlags, type TrainSaeFlags } from "./trainSaeFlags.ts";
 import { analysisList, booleanFlag, layerList, positiveInteger, shared, textFlag } from "./flags.ts";
 
 const { model, saes, errorTerm, threads, json } = shared;
@@ -383,6 +384,53 @@ const registry = buildCommand<RegistryFlags, [string?, string?], CliContext>({
   ),
 });
 
+const trainSae = buildCommand<TrainSaeFlags, [], CliContext>({
+  loader: async () => (await import("./commands/trainSae.ts")).trainSae,
+  parameters: { flags: trainSaeFlags },
+  docs: docs(
+    "Train sparse autoencoders on a model's activations",
+    "SAELens' architectures, options and file format; --out gets an SAE folder, metrics.jsonl and curves.html, which renews itself.",
+    `interpretune train-sae --model models/gpt2 --data texts.jsonl --hook-name blocks.8.hook_resid_pre \\
+    --architecture batchtopk --d-sae 6144 --top-k 64 --out runs/sae
+interpretune train-sae --config sae.yaml --training-tokens 1000000 --resume`,
+  ),
+});
+
+const listing = {
+  positional: {
+    kind: "tuple" as const,
+    parameters: [
+      {
+        parse: String,
+        placeholder: "FILTER",
+        brief: "Words that all occur in what is listed",
+        optional: true as const,
+      },
+    ],
+  } as const,
+  flags: { json },
+};
+
+const models = buildCommand<ListFlags, [string?], CliContext>({
+  loader: async () => (await import("./commands/models.ts")).models,
+  parameters: listing,
+  docs: docs(
+    "List the models that are known by name",
+    "Any other model of a supported family loads by its hub id, owner/name.",
+    "interpretune models pythia",
+  ),
+});
+
+const saesCommand = buildCommand<ListFlags, [string?], CliContext>({
+  loader: async () => (await import("./commands/saes.ts")).saes,
+  parameters: listing,
+  docs: docs(
+    "List the pretrained SAEs that are known by name, as --saes takes them",
+    "Without a filter releases are listed, else the SAEs with all its words in their release, model, id or Neuronpedia id.",
+    'interpretune saes gpt2-small\ninterpretune saes "gemma-2-2b canonical"',
+  ),
+});
+
 const demo = buildCommand<DemoFlags, [], CliContext>({
   loader: async () => (await import("./commands/demo.ts")).demo,
   parameters: {
@@ -408,6 +456,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
     info,
     run,
     registry,
+    trainSae,
     demo,
   };
   return buildApplication(
