@@ -50,12 +50,70 @@ export async function* splitBatches(
   for (const batch of all) yield widened(batch, width, options.paddingSide ?? "left", options.tokenizer?.padId ?? 0);
 }
 
+/** The tokens of a row without its padding. */
+function realIds({ dims: [, p], tokens, mask }: Batch, row: number): number[] {
+  return Array.from(tokens.subarray(row * p, (row + 1) * p)).filter((_id, i) => mask[row * p + i] === 1);
+}
+
 /** The batch with rows of `width` positions. */
 export function widened(batch: Batch, width: number, side: Side, padId: number): Batch {
-  const [b, p] = batch.dims;
-  const rows = Array.from({ length: b }, (_, row) =>
-    Array.from(batch.tokens.subarray(row * p, (row + 1) * p)).filter((_id, i) => batch.mask[row * p + i] === 1),
-  );
+  const rows = Array.from({ length: batch.dims[0] }, (_, row) => realIds(batch, row));
   const { ids, mask, dims } = padRows(rows, { padding: width, side, value: padId });
   return { ...batch, dims, tokens: ids, mask, answerIndices: lastReal(mask, dims) };
+}
+
+/**
+ * The rows of some batches in another order, in batches of a size; each as wide as its longest row, or as it was.
+ * A batch ends early where the number of answers changes.
+ */
+export function regrouped(
+  given: readonly Batch[],
+  order: (rows: number) => readonly number[],
+  {
+    size,
+    side,
+    padId,
+    width,
+  }: { readonly size: number; readonly side: Side; readonly padId: number; readonly width: number },
+): Batch[] {
+  const rows = given.flatMap((batch) => Array.from({ length: batch.dims[0] }, (_, row) => ({ batch, row })));
+  const groups: (typeof rows)[] = [];
+  for (const place of order(rows.length)) {
+    const next = rows[place]!;
+    const last = groups.at(-1);
+    if (last === undefined || last.length === size || last[0]!.batch.classes !== next.batch.classes)
+      groups.push([next]);
+    else last.push(next);
+  }
+  return groups.map((group, index) => joined(group, index, { side, padId, width }));
+}
+
+function joined(
+  rows: readonly { readonly batch: Batch; readonly row: number }[],
+  index: number,
+  { side, padId, width }: { readonly side: Side; readonly padId: number; readonly width: number },
+): Batch {
+  const ids = rows.map(({ batch, row }) => realIds(batch, row));
+  const padding = Math.max(width, ...ids.map((each) => each.length));
+  const padded = padRows(ids, { padding, side, value: padId });
+  const { classes } = rows[0]!.batch;
+  const column = (of: (batch: Batch) => Int32Array): Int32Array<ArrayBuffer> =>
+    Int32Array.from(rows, ({ batch, row }) => of(batch)[row]!);
+  const prompts = rows.map(({ batch, row }) => batch.prompts?.[row] ?? null);
+  return {
+    index,
+    dims: padded.dims,
+    tokens: padded.ids,
+    mask: padded.mask,
+    answerIndices: lastReal(padded.mask, padded.dims),
+    labels: column(({ labels }) => labels),
+    labelIds: column(({ labelIds }) => labelIds),
+    classes,
+    answerIds: Int32Array.from(
+      rows.flatMap(({ batch, row }) => [...batch.answerIds.subarray(row * classes, (row + 1) * classes)]),
+    ),
+    answerNames: rows.map(({ batch, row }) => batch.answerNames[row]!),
+    examples: column(({ examples }) => examples),
+    prompts: prompts.every((prompt) => prompt !== null) ? prompts : null,
+  };
 }

@@ -6,6 +6,7 @@ import { jsonHash, type JsonObject } from "../formats/index.ts";
 import { HookedModel, type Tokenizer } from "../model/index.ts";
 import { defaultRuntime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
+import { trainable, type Trainable } from "../train/index.ts";
 import { canonicalAdapters, type Adapter } from "./adapters.ts";
 import { sessionFileOf, treeOfInput, type SessionFile } from "./config/read.ts";
 import { checkAdapters, checkDeferral, checkProtocol, crossValidated, present } from "./checks.ts";
@@ -70,6 +71,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     datamoduleCfg,
     moduleCfg,
     runCfg: file.runCfg,
+    trainer: file.trainer,
     seed: seedOf(file.seedEverything),
   };
 
@@ -152,6 +154,13 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     names,
   };
 }
+    trainModel: () => {
+      if (given.module === undefined) return loaded.train();
+      throw new SessionError("a module that was composed before keeps its model", {
+        code: "session/train",
+        hint: "give the session the module's definition as moduleCls",
+      });
+    },
 
 async function callOptional(side: object, name: string): Promise<void> {
   const found: unknown = Reflect.get(side, name);
@@ -166,11 +175,21 @@ class ModelHolder {
 
   constructor(make: () => Promise<HookedModel>) {
     this.#make = make;
+  #trainable: Trainable | undefined;
   }
 
   async load(): Promise<HookedModel> {
-    this.#model = await (this.#loading ??= this.#make());
-    return this.#model;
+    const made = await (this.#loading ??= this.#make());
+    return (this.#model ??= made);
+  }
+
+  /** From here on the model is a copy that can be trained. */
+  train(): Trainable {
+    if (this.#trainable === undefined) {
+      this.#trainable = trainable(this.model);
+      this.#model = this.#trainable.model;
+    }
+    return this.#trainable;
   }
 
   get model(): HookedModel {
@@ -184,7 +203,7 @@ class ModelHolder {
 
 /** What TypeScript gives beside files, as a tree over them. */
 function overridesTree(given: SessionOverrides): Located {
-  const { sharedCfg, runCfg, seedEverything, evalBatchSize, trainBatchSize, limit, saes } = given;
+  const { sharedCfg, runCfg, trainer, seedEverything, evalBatchSize, trainBatchSize, limit, saes } = given;
   const paths = saes?.filter((sae) => typeof sae === "string");
   const files =
     given.data === undefined || isDataset(given.data)
@@ -196,7 +215,7 @@ function overridesTree(given: SessionOverrides): Located {
   const saeCfgs = paths !== undefined && paths.length > 0 ? { saeCfgs: paths.map((path) => ({ path })) } : {};
   const moduleCfg = { ...given.moduleCfg, ...saeCfgs };
   return treeOfInput({
-    ...present({ sharedConfig: sharedCfg, runCfg, seedEverything }),
+    ...present({ sharedConfig: sharedCfg, runCfg, trainer, seedEverything }),
     registeredCfg: { datamoduleCfg, moduleCfg },
   });
 }

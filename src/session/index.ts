@@ -23,6 +23,7 @@ export type {
   RunConfig,
   SectionName,
   SharedConfig,
+  TrainerConfig,
 } from "./config/types.ts";
 export {
   loadComponent,
@@ -85,3 +86,4 @@ export {
   type SessionOverrides,
 } from "./session.ts";
 export { runSteps, type SteppedPhase, type SteppedSession, type StepsProgress, type StepsResult } from "./steps.ts";
+export { runTraining, type TrainableSession, type TrainingProgress, type TrainingRun } from "./training.ts";

@@ -9,7 +9,7 @@ import type { SessionConfig } from "./session.ts";
 
 /** The configuration as a file would say it. */
 export function recordedConfig(
-  { adapterCtx, datamoduleCfg, moduleCfg, runCfg, seed }: SessionConfig,
+  { adapterCtx, datamoduleCfg, moduleCfg, runCfg, trainer, seed }: SessionConfig,
   { registeredCfg }: SessionFile,
 ): JsonObject {
   const { moduleCls, datamoduleCls } = registeredCfg;
@@ -22,6 +22,7 @@ export function recordedConfig(
       module_cls: moduleCls,
     },
     run_cfg: snaked("RunConfig", runCfg),
+    trainer: snaked("TrainerConfig", trainer),
     seed_everything: seed,
   };
   return JSON.parse(JSON.stringify(config)) as JsonObject;

@@ -15,6 +15,7 @@ import {
   type Tensor,
 } from "../graph/index.ts";
 import type { TokenBatch } from "../model/index.ts";
+import { ClassCounts, taskMetrics } from "../train/index.ts";
 import type { GenerationConfig, ModuleConfig } from "./config/types.ts";
 import { defineDataModule, type DataModuleDefinition } from "./dataModule.ts";
 import type { Log } from "./log.ts";
@@ -123,10 +124,10 @@ function steps(module: ModuleBase): RteBoolqSteps {
       const best = max(own.standardizeLogits(logits, batch), 1); // [batch, classes]
       const { data } = await module.model.runtime.realize(argMax(best, -1));
       const predictions = Array.from(data as ArrayLike<number | bigint>, Number);
-      const right = predictions.filter((prediction, row) => prediction === batch.labels[row]).length;
-      const accuracy = right / batch.dims[0];
-      if (mode === "log") module.log("accuracy", accuracy, batch.dims[0]);
-      return { accuracy, predictions };
+      const counts = new ClassCounts();
+      counts.add(batch.labels, predictions);
+      if (mode === "log") module.metrics.addClasses(batch.labels, predictions, taskMetrics(module.cfg.taskName));
+      return { accuracy: counts.accuracy, predictions };
     },
 
     trainingStep(batch) {

@@ -7,7 +7,7 @@ import type { Sae } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { compose } from "./compose.ts";
 import { readConfigTree, treeOfInput, withOptions } from "./config/read.ts";
-import type { ConfigInput, DataModuleConfig, ModuleConfig, RunConfig } from "./config/types.ts";
+import type { ConfigInput, DataModuleConfig, ModuleConfig, RunConfig, TrainerConfig } from "./config/types.ts";
 import type { ComposedDataModule, DataModuleDefinition } from "./dataModule.ts";
 import { callHook, type Actor } from "./lifecycle.ts";
 import type { Log, LogStream } from "./log.ts";
@@ -17,6 +17,7 @@ import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
 import { Registry, type AdaptersOfKey, type RegistryKey } from "./registry.ts";
 import type { Resources } from "./resources.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
+import type { Trainable } from "../train/index.ts";
 
 /** Something beside the two sides that acts at the moments of a session, such as a profiler. */
 export interface Extension {
@@ -60,6 +61,7 @@ export interface SessionOverrides<A extends readonly Adapter[] = readonly Adapte
   readonly runCfg?: ConfigInput<"RunConfig">;
   readonly seedEverything?: number | boolean;
 }
+  readonly trainer?: ConfigInput<"TrainerConfig">;
 
 /** A session in TypeScript. Without classes the two sides are those of the tutorials. */
 export interface SessionOptions<
@@ -87,6 +89,7 @@ export interface SessionConfig {
   readonly runCfg: RunConfig;
   readonly seed: number | null;
 }
+  readonly trainer: TrainerConfig;
 
 /** What a session is made of. @internal */
 export interface SessionState<A extends Adapter, M extends object, D extends object> {
@@ -101,6 +104,7 @@ export interface SessionState<A extends Adapter, M extends object, D extends obj
   readonly loadModel: () => Promise<HookedModel>;
   readonly names: { readonly datamodule: string; readonly module: string };
 }
+  readonly trainModel: () => Trainable;
 
 /**
  * A session: a data module and a module, composed for adapters. The type knows what the adapters add: without `sae_lens`
@@ -134,6 +138,7 @@ export class Session<
   readonly #loadModel: () => Promise<HookedModel>;
   readonly #names: SessionState<A, M, D>["names"];
   #initialized: Promise<void> | undefined;
+  readonly #trainModel: () => Trainable;
   #ended: Promise<void> | undefined;
   #currentHook: LifecycleHook | undefined;
 
@@ -150,6 +155,7 @@ export class Session<
     this.#loadModel = state.loadModel;
     this.#names = state.names;
   }
+    this.#trainModel = state.trainModel;
 
   /**
    * A session from options.
@@ -251,6 +257,15 @@ export class Session<
 
   /** Ends the session once: later calls do nothing, whatever phases there were. */
   end(): Promise<void> {
+  /**
+   * Makes the module's model one that can be trained: a copy, so that the model that was given stays as it is. From the
+   * second call on it is the same.
+   */
+  async trainable(): Promise<Trainable> {
+    await this.init();
+    return this.#trainModel();
+  }
+
     return (this.#ended ??= this.call("onSessionEnd"));
   }
 

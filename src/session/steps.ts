@@ -89,17 +89,23 @@ export async function runSteps(
     state.globalStep++;
     onProgress?.({ batches: outputs.length, examples });
   }
-  const shown = Object.entries(metrics.values).map(([name, value]) => `'${name}': ${value.toFixed(4)}`);
-  session.logger.info(`${title} epoch end: {${shown.join(", ")}}`);
+  session.logger.info(`${title} epoch end: ${metricsText(metrics.values)}`);
   await hook("EpochEnd");
   await hook("End");
   const seconds = (performance.now() - start) / 1000;
   return { metrics: metrics.values, outputs, batches: outputs.length, examples, seconds };
 }
 
+/** Metrics as the published loop prints them. */
+export const metricsText = (metrics: Readonly<Record<string, number>>): string =>
+  `{${Object.entries(metrics)
+    .map(([name, value]) => `'${name}': ${value.toFixed(4)}`)
+    .join(", ")}}`;
+
 type Step = (batch: Batch, index: number) => unknown;
 
-function stepOf({ module }: SteppedSession, name: string): Step {
+/** A step of the module, as it is called. @throws SessionError when the module has none */
+export function stepOf({ module }: Pick<SteppedSession, "module">, name: string): Step {
   const step: unknown = Reflect.get(module, name);
   if (typeof step === "function") return (batch, index) => Reflect.apply(step, module, [batch, index]) as unknown;
   throw new SessionError(`the module has no ${name}`, {

@@ -70,7 +70,7 @@ export function classPathsAt(key?: string): string[] {
 
 /** Keys whose value is a class's name in our config, and those whose mapping stays a mapping. */
 const namedByClass = ["datamodule_cls", "module_cls", "module_cfg_mixin"];
-const keptAsNodes = ["optimizer_init", "lr_scheduler_init"];
+const keptAsNodes = ["optimizer_init", "lr_scheduler_init", "callbacks", "logger"];
 
 /**
  * Replaces `{ class_path, init_args }` by the fields it stands for, throughout a tree. Nothing is imported: names are

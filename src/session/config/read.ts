@@ -239,8 +239,9 @@ function optionPath(name: string, where: string): string[] {
   const all = optionPaths();
   const found = all.filter((path) => wanted.every((part, i) => path[path.length - wanted.length + i] === part));
   const exact = found.filter((path) => path.length === wanted.length);
-  // Shared options stand in three places; the one that fills the others is meant.
-  const common = found.filter(([top]) => top === "shared_config");
+  // Shared options stand in several places; the one that fills the others is meant.
+  const shared = found.filter(([top]) => top === "shared_config");
+  const common = shared.length > 0 ? shared : found.filter(([top]) => top === "run_cfg");
   const [only, ...others] = exact.length > 0 ? exact : common.length > 0 ? common : found;
   if (only === undefined)
     throw configFault(`there is no option ${name}`, where, {

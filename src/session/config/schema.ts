@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { snakeCase } from "./names.ts";
 import { sections } from "./sections.ts";
-import { trainingNode } from "./training.ts";
+import { trainingNode, type NodeKind } from "./training.ts";
 import type { Config, Field, SectionName } from "./types.ts";
 
 /** camelCase for TypeScript; snake_case for YAML. */
@@ -14,6 +14,14 @@ const table: Readonly<Record<string, Section>> = sections;
 const text = z.string();
 const integer = z.int();
 const json = z.json();
+
+/** Kinds that are nodes of `class_path` and `init_args`, and which. */
+const nodeKinds: Readonly<Record<string, { readonly of: NodeKind; readonly list: boolean }>> = {
+  optimizer: { of: "optimizer", list: false },
+  schedule: { of: "schedule", list: false },
+  callbacks: { of: "callback", list: true },
+  loggers: { of: "logger", list: true },
+};
 
 const scalars: Readonly<Record<string, z.ZodType>> = {
   text,
@@ -32,7 +40,8 @@ const scalars: Readonly<Record<string, z.ZodType>> = {
   mapping: z.record(text, json),
   words: z.record(text, text),
   ids: z.record(text, integer.min(0)),
-  init: trainingNode("camel"),
+  times: z.union([z.boolean(), integer.min(1)], { error: "expected true, false or a number from 1" }),
+  anything: json,
   combinations: z.array(z.array(text).min(1)),
   component: text,
   seed: z.union([integer.min(0), z.boolean()], { error: "expected a number from 0, or true" }),
@@ -87,7 +96,11 @@ function valueOf(field: Field, spelling: Spelling): z.ZodType {
 
 function bareOf(field: Field, spelling: Spelling): z.ZodType {
   if (field.oneOf !== undefined) return z.enum(field.oneOf);
-  if (field.kind === "init" && spelling === "snake") return trainingNode("snake");
+  const node = nodeKinds[field.kind ?? ""];
+  if (node !== undefined) {
+    const schema = trainingNode(node.of, spelling);
+    return node.list ? z.array(schema) : schema;
+  }
   const nested = sectionOf(field);
   if (nested === undefined) return scalars[field.kind!]!;
   // A schema of its own: descriptions belong to the place, identifiers to the section.
@@ -125,8 +138,10 @@ function respelled(
       nested === undefined || typeof x !== "object" || x === null
         ? x
         : respelled(nested.section, x as Record<string, unknown>, from, to);
-    const isNode = field.kind === "init" && typeof item === "object" && item !== null;
-    out[spell(name, to)] = isNode ? respelledNode(item, from) : Array.isArray(item) ? item.map(one) : one(item);
+    const isNode = nodeKinds[field.kind ?? ""] !== undefined;
+    const each = (x: unknown): unknown =>
+      isNode && typeof x === "object" && x !== null ? respelledNode(x, from) : one(x);
+    out[spell(name, to)] = Array.isArray(item) ? item.map(each) : each(item);
   }
   return out;
 }

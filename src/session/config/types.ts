@@ -27,7 +27,14 @@ export interface Scalars {
   mapping: JsonObject;
   words: Readonly<Record<string, string>>;
   ids: Readonly<Record<string, number>>;
-  init: ClassNode;
+  optimizer: ClassNode;
+  schedule: ClassNode;
+  callbacks: readonly ClassNode[];
+  loggers: readonly ClassNode[];
+  /** Whether, or how often. */
+  times: boolean | number;
+  /** Whatever JSON holds. */
+  anything: Json;
   combinations: readonly (readonly string[])[];
   /** The name of a module or data module. */
   component: string;
@@ -72,6 +79,7 @@ export type SharedConfig = Config<"SharedConfig">;
 export type DataModuleConfig = Config<"DataModuleConfig">;
 export type ModuleConfig = Config<"ModuleConfig">;
 export type RunConfig = Config<"RunConfig">;
+export type TrainerConfig = Config<"TrainerConfig">;
 export type GenerationConfig = Config<"GenerationConfig">;
 export type PromptConfig = Config<"PromptConfig">;
 

@@ -1,0 +1,253 @@
+/** @file Training a session: with the plain loop where `core` leads, with the Trainer where `lightning` does. */
+import { join } from "node:path";
+import type { Batch } from "../data/index.ts";
+import type { Json, JsonObject } from "../formats/index.ts";
+import {
+  csvLogger,
+  Learner,
+  modelCheckpoint,
+  shuffledOrder,
+  Trainer,
+  type Clip,
+  type FitResult,
+  type MetricLogger,
+  type ScheduledRates,
+  type Trainable,
+  type TrainerCallback,
+  type TrainerModule,
+  type TrainingLoss,
+} from "../train/index.ts";
+import { regrouped } from "./batches.ts";
+import { callbacks as callbackNodes, loggers as loggerNodes } from "./config/trainerNodes.ts";
+import { optimizerOf, scheduleOf, trainerNodeOf } from "./config/training.ts";
+import type { RunConfig, TrainerConfig } from "./config/types.ts";
+import { coreFit } from "./coreLoop.ts";
+import type { DataModuleBase } from "./dataModule.ts";
+import { SessionError } from "./errors.ts";
+import type { Log } from "./log.ts";
+import type { OptimizerPlan } from "./module.ts";
+import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
+import { withoutLogging } from "./record.ts";
+import { metricsText, stepOf, type SteppedSession } from "./steps.ts";
+
+/** What training needs of a session. */
+export interface TrainableSession extends SteppedSession {
+  readonly cfg: {
+    readonly adapterCtx: readonly string[];
+    readonly runCfg: RunConfig;
+    readonly trainer: TrainerConfig;
+    readonly seed: number | null;
+  };
+  readonly logger: Log;
+  readonly experimentFolder: string;
+  readonly datamodule: AnalysisSession["datamodule"] & Pick<DataModuleBase, "cfg" | "trainBatchSize" | "tokenizer">;
+  readonly module: SteppedSession["module"] & { readonly optimizers?: readonly OptimizerPlan[] };
+  trainable(): Promise<Trainable>;
+}
+
+/** How a training is watched, cut short and taken up again. */
+export interface TrainingRun {
+  /** Training batches of each epoch at most. */
+  readonly limit?: number | undefined;
+  /** A checkpoint of the Trainer. Default: `trainer.resume`. */
+  readonly resume?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** After each training batch: optimiser steps, and what was measured last. */
+  readonly onProgress?: ((progress: TrainingProgress) => void) | undefined;
+  /** Beside those that the configuration names (adapter lightning). */
+  readonly callbacks?: readonly TrainerCallback[];
+  readonly loggers?: readonly MetricLogger[];
+}
+
+/** How far training is. */
+export interface TrainingProgress {
+  readonly epoch: number;
+  readonly globalStep: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** A session that is ready to be trained. @internal */
+export interface Training {
+  readonly session: TrainableSession;
+  readonly learner: Learner;
+  readonly schedule: ScheduledRates | undefined;
+  readonly trainingStep: (batch: Batch, index: number) => TrainingLoss | Promise<TrainingLoss>;
+  /** The batches of an epoch, in its order. */
+  readonly epoch: (epoch: number) => Promise<readonly Batch[]>;
+}
+
+/**
+ * Trains a session's module: `training_step` over the rows of `train`, `validation_step` after each epoch. With the adapter
+ * `core` it is the plain loop of `run_cfg`; with `lightning` the {@link Trainer} of `trainer`, which logs, keeps checkpoints
+ * and can be resumed. Both run the same module. The model that the session was given stays as it is; `module.model` learns.
+ * @throws SessionError without an optimiser, a training step or training rows, and when a batch is larger than the data;
+ *   TrainError when the loss is not finite
+ * @example
+ * const session = await Session.create({
+ *   model,
+ *   data: "rte/validation.jsonl",
+ *   trainBatchSize: 2,
+ *   moduleCfg: { coreLogDir: "runs/logs", optimizerInit: { classPath: "AdamW", initArgs: { lr: 1e-4 } } },
+ *   datamoduleCfg: { dataFiles: { train: "rte/validation.jsonl" } },
+ *   runCfg: { maxSteps: 2 },
+ * });
+ * const { globalStep, metrics } = await runTraining(session);
+ * globalStep; // 2
+ */
+export async function runTraining(session: TrainableSession, run: TrainingRun = {}): Promise<FitResult> {
+  await session.init();
+  const lightning = session.cfg.adapterCtx.includes("lightning");
+  const { gradientClipVal, gradientClipAlgorithm } = session.cfg.trainer;
+  const clip: Clip = lightning && gradientClipVal !== null ? { [gradientClipAlgorithm]: gradientClipVal } : {};
+  const training = await trainingOf(session, clip);
+  try {
+    return await (lightning ? trainerFit(training, run) : coreFit(training, run));
+  } finally {
+    training.learner.dispose();
+  }
+}
+
+async function trainingOf(session: TrainableSession, clip: Clip): Promise<Training> {
+  const { optimizers: plans = [] } = session.module;
+  const [plan] = plans;
+  if (plan === undefined || plans.length > 1)
+    throw new SessionError(plan === undefined ? "training needs an optimiser" : "training has one optimiser", {
+      code: "session/train",
+      received: plan === undefined ? undefined : String(plans.length),
+      hint: "module_cfg.optimizer_init: {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-4}}",
+    });
+  const step = stepOf(session, "trainingStep");
+  const { model, parameters, aliases } = await session.trainable();
+  const learner = new Learner({
+    parameters,
+    aliases,
+    optimizer: optimizerOf(plan.optimizer),
+    clip,
+    runtime: model.runtime,
+  });
+  return {
+    session,
+    learner,
+    schedule: plan.lrScheduler === undefined ? undefined : scheduledOf(plan.lrScheduler),
+    trainingStep: (batch, index) => step(batch, index) as TrainingLoss | Promise<TrainingLoss>,
+    epoch: (epoch) => trainBatches(session, epoch),
+  };
+}
+
+function scheduledOf(plan: NonNullable<OptimizerPlan["lrScheduler"]>): ScheduledRates {
+  const { interval, frequency, monitor, strict } = plan;
+  return { config: scheduleOf(plan), interval, frequency, strict, ...(monitor === null ? {} : { monitor }) };
+}
+
+/** The rows of `train` in the order of an epoch. */
+async function trainBatches({ datamodule, cfg }: TrainableSession, epoch: number): Promise<readonly Batch[]> {
+  const all: Batch[] = [];
+  for await (const batch of datamodule.batches("train")) all.push(batch);
+  const { trainBatchSize: size, tokenizer } = datamodule;
+  const { shuffle, padTo, tokenizerKwargs } = datamodule.cfg;
+  const rows = all.reduce((n, { dims }) => n + dims[0], 0);
+  if (rows < size)
+    throw new SessionError("a training batch is larger than the training data", {
+      code: "session/train",
+      expected: `at least ${size} rows`,
+      received: String(rows),
+      hint: `train_batch_size: ${Math.max(1, rows)} or less`,
+    });
+  if (!shuffle) return all;
+  const width = padTo === "split" ? Math.max(...all.map(({ dims }) => dims[1])) : 0;
+  const side = tokenizerKwargs.paddingSide ?? "left";
+  const order = (n: number): readonly number[] => shuffledOrder(n, { seed: cfg.seed ?? 0, epoch });
+  return regrouped(all, order, { size, side, padId: tokenizer?.padId ?? 0, width });
+}
+
+async function trainerFit(training: Training, run: TrainingRun): Promise<FitResult> {
+  const { session } = training;
+  const { trainer } = session.cfg;
+  const { module, datamodule } = session;
+  const validationStep = Reflect.has(module, "validationStep") ? stepOf(session, "validationStep") : undefined;
+  const target: TrainerModule<Batch> = {
+    learner: training.learner,
+    schedule: training.schedule,
+    trainingStep: training.trainingStep,
+    ...(validationStep && { validationStep }),
+    metrics: module.metrics,
+    state: module.state,
+    call: (hook) => session.call(hook),
+    identity: identityOf(session.record),
+  };
+  const data = {
+    train: (epoch: number) => later(training.epoch(epoch)),
+    validation: () => datamodule.batches("validation"),
+    size: ({ dims }: Batch) => dims[0],
+  };
+  const fit = trainerOf(session, run);
+  const { resume = trainer.resume ?? undefined, signal } = run;
+  const result = await fit.fit(target, data, { resume, signal });
+  session.logger.info(`Train end (${result.reason}): ${metricsText(result.metrics)}`);
+  return result;
+}
+
+/** The trainer of a configuration: what `trainer` leaves out is `run_cfg`'s. */
+function trainerOf(
+  session: TrainableSession,
+  { limit, callbacks = [], loggers = [], onProgress }: TrainingRun,
+): Trainer {
+  const { runCfg, trainer } = session.cfg;
+  const folder = trainer.defaultRootDir ?? session.experimentFolder;
+  const context = { folder };
+  const named = trainer.callbacks.flatMap((node) => {
+    const { name, args } = trainerNodeOf("callback", node);
+    return callbackNodes[name]!.make(args, context) ?? [];
+  });
+  const writers =
+    trainer.logger === null
+      ? [csvLogger(join(folder, "metrics.csv"))]
+      : trainer.logger.flatMap((node) => {
+          const { name, args } = trainerNodeOf("logger", node);
+          return loggerNodes[name]!.make(args, context) ?? [];
+        });
+  const all = [...named, ...callbacks];
+  const checkpoints =
+    trainer.enableCheckpointing && !all.some(({ name }) => name === "ModelCheckpoint")
+      ? [modelCheckpoint({ folder: join(folder, "checkpoints") })]
+      : [];
+  const watch: readonly TrainerCallback[] =
+    onProgress === undefined
+      ? []
+      : [{ name: "progress", onStep: ({ epoch, globalStep, metrics }) => onProgress({ epoch, globalStep, metrics }) }];
+  const { maxSteps } = runCfg;
+  return new Trainer({
+    maxEpochs: trainer.maxEpochs ?? runCfg.maxEpochs,
+    maxSteps: trainer.maxSteps ?? maxSteps,
+    limitTrainBatches: limit ?? trainer.limitTrainBatches ?? runCfg.limitTrainBatches,
+    limitValBatches: trainer.limitValBatches ?? runCfg.limitValBatches,
+    overfitBatches: trainer.overfitBatches,
+    fastDevRun: trainer.fastDevRun,
+    accumulateGradBatches: trainer.accumulateGradBatches,
+    gradientClipVal: trainer.gradientClipVal ?? undefined,
+    gradientClipAlgorithm: trainer.gradientClipAlgorithm,
+    valCheckInterval: trainer.valCheckInterval ?? undefined,
+    checkValEveryNEpoch: trainer.checkValEveryNEpoch,
+    numSanityValSteps: trainer.numSanityValSteps,
+    logEveryNSteps: trainer.logEveryNSteps,
+    callbacks: [...all, ...checkpoints, ...watch],
+    loggers: [...writers, ...loggers],
+    folder,
+  });
+}
+
+async function* later<T>(items: Promise<readonly T[]>): AsyncGenerator<T> {
+  yield* await items;
+}
+
+/** What of a session decides how training goes: its two sides and the seed, key by key. */
+function identityOf(record: JsonObject): JsonObject {
+  const config = withoutLogging(record["config"] ?? {}) as JsonObject;
+  const sides = (config["registered_cfg"] ?? {}) as JsonObject;
+  const flat = Object.entries(sides).flatMap(([side, fields]): [string, Json][] =>
+    typeof fields === "object" && fields !== null && !Array.isArray(fields)
+      ? Object.entries(fields).map(([name, value]) => [`${side}.${name}`, value ?? null])
+      : [[side, fields ?? null]],
+  );
+  return { ...Object.fromEntries(flat), seed_everything: config["seed_everything"] ?? null };
+}
