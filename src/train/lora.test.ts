@@ -1,0 +1,131 @@
+/** @file Low-rank adapters: PEFT's files and numbers, training, merging, what cannot be read. */
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { goldenTensors, sharedPath } from "../../test/support/goldens.ts";
+import { openSafetensors, fileSource } from "../formats/index.ts";
+import { HookedModel } from "../model/index.ts";
+import { addLora, mergeLora } from "./lora.ts";
+import { Learner } from "./learner.ts";
+import { loadLora, saveLora } from "./peft.ts";
+
+let folder: string;
+beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "interpretune-lora-"))));
+afterAll(() => rm(folder, { recursive: true }));
+
+const load = (name: string): Promise<HookedModel> => HookedModel.load(sharedPath(`goldens/families/${name}`));
+const peft = (name: string): string => sharedPath(`goldens/peft/${name}`);
+
+/** The largest difference at real tokens from the logits that PEFT gave. */
+async function difference(model: HookedModel, name: string): Promise<number> {
+  const golden = await goldenTensors(join(peft(name), "golden.safetensors"));
+  const [rows, length, vocabulary] = golden.dims("logits") as [number, number, number];
+  const grid = (tensor: string): number[][] =>
+    Array.from({ length: rows }, (_, b) => golden.numbers(tensor).slice(b * length, (b + 1) * length));
+  const mask = grid("attention_mask");
+  const logits = (await model.run(model.batch(grid("input_ids"), { attentionMask: mask }))).toArray();
+  const expected = golden.numbers("logits");
+  let most = 0;
+  mask.flat().forEach((real, at) => {
+    for (let v = at * vocabulary; real === 1 && v < (at + 1) * vocabulary; v++)
+      most = Math.max(most, Math.abs(logits[v]! - expected[v]!));
+  });
+  return most;
+}
+
+describe.each(["gpt2", "llama-gqa", "gpt-neox-parallel"])("PEFT's adapters of %s", (name) => {
+  it("give PEFT's logits, merged or not, and again after they were written", async () => {
+    const base = await load(name);
+    const lora = await loadLora(base, peft(name));
+    expect(await difference(base, name)).toBeGreaterThan(0.05);
+    expect(await difference(lora.model, name)).toBeLessThan(1e-4);
+    expect(await difference(await mergeLora(lora), name)).toBeLessThan(1e-4);
+    const again = join(folder, name);
+    await saveLora(again, lora);
+    expect(await difference((await loadLora(base, again)).model, name)).toBeLessThan(1e-4);
+    base.dispose();
+  });
+
+  it("are written under the names that PEFT gives them", async () => {
+    const base = await load(name);
+    await saveLora(join(folder, "names"), await loadLora(base, peft(name)));
+    const names = async (where: string): Promise<readonly string[]> => {
+      const file = await openSafetensors(await fileSource(join(where, "adapter_model.safetensors")));
+      await file.close();
+      return [...file.names].sort();
+    };
+    expect(await names(join(folder, "names"))).toEqual(await names(peft(name)));
+    base.dispose();
+  });
+});
+
+describe("adapters", () => {
+  const rows = [
+    [5, 6, 7, 8, 9, 10],
+    [11, 12, 13, 14, 15, 16],
+  ];
+
+  it("change nothing at first, learn, and leave the weights alone", async () => {
+    const model = await load("gpt2");
+    const { model: adapted, parameters } = addLora(model, {
+      rank: 4,
+      targets: ["blocks.*.attn.W_*", "*.W_out"],
+      seed: 1,
+    });
+    const before = (await model.run(rows)).toArray();
+    expect((await adapted.run(rows)).toArray()).toEqual(before);
+    const learner = new Learner({ parameters, optimizer: { name: "AdamW", lr: 0.02 } });
+    const batch = adapted.batch(rows);
+    const losses: number[] = [];
+    for (let i = 0; i < 30; i++) losses.push((await learner.step({ loss: adapted.trace(batch).loss })).loss);
+    expect(losses.at(-1)!).toBeLessThan(0.5 * losses[0]!);
+    expect((await model.run(rows)).toArray()).toEqual(before);
+    const [own, merged] = [await adapted.run(rows), await (await mergeLora({ ...loraOf() })).run(rows)];
+    merged.toArray().forEach((x, i) => expect(Math.abs(x - own.toArray()[i]!)).toBeLessThan(1e-4));
+    learner.dispose();
+
+    function loraOf(): Parameters<typeof mergeLora>[0] {
+      const adapters = new Map(
+        [...parameters.keys()]
+          .filter((key) => key.endsWith("_A"))
+          .map((key) => {
+            const name = key.replace(/\.lora_A$/, "");
+            return [name, { A: parameters.get(key)!, B: parameters.get(`${name}.lora_B`)!, scale: 4 }] as const;
+          }),
+      );
+      return { model: adapted, base: model, adapters, parameters };
+    }
+  });
+
+  it("say which projections there are", async () => {
+    const model = await load("gpt2");
+    expect(() => addLora(model, { targets: ["*.W_E"] })).toThrow(/blocks\.0\.attn\.W_Q.*\*\.W_E/);
+    expect(() => addLora(model, { rank: 0 })).toThrow("rank");
+    const own = HookedModel.fromConfig({
+      n_layers: 1,
+      d_model: 8,
+      n_ctx: 4,
+      d_head: 4,
+      n_heads: 2,
+      d_vocab: 10,
+      d_vocab_out: 10,
+      attn_only: true,
+    });
+    await expect(saveLora(folder, addLora(own))).rejects.toThrow("needs a model of a Hugging Face family");
+  });
+
+  it.each<[string, (text: string) => string, RegExp]>([
+    ["another kind of adapter", (text) => text.replace('"LORA"', '"IA3"'), /peft_type/],
+    ["adapters that also hold biases", (text) => text.replace('"bias": "none"', '"bias": "all"'), /bias/],
+    ["another rank", (text) => text.replace('"r": 3', '"r": 5'), /c_attn: A \[5, 32\].*A \[3, 32\]/],
+    ["damaged JSON", (text) => text.slice(1), /JSON/],
+  ])("refuse %s", async (_name, change, message) => {
+    const bad = await mkdtemp(join(folder, "bad-"));
+    await cp(peft("gpt2"), bad, { recursive: true });
+    const config = join(bad, "adapter_config.json");
+    await rm(config);
+    await writeFile(config, change(await readFile(join(peft("gpt2"), "adapter_config.json"), "utf8")));
+    await expect(loadLora(await load("gpt2"), bad)).rejects.toThrow(message);
+  });
+});
