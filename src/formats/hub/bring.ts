@@ -25,19 +25,22 @@ export async function bring(
   const folder = repoFolder(ref);
   const missing = new Map<string, Wanted & { have: number }>();
   const locations = new Map<string, string>();
+  const point = async (hash: string): Promise<void> => {
+    for (const file of wanted)
+      if (file.hash === hash && !locations.has(file.path))
+        locations.set(file.path, await store.point(folder, `snapshots/${commit}/${file.path}`, hash));
+  };
   for (const file of wanted) {
     const { path, size, hash } = file;
     const found = await store.find(entryPath(ref, commit, path));
     if (found?.size === size) locations.set(path, found.location);
-    else if ((await store.blobSize(folder, hash)) !== size)
-      missing.set(hash, { ...file, have: Math.min(size, await store.partialSize(folder, hash)) });
+    else if ((await store.blobSize(folder, hash)) === size) await point(hash);
+    else missing.set(hash, { ...file, have: Math.min(size, await store.partialSize(folder, hash)) });
   }
   if (missing.size > 0) {
     if (failure) throw failure;
-    await downloadAll(settings, ref, commit, [...missing.values()], options);
+    await downloadAll(settings, ref, commit, [...missing.values()], options, point);
   }
-  for (const { path, hash } of wanted)
-    if (!locations.has(path)) locations.set(path, await store.point(folder, `snapshots/${commit}/${path}`, hash));
   return wanted.map(({ path }) => locations.get(path)!);
 }
 
@@ -47,6 +50,7 @@ async function downloadAll(
   commit: string,
   files: readonly (Wanted & { readonly have: number })[],
   { onPlan, onProgress }: Pick<HubOptions, "onPlan" | "onProgress">,
+  arrived: (hash: string) => Promise<void>,
 ): Promise<void> {
   const sum = (of: (file: (typeof files)[number]) => number): number =>
     files.reduce((total, file) => total + of(file), 0);
@@ -89,6 +93,7 @@ async function downloadAll(
         else if (count === 0) resumed.delete(path);
         tell(path);
       });
+      await arrived(file.hash);
       bytes.set(path, file.size);
       filesDone++;
       tell(path);

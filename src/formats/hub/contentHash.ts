@@ -68,3 +68,15 @@ export async function hashFile(path: string, { algorithm, prefix }: HashKind): P
     stop: async () => void (await thread.terminate()),
   };
 }
+
+/** Files from this size on are hashed on another thread, so that this one goes on. */
+export const threadSize: number = 2 ** 22;
+
+/** The hash of a whole file (Node). */
+export async function hashOf(path: string, kind: HashKind, size: number): Promise<string> {
+  if (size >= threadSize) return (await hashFile(path, kind)).finish(size);
+  const { createHash } = await import("node:crypto");
+  const { readFile } = await import("node:fs/promises");
+  const hash = createHash(kind.algorithm).update(kind.prefix);
+  return hash.update(await readFile(path)).digest("hex");
+}

@@ -2,13 +2,11 @@
 import { FormatError } from "../errors.ts";
 import { fileError } from "../fileSource.ts";
 import { systemCode } from "../processLock.ts";
-import { hashFile, hashKind, type FileHash } from "./contentHash.ts";
+import { hashFile, hashKind, hashOf, threadSize, type FileHash } from "./contentHash.ts";
 import type { PartialBlob } from "./store.ts";
 
 /** Chunks are written together once they are this large. */
 const writeSize = 2 ** 20;
-/** Files from this size on are hashed while they come, on another thread; smaller ones when they are whole. */
-const threadSize = 2 ** 22;
 
 /** Open the file `path` to become the file `blob`, whose content has that hash and size. */
 export async function openPartial(path: string, blob: string, hash: string, size: number): Promise<PartialBlob> {
@@ -69,12 +67,7 @@ export async function openPartial(path: string, blob: string, hash: string, size
     },
     async check() {
       await writing(path, flush);
-      if (counter || !kind) return counter?.finish(written);
-      const { createHash } = await import("node:crypto");
-      return createHash(kind.algorithm)
-        .update(kind.prefix)
-        .update(await fs.readFile(path))
-        .digest("hex");
+      return kind && (counter?.finish(written) ?? hashOf(path, kind, written));
     },
     async commit() {
       await close();
