@@ -309,7 +309,7 @@ const run = buildCommand<RunFlags, [], CliContext>({
       config: { ...textFlag("FILE", "Session file; repeat for more, later ones win"), variadic: true, optional: true },
       runCommand: {
         kind: "enum",
-        values: ["analyze", "test", "validate", "predict"],
+        values: ["analyze", "train", "fit", "test", "validate", "predict"],
         optional: true,
         brief: "What to run [default = only compose the session]",
       },
@@ -341,7 +341,8 @@ const run = buildCommand<RunFlags, [], CliContext>({
         variadic: true,
         optional: true,
       },
-      out: { ...textFlag("DIR", "Folder for the store of analyses"), optional: true },
+      out: { ...textFlag("DIR", "Folder for the store of analyses, or for the trained model"), optional: true },
+      resume: { ...textFlag("FILE", "Checkpoint to go on from (train, adapter lightning)"), optional: true },
       threads,
       dryRun: booleanFlag("Check the files and print the whole configuration"),
       options: booleanFlag("List every option"),
@@ -368,6 +369,7 @@ const registry = buildCommand<RegistryFlags, [string?, string?], CliContext>({
         { parse: String, placeholder: "KEY", brief: "The entry to describe", optional: true },
       ],
     },
+interpretune run --config rte.yaml --run-command train --adapters lightning --out models/tuned
     flags: {
       registry: {
         ...textFlag("PATH", "Registry of your own: a folder of <key>.yaml, or one file; repeat for more"),

@@ -26,7 +26,7 @@ import type { DataModuleBase } from "./dataModule.ts";
 import { SessionError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { OptimizerPlan } from "./module.ts";
-import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
+import type { AnalysisSession } from "./protocol.ts";
 import { withoutLogging } from "./record.ts";
 import { metricsText, stepOf, type SteppedSession } from "./steps.ts";
 

@@ -21,9 +21,10 @@ import { Output, write } from "../output.ts";
 import { showRun } from "./analyze.ts";
 import { Progress } from "../progress.ts";
 
+import { train } from "./runTraining.ts";
 export interface RunFlags {
   readonly config?: readonly string[];
-  readonly runCommand?: "analyze" | "test" | "validate" | "predict";
+  readonly runCommand?: "analyze" | "train" | "fit" | "test" | "validate" | "predict";
   readonly adapters?: string;
   readonly model?: string;
   readonly saes?: readonly string[];
@@ -34,6 +35,7 @@ export interface RunFlags {
   readonly modules?: readonly string[];
   readonly out?: string;
   readonly threads?: number;
+  readonly resume?: string;
   readonly dryRun?: boolean;
   readonly options?: boolean;
   readonly schema?: boolean;
@@ -86,6 +88,7 @@ export async function run(this: CliContext, flags: RunFlags): Promise<void> {
     if (flags.runCommand === "analyze") await analyze(session, seconds, flags, this, output);
     else await step(session, phases[flags.runCommand], flags, this, output);
   } finally {
+    else if (flags.runCommand === "train" || flags.runCommand === "fit") await train(session, flags, this, output);
     await session.end();
   }
 }
