@@ -14,6 +14,7 @@ const sections = [
   "analyses",
   "generate",
   "tiny",
+  "saeTraining",
   "memory",
   "start",
   "dashboards",

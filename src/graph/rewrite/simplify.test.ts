@@ -73,6 +73,11 @@ const rules: { readonly [name: string]: readonly [Tensor, Tensor] } = {
   "a sum of 3 · x": [sum(mul(x, 3), 1), mul(sum(x, 1), 3)],
   "a sum of s · x": [sum(mul(scale, x), 2, kept), mul(scale, sum(x, 2, kept))],
   "a sum of −x / s": [sum(neg(div(x, scale)), 2, kept), neg(div(sum(x, 2, kept), scale))],
+  "a sum of a product's rows": [sum(matmul(m, w), 0), reshape(matmul(sum(m, 0, kept), w), [3])],
+  "a sum of a product's rows that keeps its axis": [
+    sum(matmul(m, w, { transposeB: false }), 0, kept),
+    matmul(sum(m, 0, kept), w),
+  ],
   "x · s, s stretched": [mul(x, broadcastTo(scale, x.shape)), mul(x, scale)],
   "−s, s stretched": [neg(broadcastTo(scale, x.shape)), broadcastTo(neg(scale), x.shape)],
   "s · 2 · x, s stretched": [mul(mul(broadcastTo(scale, x.shape), 2), x), mul(mul(scale, 2), x)],

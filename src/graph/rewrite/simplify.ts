@@ -71,6 +71,14 @@ const rules = new Map<unknown, Rule>([
       const { axes, keepDims } = attributes as { axes: readonly number[]; keepDims: boolean };
       const over = (y: Tensor): Tensor => simplified(sum(y, axes, { keepDims }));
       if (x!.op === ops.Neg) return neg(over(x!.inputs[0]!));
+      if (x!.op === ops.MatMul && x!.rank === 2 && axes.length === 1 && axes[0] === 0) {
+        // The sum of a product's rows is the product of the sum of rows.
+        const [a, b] = x!.inputs as [Tensor, Tensor];
+        const { transA, transB } = x!.attributes as { transA: boolean; transB: boolean };
+        const row = sum(a, transA ? 1 : 0, { keepDims: true });
+        const product = simplified(matmul(row, b, { transposeA: transA, transposeB: transB }));
+        return keepDims ? product : reshape(product, [product.shape[1]!]);
+      }
       if ((x!.op !== ops.Mul && x!.op !== ops.Div) || dtypes[dtype].kind !== "float") return undefined;
       // A factor that is the same in all terms is one of the sum.
       const [a, b] = x!.inputs as [Tensor, Tensor];

@@ -6,10 +6,14 @@ import {
   saeTrainingGolden,
   type SaeTrainingGolden,
 } from "../../../test/support/saeTrainingGolden.ts";
+import { uniformAt } from "../../graph/index.ts";
 import { Runtime } from "../../runtime/index.ts";
+import { initialParameters } from "./init.ts";
 import type { SaeLearner } from "./learner.ts";
+import { parseTrainedSae } from "./config.ts";
 import { denseLearner } from "./denseLearner.ts";
 import { sparseLearner } from "./sparse/learner.ts";
+import { largest } from "./sparse/winners.ts";
 
 const runtime = new Runtime({ threads: 1 });
 const adam = { betas: [0.9, 0.999], eps: 1e-8 } as const;
@@ -66,4 +70,34 @@ describeWithGoldens("three steps of SAELens' trainer", ["goldens/sae-training"],
       );
     },
   );
+});
+
+test.each(["topk", "batchtopk"] as const)(
+  "%s of many latents: touching active ones only gives the same step",
+  async (architecture) => {
+    const tokens = 40;
+    const cfg = parseTrainedSae({ architecture, dIn: 8, dSae: 512, k: 2.5 + (architecture === "topk" ? 0.5 : 0) });
+    const start = initialParameters(cfg, 5);
+    const options = { tokens, runtime, adam };
+    const learners = [denseLearner(cfg, start, options), await sparseLearner(cfg, start, options)];
+    const x = Float32Array.from({ length: tokens * 8 }, (_, i) => uniformAt(9, i) - 0.3);
+    const dead = Float32Array.from({ length: 512 }, (_, j) => (j % 3 === 0 ? 1 : 0));
+    for (let step = 0; step < 2; step++) {
+      const [dense, sparse] = await Promise.all(
+        learners.map((learner) => learner.step({ x, target: x, lr: 1e-3, coefficient: 0, dead })),
+      );
+      expect(sparse!.fired).toEqual(dense!.fired);
+      expect(sparse!.loss).toBeCloseTo(dense!.loss, 4);
+      expect(sparse!.gradientNorm / dense!.gradientNorm).toBeCloseTo(1, 5);
+      expect(sparse!.smallest).toBeCloseTo(dense!.smallest!, 6);
+    }
+  },
+);
+
+test("the largest of positive numbers, with ties", () => {
+  const values = Float32Array.of(3, -1, 2, 0, 2, 5, 2, 1e-30);
+  expect(largest(values, 3)).toEqual({ threshold: 2, ties: 1 });
+  expect(largest(values, 5)).toEqual({ threshold: 2, ties: 3 });
+  expect(largest(values, 6)).toEqual({ threshold: Math.fround(1e-30), ties: 1 });
+  expect(largest(values, 7)).toEqual({ threshold: 0, ties: 0 });
 });

@@ -5,13 +5,45 @@
 export function addRows(out: usize, base: usize, rows: usize, latents: usize, values: usize, pairs: u32, width: u32): f64 {
   const bytes = <usize>width << 2;
   memory.copy(out, base, bytes);
-  for (let p: u32 = 0; p < pairs; p++) {
+  let p: u32 = 0;
+  for (; p + 4 <= pairs; p += 4) {
+    const at = latents + (<usize>p << 2);
+    addFour(
+      out,
+      rows + <usize>load<u32>(at) * bytes,
+      rows + <usize>load<u32>(at, 4) * bytes,
+      rows + <usize>load<u32>(at, 8) * bytes,
+      rows + <usize>load<u32>(at, 12) * bytes,
+      v128.load(values + (<usize>p << 2)),
+      bytes,
+    );
+  }
+  for (; p < pairs; p++) {
     const row = rows + <usize>load<u32>(latents + (<usize>p << 2)) * bytes;
-    const value = f32x4.splat(load<f32>(values + (<usize>p << 2)));
-    for (let i: usize = 0; i < bytes; i += 16)
-      v128.store(out + i, f32x4.add(v128.load(out + i), f32x4.mul(value, v128.load(row + i))));
+    addOne(out, row, f32x4.splat(load<f32>(values + (<usize>p << 2))), bytes);
   }
   return squares(out, width);
+}
+
+// @ts-ignore: decorator
+@inline function addOne(out: usize, row: usize, value: v128, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 16)
+    v128.store(out + i, f32x4.add(v128.load(out + i), f32x4.mul(value, v128.load(row + i))));
+}
+
+/** Four rows at once: the sum is read and written once for them, and added up in their order. */
+// @ts-ignore: decorator
+@inline function addFour(out: usize, r0: usize, r1: usize, r2: usize, r3: usize, values: v128, bytes: usize): void {
+  const v0 = v128.shuffle<f32>(values, values, 0, 0, 0, 0);
+  const v1 = v128.shuffle<f32>(values, values, 1, 1, 1, 1);
+  const v2 = v128.shuffle<f32>(values, values, 2, 2, 2, 2);
+  const v3 = v128.shuffle<f32>(values, values, 3, 3, 3, 3);
+  for (let i: usize = 0; i < bytes; i += 16) {
+    let sum = f32x4.add(v128.load(out + i), f32x4.mul(v0, v128.load(r0 + i)));
+    sum = f32x4.add(sum, f32x4.mul(v1, v128.load(r1 + i)));
+    sum = f32x4.add(sum, f32x4.mul(v2, v128.load(r2 + i)));
+    v128.store(out + i, f32x4.add(sum, f32x4.mul(v3, v128.load(r3 + i))));
+  }
 }
 
 /** out[p] = vector · rows[latents[p]] */
@@ -21,13 +53,18 @@ export function dotRows(out: usize, vector: usize, rows: usize, latents: usize, 
     const row = rows + <usize>load<u32>(latents + (<usize>p << 2)) * bytes;
     let a = f32x4.splat(0);
     let b = f32x4.splat(0);
+    let c = f32x4.splat(0);
+    let d = f32x4.splat(0);
     let i: usize = 0;
-    for (; i + 32 <= bytes; i += 32) {
+    for (; i + 64 <= bytes; i += 64) {
       a = f32x4.add(a, f32x4.mul(v128.load(vector + i), v128.load(row + i)));
       b = f32x4.add(b, f32x4.mul(v128.load(vector + i, 16), v128.load(row + i, 16)));
+      c = f32x4.add(c, f32x4.mul(v128.load(vector + i, 32), v128.load(row + i, 32)));
+      d = f32x4.add(d, f32x4.mul(v128.load(vector + i, 48), v128.load(row + i, 48)));
     }
-    if (i < bytes) a = f32x4.add(a, f32x4.mul(v128.load(vector + i), v128.load(row + i)));
-    store<f32>(out + (<usize>p << 2), lanes(f32x4.add(a, b)));
+    for (; i < bytes; i += 16) a = f32x4.add(a, f32x4.mul(v128.load(vector + i), v128.load(row + i)));
+    a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
+    store<f32>(out + (<usize>p << 2), lanes(a));
   }
 }
 
@@ -43,12 +80,29 @@ export function scaleAdd(out: usize, base: usize, factor: f32, more: usize, widt
 export function gatherSum(out: usize, rows: usize, places: usize, values: usize, order: usize, pairs: u32, width: u32): f64 {
   const bytes = <usize>width << 2;
   memory.fill(out, 0, bytes);
-  for (let p: u32 = 0; p < pairs; p++) {
+  let p: u32 = 0;
+  for (; p + 4 <= pairs; p += 4) {
+    const a0 = <usize>load<u32>(order + (<usize>p << 2)) << 2;
+    const a1 = <usize>load<u32>(order + (<usize>p << 2), 4) << 2;
+    const a2 = <usize>load<u32>(order + (<usize>p << 2), 8) << 2;
+    const a3 = <usize>load<u32>(order + (<usize>p << 2), 12) << 2;
+    let four = f32x4.splat(load<f32>(values + a0));
+    four = f32x4.replace_lane(four, 1, load<f32>(values + a1));
+    four = f32x4.replace_lane(four, 2, load<f32>(values + a2));
+    four = f32x4.replace_lane(four, 3, load<f32>(values + a3));
+    addFour(
+      out,
+      rows + <usize>load<u32>(places + a0) * bytes,
+      rows + <usize>load<u32>(places + a1) * bytes,
+      rows + <usize>load<u32>(places + a2) * bytes,
+      rows + <usize>load<u32>(places + a3) * bytes,
+      four,
+      bytes,
+    );
+  }
+  for (; p < pairs; p++) {
     const at = <usize>load<u32>(order + (<usize>p << 2)) << 2;
-    const row = rows + <usize>load<u32>(places + at) * bytes;
-    const value = f32x4.splat(load<f32>(values + at));
-    for (let i: usize = 0; i < bytes; i += 16)
-      v128.store(out + i, f32x4.add(v128.load(out + i), f32x4.mul(value, v128.load(row + i))));
+    addOne(out, rows + <usize>load<u32>(places + at) * bytes, f32x4.splat(load<f32>(values + at)), bytes);
   }
   return pairs == 0 ? 0 : squares(out, width);
 }

@@ -63,9 +63,9 @@ function roomOf(cfg: TrainedSaeConfig, tokens: number): { pairs: number; counts:
   const auxiliary = layers.filter((layer) => layer.auxiliary);
   const strongest = auxiliary.reduce((sum, { from, to }) => sum + Math.min(auxiliaryCount(cfg), to - from), 0);
   const pairs = batchTopKCount(cfg, tokens) + tokens * strongest;
-  const matrices = Array.from({ length: 8 }, () => dSae * dIn);
+  const matrices = Array.from({ length: 9 }, () => dSae * (dIn + 1));
   const vectors = Array.from({ length: 12 }, () => Math.max(dSae, dIn));
-  const activations = Array.from({ length: layers.length + 2 }, () => tokens * dIn);
+  const activations = Array.from({ length: layers.length + 3 }, () => tokens * (dIn + 1));
   return { pairs, counts: [...matrices, ...vectors, ...activations, ...Array.from({ length: 6 }, () => pairs + 1)] };
 }
 
@@ -98,6 +98,8 @@ export async function sparseLearner(
   const norms = memory.floats(dSae);
   const input = memory.floats(tokens * dIn);
   const target = memory.floats(tokens * dIn);
+  const encoderInput = memory.floats(tokens * (dIn + 1));
+  const encoderWeights = memory.floats(dSae * (dIn + 1));
   /** [layers, tokens, d_in]: what a layer misses, then the loss's derivative by its reconstruction. */
   const missed = memory.floats(layers.length * tokens * dIn);
   const latents = memory.integers(room.pairs);
@@ -118,13 +120,27 @@ export async function sparseLearner(
     if (name === "W_enc") return transposed({ dims: [dSae, dIn], data });
     return { dims: shapes.get(name)!, data: data.slice() };
   };
-  const measureNorms = (): void => {
-    for (let j = 0; j < dSae; j++)
-      norms.data[j] = cfg.rescaleActsByDecoderNorm ? Math.sqrt(kernels.squares(W_dec.at + j * row, dIn)) : 1;
+  /** What follows from the parameters: norms, and the encoder as it ranks. */
+  const follow = (): void => {
+    for (let j = 0; j < dSae; j++) {
+      const norm = cfg.rescaleActsByDecoderNorm ? Math.sqrt(kernels.squares(W_dec.at + j * row, dIn)) : 1;
+      norms.data[j] = norm;
+      kernels.scaleAdd(encoderWeights.at + j * (row + 4), W_enc.at + j * row, norm, nothing.at, dIn);
+      encoderWeights.data[j * (dIn + 1) + dIn] = b_enc.data[j]! * norm;
+    }
+  };
+  const take = (x: Float32Array): void => {
+    input.data.set(x);
+    for (let t = 0; t < tokens; t++) {
+      const own = input.at + t * row;
+      if (cfg.applyBDecToInput) kernels.scaleAdd(own, b_dec.at, -1, own, dIn);
+      kernels.scaleAdd(encoderInput.at + t * (row + 4), own, 1, nothing.at, dIn);
+      encoderInput.data[t * (dIn + 1) + dIn] = 1;
+    }
   };
   for (const name of names) at("parameter", name).data.set(stored(name, start[name]!).data);
-  measureNorms();
-  const encode = encoder(cfg, { W_enc, b_enc, b_dec, norms }, tokens, runtime);
+  follow();
+  const encode = encoder(cfg, { x: encoderInput, weights: encoderWeights }, tokens, runtime);
 
   /** The pairs of all layers; returns how many, and what the active latents are like. */
   function collect(
@@ -267,19 +283,16 @@ export async function sparseLearner(
         adam.eps,
       );
     }
-    measureNorms();
+    follow();
   }
 
   return {
     step: async ({ x, target: wanted, lr, dead: given }: SaeStepInput): Promise<SaeStepResult> => {
       const dead = cfg.auxLossCoefficient > 0 ? given : undefined;
-      const found = await encode.winners(x, dead);
-      const fired = new Float32Array(dSae);
+      take(x);
       target.data.set(wanted);
-      if (cfg.applyBDecToInput)
-        for (let i = 0; i < x.length; i += dIn)
-          for (let c = 0; c < dIn; c++) input.data[i + c] = x[i + c]! - b_dec.data[c]!;
-      else input.data.set(x);
+      const found = await encode.winners(dead);
+      const fired = new Float32Array(dSae);
       const { pairs, smallest } = collect(found, fired);
       const terms = decode(dead && auxiliaryScales(cfg, dead));
       const loss = Object.values(terms).reduce((a, b) => a + b, 0);
@@ -301,7 +314,7 @@ export async function sparseLearner(
       for (const slot of slots)
         for (const name of names) at(slot, name).data.set(stored(name, state.tensors[`${slot}.${name}`]!).data);
       steps = state.steps;
-      measureNorms();
+      follow();
     },
     dispose: () => encode.dispose(),
   };

@@ -1,20 +1,22 @@
 /** @file Which latents are active: the encoder and TopK in ONNX Runtime, a batch's threshold on the host. */
 import {
   add,
+  axis,
   greater,
   leaf,
   matmul,
-  mul,
+  max,
   placeholder,
+  reshape,
   slice,
-  sub,
+  takeAlong,
   topK,
   unsqueeze,
   where,
+  type Tensor,
 } from "../../../graph/index.ts";
 import type { CompiledFunction, Runtime } from "../../../runtime/index.ts";
-import type { Tensor } from "../../../graph/index.ts";
-import { isTranscoder, type TrainedSaeConfig } from "../config.ts";
+import type { TrainedSaeConfig } from "../config.ts";
 import { auxiliaryCount, auxiliaryGroups, batchTopKCount } from "../losses.ts";
 import type { Floats } from "./memory.ts";
 
@@ -38,53 +40,60 @@ export interface Winners {
 
 export interface Encoder {
   /** @param dead [d_sae], 1 where dead; undefined where none is */
-  winners(x: Float32Array, dead: Float32Array | undefined): Promise<Winners>;
+  winners(dead: Float32Array | undefined): Promise<Winners>;
   dispose(): Promise<void>;
 }
 
-export interface EncoderParams {
-  /** [d_sae, d_in], W_enc with its axes exchanged. */
-  readonly W_enc: Floats;
-  readonly b_enc: Floats;
-  readonly b_dec: Floats;
-  /** Norms of the decoder's rows, all 1 where latents are not ranked by them. */
-  readonly norms: Floats;
+export interface EncoderInput {
+  /** Inputs without the decoder's bias, and a 1: [tokens, d_in + 1]. */
+  readonly x: Floats;
+  /** Encoder columns as rows, each with its bias, times the norms that latents are ranked by: [d_sae, d_in + 1]. */
+  readonly weights: Floats;
 }
 
 /** Lower than any activation. */
 export const floor = -3e38;
 
+/** Tokens of one product: its pre-activations are read again while they are still near. */
+const chunk = 512;
+
 type Compiled = CompiledFunction<"x" | "dead", { readonly values: Tensor; readonly indices: Tensor }[]>;
 
-const candidates = ({ values, indices }: { values: Tensor; indices: Tensor }): Candidates => {
-  const { buffer, byteOffset, length } = indices.data as BigInt64Array;
-  return {
-    each: values.dims[1]!,
-    values: values.data as Float32Array,
-    words: new Uint32Array(buffer, byteOffset, 2 * length),
-  };
-};
+/**
+ * The largest entries of each row. Rows are first cut to the groups with the largest maxima: `count` groups hold the
+ * `count` largest entries, and a maximum over many is far cheaper than a sorted selection.
+ */
+function strongest(pre: Tensor, count: number, size: number): { values: Tensor; indices: Tensor } {
+  const each = [16, 8, 4].find((n) => size % n === 0 && size / n >= 4 * count);
+  if (each === undefined) return topK(pre, count, 1);
+  const groups = size / each;
+  const maxima = max(reshape(pre, [pre.shape[0]!, each, groups]), 1); // [tokens, groups]
+  const chosen = unsqueeze(topK(maxima, count, 1).indices, 1); // [tokens, 1, count]
+  const starts = leaf(
+    BigInt64Array.from({ length: each }, (_, i) => BigInt(i * groups)),
+    [each, 1],
+  );
+  const places = reshape(add(chosen, starts), [pre.shape[0]!, each * count]);
+  const { values, indices } = topK(takeAlong(pre, places, 1), count, 1);
+  return { values, indices: takeAlong(places, indices, 1) };
+}
 
-export function encoder(cfg: TrainedSaeConfig, params: EncoderParams, tokens: number, runtime: Runtime): Encoder {
+export function encoder(cfg: TrainedSaeConfig, input: EncoderInput, tokens: number, runtime: Runtime): Encoder {
   const { dIn, dSae } = cfg;
-  const W_enc = leaf(params.W_enc.data, [dSae, dIn], { name: "W_enc" });
-  const b_enc = leaf(params.b_enc.data, [dSae], { name: "b_enc" });
-  const b_dec = leaf(params.b_dec.data, [cfg.dOut], { name: "b_dec" });
-  const norms = leaf(params.norms.data, [dSae], { name: "norms" });
+  const weights = leaf(input.weights.data, [dSae, dIn + 1], { name: "encoder" });
   const compiled = new Map<string, Promise<Compiled>>();
 
   const compile = (each: number, withDead: boolean): Promise<Compiled> => {
     const key = `${each} ${withDead}`;
     let known = compiled.get(key);
     if (known !== undefined) return known;
-    const inputs = { x: placeholder([tokens, dIn], "float32", "x"), dead: placeholder([dSae], "float32", "dead") };
+    const inputs = {
+      x: placeholder([axis("tokens"), dIn + 1], "float32", "x"),
+      dead: placeholder([dSae], "float32", "dead"),
+    };
     known = runtime.compile(inputs, ({ x, dead }) => {
-      const input = cfg.applyBDecToInput && !isTranscoder(cfg.architecture) ? sub(x, b_dec) : x;
-      // The norms meet the weights, not the many pre-activations.
-      const weights = cfg.rescaleActsByDecoderNorm ? mul(W_enc, unsqueeze(norms, 1)) : W_enc;
-      const biases = cfg.rescaleActsByDecoderNorm ? mul(b_enc, norms) : b_enc;
-      const pre = add(matmul(input, weights, { transposeB: true }), biases);
-      const found = [topK(pre, each, 1)];
+      const pre = matmul(x, weights, { transposeB: true }); // [tokens, d_sae]
+      const found = [strongest(pre, each, dSae)];
       if (withDead)
         for (const [from, to] of auxiliaryGroups(cfg)) {
           const ranked = where(greater(slice(dead, 0, from, to), 0), slice(pre, 1, from, to), floor);
@@ -97,18 +106,30 @@ export function encoder(cfg: TrainedSaeConfig, params: EncoderParams, tokens: nu
   };
 
   const nobody = new Float32Array(dSae);
-  const run = async (x: Float32Array, dead: Float32Array | undefined, each: number): Promise<Candidates[]> => {
+  const run = async (dead: Float32Array | undefined, each: number): Promise<Candidates[]> => {
     const call = await compile(each, dead !== undefined);
-    const found = await call({ x: { dims: [tokens, dIn], data: x }, dead: { dims: [dSae], data: dead ?? nobody } });
-    return found.map(candidates);
+    const all: Candidates[] = [];
+    for (let from = 0; from < tokens; from += chunk) {
+      const rows = Math.min(chunk, tokens - from);
+      const data = input.x.data.subarray(from * (dIn + 1), (from + rows) * (dIn + 1));
+      const found = await call({ x: { dims: [rows, dIn + 1], data }, dead: { dims: [dSae], data: dead ?? nobody } });
+      found.forEach(({ values, indices }, i) => {
+        const own = values.dims[1]!;
+        all[i] ??= { each: own, values: new Float32Array(tokens * own), words: new Uint32Array(2 * tokens * own) };
+        const { buffer, byteOffset, length } = indices.data as BigInt64Array;
+        all[i].values.set(values.data as Float32Array, from * own);
+        all[i].words.set(new Uint32Array(buffer, byteOffset, 2 * length), 2 * from * own);
+      });
+    }
+    return all;
   };
 
   /** How many candidates a token has, for a batch's TopK: more where a batch needed more. */
   let each = Math.min(dSae, cfg.architecture === "topk" ? cfg.k : Math.ceil(3 * cfg.k));
   return {
-    winners: async (x, dead) => {
+    winners: async (dead) => {
       for (;;) {
-        const [main, ...others] = await run(x, dead, each);
+        const [main, ...others] = await run(dead, each);
         if (cfg.architecture === "topk") return { main: main!, threshold: floor, ties: Infinity, dead: others };
         const { threshold, ties } = largest(main!.values, batchTopKCount(cfg, tokens));
         if (each === dSae || !truncated(main!, threshold)) return { main: main!, threshold, ties, dead: others };
