@@ -13,6 +13,8 @@ const config: ViteUserConfig = defineConfig({
     pool: "forks",
     maxWorkers: 2,
     setupFiles: ["./test/setup.ts"],
+    // Tests of the hub bring their own.
+    env: { HF_HUB_OFFLINE: "1" },
   },
 });
 

@@ -459,7 +459,6 @@ describe("demo", () => {
   it("says what it needs", async () => {
     const { code, stdout } = await cli(["demo"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/npm run demo -- --model MODEL --saes SAE/);
-    expect(stdout).toContain("openai-community/gpt2");
+    expect(stdout).toContain("--model gpt2 --saes gpt2-small-hook-z-kk/blocks.9.hook_z");
   });
 });

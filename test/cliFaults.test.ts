@@ -120,7 +120,7 @@ const faults: readonly (readonly [string, () => string[], number, RegExp])[] = [
   ["no SAE", () => analyze({ "--saes": undefined }), 1, /need at least one SAE/],
   ["no SAE at the layers", () => analyze({ "--layers": "0" }), 1, /no SAE is at these layers.*got 0/],
   ["no such data", () => analyze({ "--data": file("nowhere.jsonl") }), 1, /nowhere\.jsonl/],
-  ["data sets by name", () => analyze({ "--data": "rte" }), 1, /path of a JSONL or Parquet file/],
+  ["data sets by name", () => analyze({ "--data": "rte" }), 1, /no data set of this name.*JSONL or Parquet file/],
   [
     "rows of no known kind",
     () => analyze({ "--data": file("strange.jsonl") }),

@@ -2,10 +2,12 @@
 import { buildApplication, buildCommand, buildRouteMap, text_en, type Application } from "@stricli/core";
 import type { ActivationsFlags } from "./commands/activations.ts";
 import type { AnalyzeFlags } from "./commands/analyze.ts";
+import type { CacheFlags } from "./commands/cache.ts";
 import type { DemoFlags } from "./commands/demo.ts";
 import type { ExportFlags } from "./commands/export.ts";
 import type { GenerateFlags } from "./commands/generate.ts";
 import type { InfoFlags } from "./commands/info.ts";
+import type { ListFlags } from "./commands/models.ts";
 import type { ReportFlags } from "./commands/report.ts";
 import type { RegistryFlags } from "./commands/registry.ts";
 import type { RunFlags } from "./commands/run.ts";
@@ -16,7 +18,7 @@ import { describeFailure, describeUsageFault, exitCodeOf } from "./failure.ts";
 import { trainSaeFlags, type TrainSaeFlags } from "./trainSaeFlags.ts";
 import { analysisList, booleanFlag, layerList, positiveInteger, shared, textFlag } from "./flags.ts";
 
-const { model, saes, errorTerm, threads, json } = shared;
+const { model, saes, errorTerm, threads, json, offline } = shared;
 
 /** A command's text: what it does, then an example to copy. */
 const docs = (brief: string, more: string, example: string): { brief: string; fullDescription: string } => ({
@@ -30,7 +32,11 @@ const analyze = buildCommand<AnalyzeFlags, [], CliContext>({
     flags: {
       model,
       saes,
-      data: textFlag("FILE", "JSONL or Parquet: RTE or BoolQ rows, {prompt, answers, label}, or {input_ids, label}"),
+      data: textFlag(
+        "DATA",
+        "JSONL or Parquet: RTE or BoolQ rows, {prompt, answers, label}, {input_ids, label}; or id (rte, owner/name:config)",
+      ),
+      split: { ...textFlag("NAME", "Split of a data set given by its id [default = validation]"), optional: true },
       analyses: {
         kind: "parsed",
         parse: analysisList,
@@ -104,6 +110,7 @@ const analyze = buildCommand<AnalyzeFlags, [], CliContext>({
         inferEmpty: true,
         optional: true,
       },
+      offline,
       json,
     },
   },
@@ -111,7 +118,8 @@ const analyze = buildCommand<AnalyzeFlags, [], CliContext>({
     "Run the four analyses over a data set: logit differences without and with SAEs, gradient and ablation attributions",
     "Prints tables and leaves a store of Parquet shards in --out; a run that was stopped goes on with --resume.",
     `interpretune analyze --model models/gpt2 --saes saes/blocks.9.hook_z --saes saes/blocks.10.hook_z \\
-    --data rte/validation.jsonl --limit 8 --out runs/rte`,
+    --data rte/validation.jsonl --limit 8 --out runs/rte
+interpretune analyze --model gpt2 --saes gpt2-small-hook-z-kk/blocks.9.hook_z --data rte --limit 8`,
   ),
 });
 
@@ -167,6 +175,7 @@ const report = buildCommand<ReportFlags, [string], CliContext>({
       },
       title: { ...textFlag("T", "Heading of the page [default = Interpretune report]"), optional: true },
       threads,
+      offline,
       json,
     },
   },
@@ -200,6 +209,7 @@ const activations = buildCommand<ActivationsFlags, [], CliContext>({
       },
       threads,
       out: textFlag("FILE", "The .safetensors file to write"),
+      offline,
       json,
     },
   },
@@ -215,7 +225,7 @@ const saeForward = buildCommand<SaeForwardFlags, [], CliContext>({
   loader: async () => (await import("./commands/saeForward.ts")).saeForward,
   parameters: {
     flags: {
-      sae: textFlag("SAE", "SAE folder or file"),
+      sae: textFlag("SAE", "SAE folder, file or id"),
       input: textFlag(
         "FILE",
         "A .safetensors file with the tensor `input`, [..., d_in] (hook_z: [..., n_heads, d_head])",
@@ -223,6 +233,7 @@ const saeForward = buildCommand<SaeForwardFlags, [], CliContext>({
       out: textFlag("FILE", "The .safetensors file to write"),
       errorTerm: booleanFlag("Add the error term (and hook_sae_error)"),
       threads,
+      offline,
       json,
     },
   },
@@ -250,6 +261,7 @@ const generate = buildCommand<GenerateFlags, [], CliContext>({
       greedy: booleanFlag("Take the likeliest token each time instead of sampling"),
       chat: booleanFlag("Put the model's chat template around the prompt"),
       threads,
+      offline,
       json,
     },
   },
@@ -264,9 +276,10 @@ const tokenize = buildCommand<TokenizeFlags, [], CliContext>({
   loader: async () => (await import("./commands/tokenize.ts")).tokenize,
   parameters: {
     flags: {
-      model: { ...model, brief: "Model folder (its tokenizer.json) or .gguf file" },
+      model: { ...model, brief: "Model folder (its tokenizer.json), .gguf file or hub id" },
       text: textFlag("T", "Text to tokenise"),
       chat: booleanFlag("Put the model's chat template around the text"),
+      offline,
       json,
     },
   },
@@ -296,6 +309,7 @@ const info = buildCommand<InfoFlags, [string], CliContext>({
         placeholder: "N",
         brief: "Tokens per row of the memory forecast",
       },
+      offline,
       json,
     },
   },
@@ -314,9 +328,9 @@ const run = buildCommand<RunFlags, [], CliContext>({
         brief: "What to run [default = only compose the session]",
       },
       adapters: { ...textFlag("LIST", "Instead of adapter_ctx, such as core,sae_lens"), optional: true },
-      model: { ...model, brief: "Instead of model_name_or_path: a model folder or .gguf file", optional: true },
-      saes: { ...saes, brief: "Instead of sae_cfgs: SAE folder or file; repeat for more" },
-      data: { ...textFlag("FILE", "Instead of dataset_path: JSONL or Parquet"), optional: true },
+      model: { ...model, brief: "Instead of model_name_or_path: a model folder, .gguf file or hub id", optional: true },
+      saes: { ...saes, brief: "Instead of sae_cfgs: SAE folder, file or id; repeat for more" },
+      data: { ...textFlag("DATA", "Instead of dataset_path: JSONL or Parquet, or a hub id"), optional: true },
       evalBatchSize: {
         kind: "parsed",
         parse: positiveInteger,
@@ -347,6 +361,7 @@ const run = buildCommand<RunFlags, [], CliContext>({
       dryRun: booleanFlag("Check the files and print the whole configuration"),
       options: booleanFlag("List every option"),
       schema: booleanFlag("Print the JSON Schema of session files, for editors"),
+      offline,
       json,
     },
   },
@@ -354,6 +369,7 @@ const run = buildCommand<RunFlags, [], CliContext>({
     "Run a session that YAML files describe",
     "Files have the published shape (shared_config, registered_cfg); those in the folder IT_CONFIG_DEFAULTS come first.",
     `interpretune run --config rte.yaml --run-command test --model models/gpt2 --data rte/validation.jsonl
+interpretune run --config rte.yaml --run-command train --adapters lightning --out models/tuned
 interpretune run --config rte.yaml --set eval-batch-size=2 --dry-run
 interpretune run --schema > session.schema.json`,
   ),
@@ -369,7 +385,6 @@ const registry = buildCommand<RegistryFlags, [string?, string?], CliContext>({
         { parse: String, placeholder: "KEY", brief: "The entry to describe", optional: true },
       ],
     },
-interpretune run --config rte.yaml --run-command train --adapters lightning --out models/tuned
     flags: {
       registry: {
         ...textFlag("PATH", "Registry of your own: a folder of <key>.yaml, or one file; repeat for more"),
@@ -433,10 +448,38 @@ const saesCommand = buildCommand<ListFlags, [string?], CliContext>({
   ),
 });
 
+const cache = buildCommand<CacheFlags, [string?], CliContext>({
+  loader: async () => (await import("./commands/cache.ts")).cache,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [
+        { parse: String, placeholder: "list|verify|prune", brief: "What to do [default = list]", optional: true },
+      ],
+    },
+    flags: {
+      repo: { ...textFlag("ID", "Only this repository: owner/name or datasets/owner/name"), optional: true },
+      cacheDir: {
+        ...textFlag("DIR", "The cache's folder [default = HF_HUB_CACHE or Python's default]"),
+        optional: true,
+      },
+      yes: booleanFlag("Remove what verify or prune found"),
+      json,
+    },
+  },
+  docs: docs(
+    "Show, check and tidy the hub's cache",
+    "verify compares every file with its hash; prune removes what no revision needs and unfinished downloads, with --repo a whole repository.",
+    `interpretune cache
+interpretune cache verify --repo openai-community/gpt2
+interpretune cache prune --yes`,
+  ),
+});
+
 const demo = buildCommand<DemoFlags, [], CliContext>({
   loader: async () => (await import("./commands/demo.ts")).demo,
   parameters: {
-    flags: { model: { ...model, optional: true }, saes, threads, json },
+    flags: { model: { ...model, optional: true }, saes, threads, offline, json },
   },
   docs: docs(
     "Find the latents that carry a model's answer, on eight sentences such as `When Anna and Tom …, Tom handed a book to`",
@@ -458,6 +501,9 @@ export function buildCli(debug: boolean): Application<CliContext> {
     info,
     run,
     registry,
+    cache,
+    models,
+    saes: saesCommand,
     trainSae,
     demo,
   };

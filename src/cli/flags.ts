@@ -65,10 +65,14 @@ export const shared: {
   readonly threads: TypedFlagParameter<number | undefined>;
   readonly errorTerm: TypedFlagParameter<boolean | undefined>;
   readonly json: TypedFlagParameter<boolean | undefined>;
+  readonly offline: TypedFlagParameter<boolean | undefined>;
 } = {
-  model: textFlag("M", "Hugging Face folder, TransformerLens folder or .gguf file"),
+  model: textFlag(
+    "M",
+    "Model: folder (Hugging Face's, TransformerLens'), .gguf file, or hub id (gpt2, owner/name@rev)",
+  ),
   saes: {
-    ...textFlag("SAE", "SAE folder (cfg.json says where it hooks in) or file; repeat for more"),
+    ...textFlag("SAE", "SAE: folder, file, or id (release/id, owner/repo/folder); repeat for more"),
     variadic: true,
     optional: true,
   },
@@ -80,5 +84,6 @@ export const shared: {
     brief: "Threads [default = all cores]",
   },
   errorTerm: booleanFlag("Splice SAEs with their error term"),
+  offline: booleanFlag("Use only what is in the hub's cache"),
   json: booleanFlag("Write one JSON document to stdout, all else to stderr"),
 };

@@ -3,6 +3,7 @@ import { HookedModel } from "../model/index.ts";
 import { Runtime } from "../runtime/index.ts";
 import { Sae } from "../sae/index.ts";
 import type { CliContext } from "./context.ts";
+import { cliHub, type HubFlags } from "./hub.ts";
 import { Progress } from "./progress.ts";
 
 export interface Loaded {
@@ -17,7 +18,7 @@ const noticeable = 300;
 /** Loads a model and SAEs, with a bar where that takes long enough to be seen. */
 export async function load(
   context: CliContext,
-  what: { model: string; saes?: readonly string[]; threads?: number },
+  what: { model: string; saes?: readonly string[]; threads?: number } & HubFlags,
 ): Promise<Loaded> {
   const start = performance.now();
   const { signal } = context;
@@ -34,15 +35,17 @@ export async function load(
     });
     progress.update(Math.round(bytes / 1e6));
   };
+  const { hub, finish } = cliHub(context, what);
   try {
-    const model = await HookedModel.load(what.model, { runtime, signal, onProgress });
+    const model = await HookedModel.load(what.model, { runtime, signal, onProgress, hub });
     const saes: Sae[] = [];
     for (const path of what.saes ?? []) {
       signal.throwIfAborted();
-      saes.push(await Sae.load(path));
+      saes.push(await Sae.load(path, { hub }));
     }
     return { model, saes, seconds: (performance.now() - start) / 1000 };
   } finally {
+    finish();
     progress?.finish();
   }
 }

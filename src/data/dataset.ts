@@ -1,4 +1,5 @@
 /** @file Data files: JSON Lines and Parquet, read lazily in file order. */
+import type { Stats } from "node:fs";
 import { parquetMetadataAsync, parquetReadObjects, type FileMetaData } from "hyparquet";
 import { fileSource } from "../formats/index.ts";
 import type { ByteSource, HubOptions } from "../formats/index.ts";
@@ -47,13 +48,9 @@ export interface OpenDatasetOptions extends DatasetOptions {
 export async function openDataset(path: string, options: OpenDatasetOptions = {}): Promise<Dataset> {
   const { split = "validation", stream = false, hub = {}, limit } = options;
   const { stat } = await import("node:fs/promises");
-  const isHere = await stat(path).then(
-    () => true,
-    () => false,
-  );
-  const { name, files } = isHere
-    ? { name: path, files: [{ name: path, open: () => fileSource(path) }] }
-    : await findHubDataset(path, { split, hub, stream });
+  const here = await stat(path).catch(() => undefined);
+  const { name, files } =
+    here === undefined ? await findHubDataset(path, { split, hub, stream }) : await localFile(path, here, split);
   const parts = await Promise.all(files.map(facts));
   const lengths = parts.map(({ length }) => length);
   return datasetOf(
@@ -69,6 +66,22 @@ export async function openDataset(path: string, options: OpenDatasetOptions = {}
     },
     { limit, name, length: lengths.reduce((sum, n) => (sum === null || n === null ? null : sum + n), 0) },
   );
+}
+
+/** A file, or that of the split in a folder. */
+async function localFile(path: string, stats: Stats, split: string): Promise<{ name: string; files: DataFile[] }> {
+  const { stat } = await import("node:fs/promises");
+  const names = stats.isDirectory()
+    ? ["jsonl", "parquet", "json"].map((ending) => `${path}/${split}.${ending}`)
+    : [path];
+  for (const name of names)
+    if ((await stat(name).catch(() => undefined))?.isDirectory() === false)
+      return { name, files: [{ name, open: () => fileSource(name) }] };
+  throw new DataError("the folder has no file of this split", {
+    code: "data/split",
+    where: path,
+    expected: `${split}.jsonl, ${split}.parquet or ${split}.json`,
+  });
 }
 
 /** A Parquet file has its directory read once; other files are JSON Lines. */

@@ -22,6 +22,15 @@ export interface DataFile {
 /** Short names of the tasks that the tutorials are about. */
 const aliases: Readonly<Record<string, string>> = { rte: "aps/super_glue:rte", boolq: "aps/super_glue:boolq" };
 
+/**
+ * The id that a short name stands for; other names are themselves.
+ * @example
+ * datasetId("rte"); // "aps/super_glue:rte"
+ */
+export function datasetId(name: string): string {
+  return aliases[name.toLowerCase()] ?? name;
+}
+
 /** Where the hub keeps data sets that were published in other formats, as Parquet. */
 const converted = "refs/convert/parquet";
 
@@ -38,7 +47,7 @@ export async function findHubDataset(
 ): Promise<{ name: string; files: readonly DataFile[] }> {
   const at = given.indexOf("@");
   const base = at < 0 ? given : given.slice(0, at);
-  const [repo, config, ...more] = (aliases[base.toLowerCase()] ?? base).split(":");
+  const [repo, config, ...more] = datasetId(base).split(":");
   const isFile = /\.(jsonl?|parquet|csv|txt|gz)$/i.test(base);
   const named =
     repo!.includes("/") && !isFile ? parseHubRef(repo! + (at < 0 ? "" : given.slice(at)), "dataset") : undefined;
@@ -100,7 +109,7 @@ function splitsOf(paths: readonly string[]): Map<string, string[]> {
 }
 
 function notFound(message: string, given: string, cause?: FormatError): DataError {
-  const near = nearest(given, Object.keys(aliases), 1).filter(() => !/[\\/.]/.test(given));
+  const near = nearest(given, Object.keys(aliases), 1, 0.5).filter((name) => name !== given.toLowerCase());
   return new DataError(message, {
     code: "data/not-found",
     where: given,

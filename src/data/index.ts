@@ -6,6 +6,7 @@ export type { Batch, BatchesOptions } from "./batches.ts";
 export { datasetOf, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetOptions, OpenDatasetOptions } from "./dataset.ts";
 export { DataError } from "./errors.ts";
+export { datasetId } from "./hubDataset.ts";
 export { formatPrompt, taskPrompt } from "./prompts.ts";
 export type { ChatFormat, PromptStyle } from "./prompts.ts";
 export { parseRow } from "./rows.ts";

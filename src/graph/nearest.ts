@@ -12,10 +12,15 @@ export function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** The names nearest to one that is not there, whatever their case. @internal */
-export function nearest(wanted: string, names: Iterable<string>, count = 3): string[] {
+/**
+ * The names nearest to one that is not there, whatever their case.
+ * @param within leaves out names that differ in more than this share of the letters
+ * @internal
+ */
+export function nearest(wanted: string, names: Iterable<string>, count = 3, within = Infinity): string[] {
   return [...names]
     .map((name) => ({ name, far: distance(name.toLowerCase(), wanted.toLowerCase()) }))
+    .filter(({ far }) => far <= within * wanted.length)
     .sort((a, b) => a.far - b.far)
     .slice(0, count)
     .map(({ name }) => name);

@@ -64,6 +64,7 @@ export async function findHubModel(name: string, options: HubOptions, looksFor: 
       failure ??= error;
       if (!(error instanceof FormatError) || !isAbsence(error.code)) throw error;
     }
+  const near = /^[./~\\]/.test(name) ? [] : modelsNear(name);
   throw new ModelError(
     failure === undefined
       ? "there is no model at this path, and it is no model's id"
@@ -73,10 +74,7 @@ export async function findHubModel(name: string, options: HubOptions, looksFor: 
       where: name,
       expected: `${looksFor}, or ${idsAre}`,
       received: failure instanceof Error ? `no such file or folder; ${failure.message}` : "no such file or folder",
-      hint:
-        refs.length === 0 && /[\\/].*[\\/]|^[./~\\]/.test(name)
-          ? undefined
-          : `near names: ${modelsNear(name).join(", ")}`,
+      hint: near.length > 0 ? `near names: ${near.join(", ")}` : undefined,
       cause: failure,
     },
   );

@@ -45,5 +45,7 @@ export function modelsNear(name: string): string[] {
   return nearest(
     name,
     knownModels().flatMap(({ id, aliases }) => [id, ...aliases]),
+    3,
+    0.5,
   );
 }

@@ -110,13 +110,14 @@ async function findOnHub(name: string, options: HubOptions): Promise<FoundSae> {
   const base = at < 0 ? name : name.slice(0, at);
   const id = parseId(base);
   const ref = id && parseHubRef(id.repo + (at < 0 ? "" : name.slice(at)), "model");
+  const near = /^[./~\\]/.test(name) ? [] : releasesNear(base.split("/")[0]!);
   const notFound = (message: string, facts: { received?: string; cause?: unknown } = {}): SaeError =>
     new SaeError(message, {
       code: "sae/not-found",
       where: name,
       expected,
       ...facts,
-      hint: /^[./~\\]/.test(name) ? undefined : `near releases: ${releasesNear(base.split("/")[0]!).join(", ")}`,
+      hint: near.length > 0 ? `near releases: ${near.join(", ")}` : undefined,
     });
   if (id === undefined || ref === undefined) throw notFound("the SAE's path does not exist, and it is no SAE's id");
   const { repo, path, facts } = id;

@@ -60,7 +60,7 @@ describe("a shared component", () => {
     const resources = { component: (id: string): Promise<string> => Promise.resolve(id === "org/demo" ? folder : id) };
     const { promptConfigs } = await loadComponent(other, { resources });
     expect(promptConfigs["Theirs"]!.questionSuffix).toBe("?");
-    await expect(loadComponent("org/none")).rejects.toThrow("give the path of its folder");
+    await expect(loadComponent("org/none")).rejects.toThrow("the path of its folder, or owner/name");
     const circle = component("circle", {
       "it_component.yaml": "promptconfigs: {definitions: {A: a.yaml}}\n",
       "a.yaml": `compose_ref: ${join(root, "circle")}#A\n`,

@@ -10,7 +10,8 @@ import { importNamed, isDefinition, type Definition } from "./definitions.ts";
 import { SessionError } from "./errors.ts";
 import { ownVersion } from "./experiment.ts";
 import { entryOf, Registry, type RegistryEntry } from "./registry.ts";
-import { localResources, type Resources } from "./resources.ts";
+import type { HubOptions } from "../formats/index.ts";
+import { hubResources, type Resources } from "./resources.ts";
 import { isInWindow } from "./versions.ts";
 
 /** The manifest of a component. */
@@ -33,7 +34,9 @@ export interface SharedComponent {
 export interface ComponentOptions {
   /** Installed packages whose code may run. Default none. */
   readonly packages?: readonly string[];
-  /** Finds folders behind ids of a hub. */
+  /** How the hub is asked for what is given by its id. */
+  readonly hub?: HubOptions;
+  /** Finds folders behind ids instead. */
   readonly resources?: Pick<Resources, "component">;
   /** Default: this package's. */
   readonly version?: string;
@@ -42,7 +45,7 @@ export interface ComponentOptions {
 const manifestName = "it_component.yaml";
 
 /**
- * Loads a component: a folder, or an id of a hub that `resources` finds. What it holds is data; its entrypoints are
+ * Loads a component: a folder, or an id of the hub. What it holds is data; its entrypoints are
  * imported only where the user named their package.
  * @throws SessionError with file, line and column for what is not valid; for another version of this package; for code of
  *   a package that was not named; for files outside the folder
@@ -56,7 +59,7 @@ export async function loadComponent(source: string, options: ComponentOptions = 
 }
 
 async function load(source: string, options: ComponentOptions, above: readonly string[]): Promise<SharedComponent> {
-  const folder = await (options.resources ?? localResources).component(source);
+  const folder = await (options.resources ?? hubResources(options.hub ?? {})).component(source);
   if (above.includes(folder))
     throw new SessionError("components refer to each other in a circle", {
       code: "session/component",

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
 import type { Dataset } from "../data/index.ts";
-import { jsonHash, type JsonObject } from "../formats/index.ts";
+import { jsonHash, type HubOptions, type JsonObject } from "../formats/index.ts";
 import { HookedModel, type Tokenizer } from "../model/index.ts";
 import { defaultRuntime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
@@ -32,7 +32,7 @@ import {
   type ModuleDefinition,
 } from "./module.ts";
 import { recordedConfig, withoutLogging, writeRecord } from "./record.ts";
-import { localResources } from "./resources.ts";
+import { hubResources } from "./resources.ts";
 import { RteBoolqDataModule, RteBoolqModule } from "./rteBoolq.ts";
 import type { SessionConfig, SessionOverrides, SessionState } from "./session.ts";
 
@@ -82,8 +82,10 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   const extensions = [...(overrides.extensions ?? []), ...profilers];
   for (const { connect } of extensions) connect?.({ cfg: moduleCfg, experimentFolder });
 
+  const hub: HubOptions = { signal: overrides.signal, ...overrides.hub };
   const context: LoadContext = {
-    resources: { ...localResources, ...overrides.resources },
+    resources: { ...hubResources(hub), ...overrides.resources },
+    hub,
     logger,
     runtime: overrides.runtime,
     signal: overrides.signal,
@@ -112,6 +114,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
           answers: answersOf(moduleCfg),
           data: isDataset(overrides.data) ? overrides.data : undefined,
           resources: context.resources,
+          hub,
           module: () => made.base,
         });
   const made: MadeModule<A, M> =
@@ -151,9 +154,6 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     record,
     extensions,
     loadModel: loadModelOf,
-    names,
-  };
-}
     trainModel: () => {
       if (given.module === undefined) return loaded.train();
       throw new SessionError("a module that was composed before keeps its model", {
@@ -161,6 +161,9 @@ export async function compose<A extends Adapter, M extends object, D extends obj
         hint: "give the session the module's definition as moduleCls",
       });
     },
+    names,
+  };
+}
 
 async function callOptional(side: object, name: string): Promise<void> {
   const found: unknown = Reflect.get(side, name);
@@ -172,10 +175,10 @@ class ModelHolder {
   readonly #make: () => Promise<HookedModel>;
   #loading: Promise<HookedModel> | undefined;
   #model: HookedModel | undefined;
+  #trainable: Trainable | undefined;
 
   constructor(make: () => Promise<HookedModel>) {
     this.#make = make;
-  #trainable: Trainable | undefined;
   }
 
   async load(): Promise<HookedModel> {

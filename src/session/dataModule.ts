@@ -9,6 +9,7 @@ import {
   type Dataset,
   type PromptStyle,
 } from "../data/index.ts";
+import type { HubOptions } from "../formats/index.ts";
 import type { HookedModel, Tokenizer } from "../model/index.ts";
 import { KeptBatches, splitBatches } from "./batches.ts";
 import type { DataModuleConfig, PromptConfig } from "./config/types.ts";
@@ -78,6 +79,7 @@ export interface DataModuleParts {
   /** Rows that are given instead of files. */
   readonly data: Dataset | undefined;
   readonly resources: Resources;
+  readonly hub: HubOptions;
   readonly module: () => ModuleBase;
 }
 
@@ -135,8 +137,7 @@ export function composeDataModule<D extends object>(
     get module() {
       return parts.module();
     },
-    dataset: (split) =>
-      parts.data === undefined ? openSplit(split, cfg, parts.resources) : Promise.resolve(parts.data),
+    dataset: (split) => (parts.data === undefined ? openSplit(split, cfg, parts) : Promise.resolve(parts.data)),
     batches,
     trainDataloader: () => base.batches("train"),
     valDataloader: () => base.batches("validation"),
@@ -156,10 +157,14 @@ function source(split: Split, { dataFiles }: DataModuleConfig): string {
   return split === "train" || split === "validation" ? split : dataFiles[split] === null ? "validation" : split;
 }
 
-async function openSplit(split: Split, cfg: DataModuleConfig, resources: Resources): Promise<Dataset> {
+async function openSplit(
+  split: Split,
+  cfg: DataModuleConfig,
+  { resources, hub }: Pick<DataModuleParts, "resources" | "hub">,
+): Promise<Dataset> {
   const name = source(split, cfg) as Split;
   const path = cfg.dataFiles[name] ?? (await inDatasetPath(name, cfg)) ?? (await resources.dataset(cfg.taskName, name));
-  return openDataset(path, cfg.limit === null ? {} : { limit: cfg.limit });
+  return openDataset(path, { split: name, hub, ...(cfg.limit === null ? {} : { limit: cfg.limit }) });
 }
 
 const extensions = ["jsonl", "parquet", "json"];
@@ -167,7 +172,9 @@ const extensions = ["jsonl", "parquet", "json"];
 async function inDatasetPath(split: Split, { datasetPath }: DataModuleConfig): Promise<string | undefined> {
   if (datasetPath === null) return undefined;
   const found = await stat(datasetPath).catch(() => undefined);
-  if (found?.isDirectory() !== true) {
+  // What is no path is an id of the hub, which has splits.
+  if (found === undefined) return datasetPath;
+  if (!found.isDirectory()) {
     if (split !== "train") return datasetPath;
     throw noSplit(split, datasetPath, "one file, which is read as validation");
   }

@@ -1,12 +1,9 @@
 /** @file From a module's configuration to its tokenizer, its model and its SAEs. */
-import { stat } from "node:fs/promises";
-import type { Json, JsonObject } from "../formats/index.ts";
-import { fileSource, openGguf } from "../formats/index.ts";
+import type { HubOptions, Json, JsonObject } from "../formats/index.ts";
 import {
   HookedModel,
   loadTokenizer,
   processWeights,
-  tokenizerFromGguf,
   TokenizerError,
   type ModelConfigInput,
   type Tokenizer,
@@ -20,6 +17,7 @@ import type { Resources } from "./resources.ts";
 
 export interface LoadContext {
   readonly resources: Resources;
+  readonly hub: HubOptions;
   readonly logger: Log;
   readonly runtime: Runtime | undefined;
   readonly signal: AbortSignal | undefined;
@@ -47,30 +45,22 @@ function specialOf({ tokenizerIdOverrides, specialTokensDict }: SharedConfig): R
 export async function tokenizerOf(
   shared: SharedConfig,
   cfg: ModuleConfig,
-  { resources }: LoadContext,
+  { resources, hub }: LoadContext,
 ): Promise<Tokenizer | undefined> {
   const own = shared.tokenizerName;
   if (own === null && nameOf(cfg) === "" && ownModel(cfg) !== undefined) return undefined;
   const path = await resources.model(own ?? (shared.modelNameOrPath || nameOf(cfg)));
   const { paddingSide, addBosToken } = shared.tokenizerKwargs;
   const options = {
+    hub,
     special: specialOf(shared),
     ...(paddingSide === null ? {} : { paddingSide }),
     ...(addBosToken === null ? {} : { defaultPrependBos: addBosToken }),
   };
-  if ((await stat(path)).isDirectory()) {
-    const missing = (error: unknown): undefined => {
-      if (own === null && error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
-      throw error;
-    };
-    return loadTokenizer(path, options).catch(missing);
-  }
-  const file = await openGguf(await fileSource(path));
-  try {
-    return tokenizerFromGguf(file.metadata, options);
-  } finally {
-    await file.close();
-  }
+  return loadTokenizer(path, options).catch((error: unknown): undefined => {
+    if (own === null && error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
+    throw error;
+  });
 }
 
 /** The model of a configuration, its weights processed as `tl_cfg` says. */
@@ -80,11 +70,11 @@ export async function modelOf(
   context: LoadContext,
 ): Promise<HookedModel> {
   refuseUnsupported(cfg);
-  const { resources, runtime, signal, onProgress } = context;
+  const { resources, hub, runtime, signal, onProgress } = context;
   const sizes = nameOf({ ...cfg, tlCfg: null }) === "" ? ownModel(cfg) : undefined;
   const loaded =
     sizes === undefined
-      ? await HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress })
+      ? await HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress, hub })
       : HookedModel.fromConfig(sizes as JsonObject & ModelConfigInput, { runtime });
   const { cfg: sized, weights } = processed(loaded, cfg.tlCfg);
   const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };
@@ -153,11 +143,12 @@ function checkOverrides({ tokenizerIdOverrides }: SharedConfig, vocabulary: numb
 }
 
 /** The SAEs of a configuration, in its order. */
-export async function saesOf(cfg: ModuleConfig, { resources, signal }: LoadContext): Promise<Sae[]> {
+export async function saesOf(cfg: ModuleConfig, { resources, hub, signal }: LoadContext): Promise<Sae[]> {
   const saes: Sae[] = [];
   for (const { path, release, saeId, hookName } of cfg.saeCfgs) {
     signal?.throwIfAborted();
-    saes.push(await Sae.load(path ?? (await resources.sae(release, saeId)), hookName === null ? {} : { hookName }));
+    const name = path ?? (await resources.sae(release, saeId));
+    saes.push(await Sae.load(name, { hub, ...(hookName === null ? {} : { hookName }) }));
   }
   return saes;
 }

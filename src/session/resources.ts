@@ -1,12 +1,17 @@
-/** @file Where names lead to files: paths as they are; ids of a hub through a resolver that is given. */
+/** @file Where names lead: paths and ids of the hub, as the functions that load take them; components to their folders. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { datasetId } from "../data/index.ts";
+import { FormatError, hubSnapshot, parseHubRef, type HubOptions } from "../formats/index.ts";
 import { SessionError } from "./errors.ts";
 
-/** Finds the files behind names. Each gives a path, or throws saying what to do. */
+/** What stands behind names. Each gives a path or an id, or throws saying what to do. */
 export interface Resources {
+  /** As `HookedModel.load` and `loadTokenizer` take it. */
   model(name: string): Promise<string>;
+  /** As `Sae.load` takes it. */
   sae(release: string, saeId: string): Promise<string>;
+  /** As `openDataset` takes it. */
   dataset(task: string, split: string): Promise<string>;
   /** The folder of a shared component. */
   component(repository: string): Promise<string>;
@@ -18,29 +23,47 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-const notHere = (what: string, name: string, hint: string): SessionError =>
-  new SessionError(`${what} is not on this machine, and nothing fetches it yet`, {
-    code: "session/not-local",
-    received: JSON.stringify(name),
-    hint,
-  });
+const unnamed = (what: string, hint: string): SessionError =>
+  new SessionError(`${what} is not named`, { code: "session/unnamed", hint });
 
-/** Paths only. A hub's resolver is laid over it. */
-export const localResources: Resources = {
-  async model(name) {
-    if (name !== "" && (await exists(name))) return name;
-    throw notHere("the model", name, "give the path of its folder or .gguf file, as model or model_name_or_path");
-  },
-  async sae(release, saeId) {
-    const path = join(release, saeId);
-    if (release !== "" && (await exists(path))) return path;
-    throw notHere("the SAE", `${release}/${saeId}`, "give the path of its folder, as saes or sae_cfgs: [{path: …}]");
-  },
-  async dataset(task, split) {
-    throw notHere("the data set", task, `give a JSONL or Parquet file, as data or data_files.${split}`);
-  },
-  async component(repository) {
-    if (await exists(repository)) return repository;
-    throw notHere("the component", repository, "give the path of its folder");
-  },
-};
+/** Paths that exist, else ids of the hub. */
+export function hubResources(hub: HubOptions): Resources {
+  return {
+    async model(name) {
+      if (name !== "") return name;
+      throw unnamed(
+        "the model",
+        "give the path of its folder or .gguf file, or its id, as model or model_name_or_path",
+      );
+    },
+    async sae(release, saeId) {
+      if (release === "")
+        throw unnamed("the SAE's release", "give the path of its folder, or release and sae_id, as sae_cfgs");
+      const path = join(release, saeId);
+      return (await exists(path)) ? path : `${release}/${saeId}`;
+    },
+    async dataset(task, split) {
+      if (task !== "") return datasetId(task);
+      throw unnamed("the data set", `give a JSONL or Parquet file or an id, as data or data_files.${split}`);
+    },
+    async component(repository) {
+      if (await exists(repository)) return repository;
+      const ref = parseHubRef(repository, "model");
+      const failed = (message: string, cause?: Error): never => {
+        throw new SessionError(message, {
+          code: "session/component",
+          expected: "the path of its folder, or owner/name on the hub",
+          received: cause === undefined ? JSON.stringify(repository) : cause.message,
+          cause,
+        });
+      };
+      if (ref === undefined) return failed("the component is not here, and this is no id");
+      return hubSnapshot(ref, hub).then(
+        ({ folder }) => folder,
+        (cause: unknown) => {
+          throw cause instanceof FormatError ? failed("the component cannot be fetched", cause) : cause;
+        },
+      );
+    },
+  };
+}

@@ -162,7 +162,7 @@ describe("composition", () => {
     ]);
     await expect(
       make({ model: undefined, moduleCfg: { modelNameOrPath: "no-such-org/model" } }, lines),
-    ).rejects.toThrow("give the path of its folder or .gguf file");
+    ).rejects.toThrow("a folder with tokenizer.json, or a .gguf file, or an id");
     expect(lines.at(-1)).toBe("WARNING the data's side names no tokenizer; it takes the model's");
   });
 });
@@ -252,7 +252,8 @@ describe("batches", () => {
 
   it("do not name a data set that is not there", async () => {
     const session = await make({ data: undefined, sharedCfg: { taskName: "rte" } });
-    await expect(collected(session.datamodule.batches("test"))).rejects.toThrow("give a JSONL or Parquet file");
+    await expect(collected(session.datamodule.batches("test"))).rejects.toThrow("a JSONL or Parquet file");
+    writeFileSync(join(folder, "only.jsonl"), '{"input_ids": [1, 2], "label": 0}\n');
     const one = await make({ data: join(folder, "only.jsonl") });
     await expect(collected(one.datamodule.batches("train"))).rejects.toThrow("there is no file for the split train");
   });

@@ -1,6 +1,6 @@
 /** @file The session: two sides composed for a set of adapters, and their lifecycle. */
 import type { Dataset } from "../data/index.ts";
-import type { JsonObject } from "../formats/index.ts";
+import type { HubOptions, JsonObject } from "../formats/index.ts";
 import type { HookedModel, Tokenizer } from "../model/index.ts";
 import type { Runtime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
@@ -41,7 +41,9 @@ export interface SessionExtras {
   /** Only the first rows of each split. */
   readonly limit?: number;
   readonly runtime?: Runtime;
-  /** Finds models, SAEs and data behind hub ids. */
+  /** How the hub is asked for what is given by its id. */
+  readonly hub?: HubOptions;
+  /** What stands behind the names of models, SAEs and data instead. */
   readonly resources?: Partial<Resources>;
   readonly extensions?: readonly Extension[];
   /** Modules and data modules that a file may name beside the bundled ones. */
@@ -59,9 +61,9 @@ export interface SessionOverrides<A extends readonly Adapter[] = readonly Adapte
   readonly datamoduleCfg?: ConfigInput<"DataModuleConfig">;
   readonly moduleCfg?: ConfigInput<"ModuleConfig">;
   readonly runCfg?: ConfigInput<"RunConfig">;
+  readonly trainer?: ConfigInput<"TrainerConfig">;
   readonly seedEverything?: number | boolean;
 }
-  readonly trainer?: ConfigInput<"TrainerConfig">;
 
 /** A session in TypeScript. Without classes the two sides are those of the tutorials. */
 export interface SessionOptions<
@@ -87,9 +89,9 @@ export interface SessionConfig {
   readonly datamoduleCfg: DataModuleConfig;
   readonly moduleCfg: ModuleConfig;
   readonly runCfg: RunConfig;
+  readonly trainer: TrainerConfig;
   readonly seed: number | null;
 }
-  readonly trainer: TrainerConfig;
 
 /** What a session is made of. @internal */
 export interface SessionState<A extends Adapter, M extends object, D extends object> {
@@ -102,9 +104,9 @@ export interface SessionState<A extends Adapter, M extends object, D extends obj
   readonly record: JsonObject;
   readonly extensions: readonly Extension[];
   readonly loadModel: () => Promise<HookedModel>;
+  readonly trainModel: () => Trainable;
   readonly names: { readonly datamodule: string; readonly module: string };
 }
-  readonly trainModel: () => Trainable;
 
 /**
  * A session: a data module and a module, composed for adapters. The type knows what the adapters add: without `sae_lens`
@@ -136,9 +138,9 @@ export class Session<
   readonly record: JsonObject;
   readonly #extensions: readonly Extension[];
   readonly #loadModel: () => Promise<HookedModel>;
+  readonly #trainModel: () => Trainable;
   readonly #names: SessionState<A, M, D>["names"];
   #initialized: Promise<void> | undefined;
-  readonly #trainModel: () => Trainable;
   #ended: Promise<void> | undefined;
   #currentHook: LifecycleHook | undefined;
 
@@ -153,9 +155,9 @@ export class Session<
     this.record = state.record;
     this.#extensions = state.extensions;
     this.#loadModel = state.loadModel;
+    this.#trainModel = state.trainModel;
     this.#names = state.names;
   }
-    this.#trainModel = state.trainModel;
 
   /**
    * A session from options.
@@ -255,8 +257,6 @@ export class Session<
     for (const actor of this.#actors()) await this.#act(actor, hook);
   }
 
-  /** Ends the session once: later calls do nothing, whatever phases there were. */
-  end(): Promise<void> {
   /**
    * Makes the module's model one that can be trained: a copy, so that the model that was given stays as it is. From the
    * second call on it is the same.
@@ -266,6 +266,8 @@ export class Session<
     return this.#trainModel();
   }
 
+  /** Ends the session once: later calls do nothing, whatever phases there were. */
+  end(): Promise<void> {
     return (this.#ended ??= this.call("onSessionEnd"));
   }
 

@@ -12,13 +12,17 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs a command line inside this process. */
-export async function cli(args: readonly string[], options: Pick<CliOptions, "signal"> = {}): Promise<Finished> {
+/** Runs a command line inside this process, with no variables but one that keeps it off the network. */
+export async function cli(
+  args: readonly string[],
+  options: Pick<CliOptions, "signal" | "env"> = {},
+): Promise<Finished> {
   const out = { stdout: "", stderr: "" };
   const stream = (name: "stdout" | "stderr"): { write: (text: string) => boolean } => ({
     write: (text) => ((out[name] += text), true),
   });
-  const code = await runCli(args, { ...options, stdout: stream("stdout"), stderr: stream("stderr"), env: {} });
+  const env = { HF_HUB_OFFLINE: "1" };
+  const code = await runCli(args, { env, ...options, stdout: stream("stdout"), stderr: stream("stderr") });
   return { code, ...out };
 }
 

@@ -109,7 +109,8 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
 const params = "layer_4/width_16k/average_l0_20/params.npz";
 const hookZ = "tiny_L3_Hcat_z_lr1.20e-03_v9.pt";
 
-async function writeModel(folder: string): Promise<void> {
+/** GPT-2 in small, with its tokenizer. */
+export async function writeModel(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await saveModel(folder, HookedModel.fromConfig(config));
   await copyFile(join(repository, wordsOfGpt2), join(folder, "tokenizer.json"));

@@ -20,6 +20,7 @@ export interface ActivationsFlags {
   readonly gradOf?: string;
   readonly threads?: number;
   readonly out: string;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 

@@ -1,5 +1,4 @@
 /** @file `interpretune analyze`: the four analyses over a data file, their tables, their store. */
-import { stat } from "node:fs/promises";
 import {
   analysisNames,
   AnalysisStore,
@@ -21,6 +20,7 @@ import { reportPage } from "../../report/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError, Interrupted } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
+import { cliHub } from "../hub.ts";
 import { load, type Loaded } from "../loading.ts";
 import { Output, toJson } from "../output.ts";
 import { Progress } from "../progress.ts";
@@ -31,6 +31,7 @@ export interface AnalyzeFlags {
   readonly model: string;
   readonly saes?: readonly string[];
   readonly data: string;
+  readonly split?: string;
   readonly analyses?: readonly AnalysisName[];
   readonly layers?: readonly number[];
   readonly answers?: string;
@@ -45,6 +46,7 @@ export interface AnalyzeFlags {
   readonly effects: "masked" | "all";
   readonly errorTerm?: boolean;
   readonly threads?: number;
+  readonly offline?: boolean;
   readonly out?: string;
   readonly resume?: boolean;
   /** Empty: beside the store, or in the present folder. */
@@ -52,15 +54,13 @@ export interface AnalyzeFlags {
   readonly json?: boolean;
 }
 
-const aliases: readonly string[] = ["rte", "boolq"];
-
 export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<void> {
   if (flags.resume === true && flags.out === undefined)
     throw new CliError("--resume continues a store", { code: "cli/flag", hint: "say which with --out" });
   const answers = flags.answers === undefined ? undefined : parseAnswers(flags.answers);
   const page = flags.report === "" ? (flags.out === undefined ? "report.html" : reportFile(flags.out)) : flags.report;
   if (flags.report !== undefined && flags.report !== "") await checkWritable(flags.report);
-  const data = await openData(flags.data, flags.limit);
+  const data = await openData(this, flags);
   const loaded = await load(this, flags);
   const output = new Output(this, flags.json);
   const run = await runAnalysis(this, flags, loaded, data, {
@@ -77,18 +77,9 @@ export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<vo
   await writeReport(output, page, html);
 }
 
-async function openData(path: string, limit: number | undefined): Promise<Dataset> {
-  const exists = await stat(path).then(
-    () => true,
-    () => false,
-  );
-  if (!exists && aliases.includes(path))
-    throw new CliError("data sets are not fetched by name yet", {
-      code: "cli/data",
-      received: path,
-      hint: "give the path of a JSONL or Parquet file",
-    });
-  return openDataset(path, { limit });
+async function openData(context: CliContext, { data, split, limit, offline }: AnalyzeFlags): Promise<Dataset> {
+  const { hub, finish } = cliHub(context, { offline });
+  return openDataset(data, { split, limit, hub }).finally(finish);
 }
 
 async function runAnalysis(

@@ -11,21 +11,15 @@ export interface DemoFlags {
   readonly model?: string;
   readonly saes?: readonly string[];
   readonly threads?: number;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
-const advice = `The demo needs a language model and sparse autoencoders trained on it, in folders of yours:
+const advice = `The demo needs a language model and sparse autoencoders trained on it: folders of yours, or ids, which are downloaded once:
 
-  npm run demo -- --model MODEL --saes SAE [--saes SAE …]
+  npm run demo -- --model gpt2 --saes gpt2-small-hook-z-kk/blocks.9.hook_z --saes gpt2-small-hook-z-kk/blocks.10.hook_z
 
-For example, from the Hugging Face hub:
-  model  openai-community/gpt2: config.json, model.safetensors, tokenizer.json
-  SAEs   jbloom/GPT2-Small-OAI-v5-32k-attn-out-SAEs: the folders v5_32k_layer_8 and v5_32k_layer_9
-or, larger:
-  model  google/gemma-2-2b: config.json, the model-*.safetensors and their index, tokenizer.json
-  SAEs   google/gemma-scope-2b-pt-res: layer_20/width_16k/average_l0_71/params.npz
-
-They are not fetched for you yet.`;
+About 850 MB. Other SAEs of a model: interpretune saes gpt2-small`;
 
 const names = [
   ["Mary", "John"],
@@ -55,7 +49,7 @@ export async function demo(this: CliContext, flags: DemoFlags): Promise<void> {
     await output.document({ needs: ["--model", "--saes"], advice });
     return;
   }
-  const loaded = await load(this, { model: path, saes: paths, threads: flags.threads });
+  const loaded = await load(this, { ...flags, model: path, saes: paths });
   const rows = sentences.map((value, i) => ({ value, where: `demo sentence ${i + 1}` }));
   const data = await datasetOf(() => rows, { name: "demo sentences", length: rows.length });
   using progress = new Progress({ label: "demo", unit: "ex", stream: this.process.stderr, signal: this.signal });

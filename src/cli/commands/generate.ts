@@ -15,6 +15,7 @@ export interface GenerateFlags {
   readonly greedy?: boolean;
   readonly chat?: boolean;
   readonly threads?: number;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 

@@ -5,11 +5,13 @@ import { flaggedPoints } from "../../model/hooks.ts";
 import { loadModelFiles } from "../../model/load.ts";
 import { formatBytes } from "../../runtime/index.ts";
 import type { CliContext } from "../context.ts";
+import { cliHub } from "../hub.ts";
 import { aligned, Output } from "../output.ts";
 
 export interface InfoFlags {
   readonly batchSize: number;
   readonly length: number;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,7 +28,8 @@ const sizes = [
 ] as const satisfies readonly (keyof ModelConfig)[];
 
 export async function info(this: CliContext, flags: InfoFlags, path: string): Promise<void> {
-  const loaded = await loadModelFiles(path, { signal: this.signal, headersOnly: true });
+  const { hub, finish } = cliHub(this, flags);
+  const loaded = await loadModelFiles(path, { signal: this.signal, headersOnly: true, hub }).finally(finish);
   const model = new HookedModel({ cfg: loaded.cfg, weights: loaded.weights, tokenizer: undefined });
   const { cfg } = model;
   const hooks = model.describeHooks();

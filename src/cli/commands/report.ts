@@ -1,12 +1,13 @@
 /** @file `interpretune report`: a store as one HTML page. */
 import { AnalysisStore } from "../../analysis/index.ts";
-import { batches, openDataset } from "../../data/index.ts";
+import { batches, openDataset, type OpenDatasetOptions } from "../../data/index.ts";
 import { writeFileAtomic } from "../../formats/index.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { reportPage } from "../../report/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
+import { cliHub } from "../hub.ts";
 import { load } from "../loading.ts";
 import { Output } from "../output.ts";
 import { Progress } from "../progress.ts";
@@ -20,6 +21,7 @@ export interface ReportFlags {
   readonly dashboards: number;
   readonly title?: string;
   readonly threads?: number;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
@@ -42,11 +44,12 @@ export async function report(this: CliContext, flags: ReportFlags, folder: strin
   const store = await AnalysisStore.open(folder);
   const out = flags.out ?? reportFile(folder);
   await checkWritable(out);
-  const loaded = path === undefined ? undefined : await load(this, { model: path, saes, threads: flags.threads });
+  const loaded = path === undefined ? undefined : await load(this, { ...flags, model: path, saes });
+  const { hub } = cliHub(this, flags);
   const html = await withProgress(this, async (onProgress) =>
     reportPage(store, {
       ...(loaded && { model: loaded.model, saes: loaded.saes }),
-      ...(loaded && data !== undefined && { data: await tokenRows(loaded.model, data, limit) }),
+      ...(loaded && data !== undefined && { data: await tokenRows(loaded.model, data, { limit, hub }) }),
       topK: flags.dashboards,
       title: flags.title,
       signal: this.signal,
@@ -80,7 +83,7 @@ export async function withProgress<T>(context: CliContext, run: (onProgress: OnP
 }
 
 /** Rows of a data file as token ids, prompted as `analyze` does. */
-async function tokenRows(model: HookedModel, path: string, limit: number | undefined): Promise<number[][]> {
+async function tokenRows(model: HookedModel, path: string, options: OpenDatasetOptions): Promise<number[][]> {
   const rows: number[][] = [];
   const reading = {
     tokenizer: model.hasTokenizer ? model.tokenizer : undefined,
@@ -88,7 +91,7 @@ async function tokenRows(model: HookedModel, path: string, limit: number | undef
     maxLength: model.cfg.n_ctx,
     vocabSize: model.cfg.d_vocab,
   };
-  for await (const { dims, tokens, mask } of batches(await openDataset(path, { limit }), reading))
+  for await (const { dims, tokens, mask } of batches(await openDataset(path, options), reading))
     for (let row = 0; row < dims[0]; row++) {
       const places = Array.from({ length: dims[1] }, (_, p) => row * dims[1] + p);
       rows.push(places.filter((i) => mask[i] === 1).map((i) => tokens[i]!));

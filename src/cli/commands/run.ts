@@ -17,11 +17,12 @@ import { snaked } from "../../session/config/schema.ts";
 import { Table } from "../../display/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
+import { cliHub } from "../hub.ts";
 import { Output, write } from "../output.ts";
 import { showRun } from "./analyze.ts";
 import { Progress } from "../progress.ts";
-
 import { train } from "./runTraining.ts";
+
 export interface RunFlags {
   readonly config?: readonly string[];
   readonly runCommand?: "analyze" | "train" | "fit" | "test" | "validate" | "predict";
@@ -34,11 +35,12 @@ export interface RunFlags {
   readonly set?: readonly string[];
   readonly modules?: readonly string[];
   readonly out?: string;
-  readonly threads?: number;
   readonly resume?: string;
+  readonly threads?: number;
   readonly dryRun?: boolean;
   readonly options?: boolean;
   readonly schema?: boolean;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
@@ -86,15 +88,16 @@ export async function run(this: CliContext, flags: RunFlags): Promise<void> {
     }
     const seconds = (performance.now() - start) / 1000;
     if (flags.runCommand === "analyze") await analyze(session, seconds, flags, this, output);
+    else if (flags.runCommand === "train" || flags.runCommand === "fit") await train(session, flags, this, output);
     else await step(session, phases[flags.runCommand], flags, this, output);
   } finally {
-    else if (flags.runCommand === "train" || flags.runCommand === "fit") await train(session, flags, this, output);
     await session.end();
   }
 }
 
 function overridesOf(flags: RunFlags, context: CliContext): SessionOverrides {
   const { model, saes, data, evalBatchSize, threads } = flags;
+  const { hub } = cliHub(context, flags);
   return {
     model,
     saes,
@@ -104,6 +107,7 @@ function overridesOf(flags: RunFlags, context: CliContext): SessionOverrides {
     runtime: new Runtime(threads === undefined ? {} : { threads }),
     logStream: context.process.stderr,
     signal: context.signal,
+    hub,
   };
 }
 

@@ -6,6 +6,7 @@ import { Sae } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
+import { cliHub } from "../hub.ts";
 import { aligned, Output } from "../output.ts";
 
 export interface SaeForwardFlags {
@@ -14,12 +15,14 @@ export interface SaeForwardFlags {
   readonly out: string;
   readonly errorTerm?: boolean;
   readonly threads?: number;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
 export async function saeForward(this: CliContext, flags: SaeForwardFlags): Promise<void> {
   await checkWritable(flags.out);
-  const sae = await Sae.load(flags.sae);
+  const { hub, finish } = cliHub(this, flags);
+  const sae = await Sae.load(flags.sae, { hub }).finally(finish);
   const input = await readInputTensor(flags.input);
   const runtime = new Runtime(flags.threads === undefined ? {} : { threads: flags.threads });
   const fired: Record<string, Tensor> = {};

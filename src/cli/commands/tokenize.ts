@@ -1,19 +1,20 @@
 /** @file `interpretune tokenize`: the tokens of a text. */
-import { stat } from "node:fs/promises";
-import { fileSource, openGguf } from "../../formats/index.ts";
-import { loadTokenizer, tokenizerFromGguf, type Tokenizer } from "../../model/tokenizer/index.ts";
+import { loadTokenizer } from "../../model/tokenizer/index.ts";
 import type { CliContext } from "../context.ts";
+import { cliHub } from "../hub.ts";
 import { aligned, Output } from "../output.ts";
 
 export interface TokenizeFlags {
   readonly model: string;
   readonly text: string;
   readonly chat?: boolean;
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
 export async function tokenize(this: CliContext, flags: TokenizeFlags): Promise<void> {
-  const tokenizer = await tokenizerOf(flags.model);
+  const { hub, finish } = cliHub(this, flags);
+  const tokenizer = await loadTokenizer(flags.model, { hub }).finally(finish);
   const { chat = false } = flags;
   const text = chat
     ? tokenizer.applyChatTemplate([{ role: "user", content: flags.text }], { addGenerationPrompt: true })
@@ -27,18 +28,4 @@ export async function tokenize(this: CliContext, flags: TokenizeFlags): Promise<
   const output = new Output(this, flags.json);
   await output.say(`${aligned([["position", "id", "token", "text"], ...rows])}\n${ids.length} tokens`);
   await output.document({ text, ids, tokens, strings });
-}
-
-async function tokenizerOf(path: string): Promise<Tokenizer> {
-  const isFile = await stat(path).then(
-    (s) => s.isFile(),
-    () => false,
-  );
-  if (!isFile || !path.toLowerCase().endsWith(".gguf")) return loadTokenizer(path);
-  const file = await openGguf(await fileSource(path));
-  try {
-    return tokenizerFromGguf(file.metadata);
-  } finally {
-    await file.close();
-  }
 }

@@ -1,7 +1,10 @@
-/** @file Tokenizers from a Hugging Face folder and from JSON. */
-import { readFile } from "node:fs/promises";
+/** @file Tokenizers from a Hugging Face folder, a GGUF file, the hub and JSON. */
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { fileSource, openGguf, type HubOptions } from "../../formats/index.ts";
+import { findHubModel } from "../hubModel.ts";
 import { TokenizerError } from "./errors.ts";
+import { tokenizerFromGguf } from "./gguf.ts";
 import { parseJson } from "./json.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import type { TokenizerSources } from "./tokenizer.ts";
@@ -9,17 +12,36 @@ import type { TokenizerSources } from "./tokenizer.ts";
 /** Choices that are the user's and not the files'. */
 export type TokenizerOptions = Pick<TokenizerSources, "special" | "defaultPrependBos" | "paddingSide">;
 
+export interface LoadTokenizerOptions extends TokenizerOptions {
+  /** How the hub is asked for a tokenizer that is given by its model's id. */
+  hub?: HubOptions;
+}
+
 /**
  * Loads a tokenizer from a folder with tokenizer.json and, where they exist, tokenizer_config.json,
- * special_tokens_map.json, generation_config.json and chat_template.jinja.
+ * special_tokens_map.json, generation_config.json and chat_template.jinja; from a .gguf file; or from the hub by its model's id,
+ * as `HookedModel.load` takes it.
  *
- * @throws TokenizerError when there is no tokenizer.json, or a file is malformed
+ * @throws TokenizerError when there is no tokenizer.json, or a file is malformed; ModelError for an id that is not there
  * @example
  * ```ts
  * const tokenizer = await loadTokenizer("models/gpt2", { paddingSide: "left" });
  * ```
  */
-export async function loadTokenizer(folder: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+export async function loadTokenizer(name: string, given: LoadTokenizerOptions = {}): Promise<Tokenizer> {
+  const { hub = {}, ...options } = given;
+  const isHere = await stat(name).then(
+    () => true,
+    () => false,
+  );
+  const found = isHere ? undefined : await findHubModel(name, hub, "a folder with tokenizer.json, or a .gguf file");
+  const gguf =
+    found === undefined ? (/\.gguf$/i.test(name) ? name : undefined) : "gguf" in found ? found.gguf : undefined;
+  if (gguf !== undefined) {
+    const file = await openGguf(await fileSource(gguf));
+    return Promise.resolve(tokenizerFromGguf(file.metadata, options)).finally(() => file.close());
+  }
+  const folder = found !== undefined && "folder" in found ? found.folder : name;
   const text = async (name: string): Promise<string | undefined> => {
     try {
       return await readFile(join(folder, name), "utf8");

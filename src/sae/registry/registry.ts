@@ -85,7 +85,7 @@ function noRelease(name: string): never {
 
 /** Names of releases near to one, for hints. */
 export function releasesNear(name: string): string[] {
-  return nearest(name, known().keys());
+  return nearest(name, known().keys(), 3, 0.5);
 }
 
 /**
