@@ -63,3 +63,11 @@ export {
   type TrainedSaeConfig,
   type TrainSaeOptions,
 } from "./sae/index.ts";
+export {
+  fineTuning,
+  fineTuningGroups,
+  parseFineTuningPhases,
+  type FineTuningOptions,
+  type FineTuningPhase,
+  type PublishedNode,
+} from "./fineTuning.ts";

@@ -181,6 +181,11 @@ export class Learner {
     return Object.fromEntries([...this.#groups].map(([name, { lr }]) => [name, lr]));
   }
 
+  /** The rate that a group was made with. @throws TrainError when there is no such group */
+  baseRate(groupName: string): number {
+    return this.#group(groupName).optimizer.lr;
+  }
+
   /** @throws TrainError when there is no such group */
   setLearningRate(lr: number, groupName?: string): void {
     const chosen = groupName === undefined ? [...this.#groups.values()] : [this.#group(groupName)];

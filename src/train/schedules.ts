@@ -16,6 +16,8 @@ export interface ScheduleState {
   readonly step: number;
   /** The rate of each parameter group. */
   readonly rates: readonly number[];
+  /** What the groups were made with; only in the state of the whole. */
+  readonly bases?: readonly number[];
   /** Lowest (or highest) value of the watched metric; null before the first. */
   readonly best?: number | null;
   /** Steps without a better value. */
@@ -444,10 +446,11 @@ export interface Schedule {
  * schedule.step(); // [0.1]
  * schedule.step(); // [0.05]
  */
-export function makeSchedule(config: ScheduleConfig, bases: readonly number[]): Schedule {
+export function makeSchedule(config: ScheduleConfig, startRates: readonly number[]): Schedule {
   const found = resolve(config);
   if (found instanceof TrainError) throw found;
   const [kind, args] = found;
+  let bases = startRates;
   let state = kind.start(args, bases, bases);
   return {
     get rates() {
@@ -458,8 +461,8 @@ export function makeSchedule(config: ScheduleConfig, bases: readonly number[]): 
       state = kind.next(args, state, bases, metric);
       return state.rates;
     },
-    state: () => state,
-    restore(given) {
+    state: () => ({ ...state, bases }),
+    restore({ bases: saved = bases, ...given }) {
       if (given.rates.length !== bases.length)
         throw new TrainError("the schedule's state is of other parameter groups", {
           code: "train/resume",
@@ -467,6 +470,7 @@ export function makeSchedule(config: ScheduleConfig, bases: readonly number[]): 
           received: String(given.rates.length),
         });
       state = given;
+      bases = saved;
     },
   };
 }
