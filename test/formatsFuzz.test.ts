@@ -1,4 +1,7 @@
-/** @file Files from strangers: whatever the bytes, a reader answers with tensors or a FormatError, soon. */
+/**
+ * @file Files from strangers: whatever the bytes, a reader answers with tensors or a FormatError, soon, and allocates no buffer
+ * of more than twice the file. `FULL=1` mutates PyTorch's files and npz 100 000 times each.
+ */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
@@ -11,11 +14,15 @@ import {
   openGguf,
   openNpz,
   openSafetensors,
+  openTorchPickle,
   readNpy,
   type ByteSource,
   type TensorFile,
 } from "../src/formats/index.ts";
+import { largestAllocation } from "./support/allocations.ts";
 import { GgufBytes } from "./support/ggufBytes.ts";
+
+const full = process.env["FULL"] === "1";
 
 const golden = (path: string) =>
   new Uint8Array(readFileSync(fileURLToPath(new URL(`goldens/${path}`, import.meta.url))));
@@ -82,6 +89,30 @@ function neverFails(
   });
 }
 
+/** Open and read in the stored types; then no buffer may be larger than twice the file, or than what it truly unpacks to. */
+function staysSmall(
+  name: string,
+  valid: Uint8Array,
+  open: (source: ByteSource) => Promise<TensorFile>,
+  runs: number,
+): void {
+  let unpacked = 0;
+  const read = async (source: ByteSource): Promise<void> => {
+    const largest = await largestAllocation(async () => {
+      const file = await open(source);
+      for (const name of file.names) {
+        const data = await file.read(name);
+        expect(data.length).toBe(file.info(name).shape.reduce((a, b) => a * b, 1));
+      }
+      await file.close();
+    });
+    if (source.byteLength === valid.length && unpacked === 0) unpacked = Math.max(1, largest);
+    if (largest > 2 * source.byteLength && largest > unpacked)
+      throw new Error(`${largest} of ${source.byteLength} bytes`);
+  };
+  neverFails(name, valid, read, full ? runs : Math.ceil(runs / 250));
+}
+
 const readAll = (open: (source: ByteSource) => Promise<TensorFile>) => async (source: ByteSource) => {
   const file = await open(source);
   for (const name of file.names) {
@@ -124,6 +155,11 @@ describe("damaged files give tensors or a FormatError", async () => {
   neverFails("index of shards", index, (source) => readAll(() => openCheckpoint(checkpoint(source)))(source));
 
   neverFails("npy", golden("numpy/version2.npy"), readNpy, 1000);
+  staysSmall("PyTorch, types", golden("torch/types.pt"), openTorchPickle, 50_000);
+  staysSmall("PyTorch, nested", golden("torch/nested.pt"), openTorchPickle, 25_000);
+  staysSmall("PyTorch, strides", golden("torch/views.pt"), openTorchPickle, 25_000);
+  staysSmall("npz of one array", golden("numpy/small.npz"), openNpz, 50_000);
+  staysSmall("npz, deflated, of one array", golden("numpy/small-deflated.npz"), openNpz, 50_000);
   neverFails("npz, stored", golden("numpy/arrays.npz"), readAll(openNpz), 100);
   neverFails("npz, deflated", golden("numpy/deflated.npz"), readAll(openNpz), 100);
 });

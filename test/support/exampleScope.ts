@@ -1,5 +1,5 @@
 /** @file What the examples of docstrings find at hand: names, and the files that they open. */
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { analyzeDataset, withAnswers, type AnsweredBatch } from "../../src/analysis/index.ts";
@@ -67,8 +67,12 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
   const folder = await mkdtemp(join(tmpdir(), "interpretune-examples-"));
   process.chdir(folder);
   globalThis.fetch = serveFile;
+  const { HF_HUB_CACHE: cache } = process.env;
+  process.env["HF_HUB_CACHE"] = join(folder, "cache");
   const leave = async (): Promise<void> => {
     globalThis.fetch = fetch;
+    if (cache === undefined) delete process.env["HF_HUB_CACHE"];
+    else process.env["HF_HUB_CACHE"] = cache;
     process.chdir(home);
     await rm(folder, { recursive: true });
   };
@@ -82,6 +86,11 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
   await copyFile(join(repository, "test/goldens/numpy/version2.npy"), "activations.npy");
   await copyFile(join(repository, "test/goldens/saes/foreign/npz-resid/source", params), "params.npz");
   await copyFile(join(repository, "test/goldens/saes/foreign/torch-pickle-hook-z/source", hookZ), "sae.pt");
+  const commit = "0123456789abcdef0123456789abcdef01234567";
+  const release = "cache/models--ckkissane--attn-saes-gpt2-small-all-layers";
+  await cp(join(repository, "test/goldens/torch/hook-z"), `${release}/snapshots/${commit}`, { recursive: true });
+  await mkdir(`${release}/refs`);
+  await writeFile(`${release}/refs/main`, commit);
   await Promise.all(["rte", "weights"].map((path) => mkdir(path)));
   await writeFile("rte/validation.jsonl", rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   await writeFile(

@@ -76,7 +76,7 @@ export async function commitOf(settings: HubSettings, ref: HubRef, options: Requ
   return sha;
 }
 
-/** All files of a commit. */
+/** All files of a commit, sorted by path. */
 export async function listing(
   settings: HubSettings,
   ref: HubRef,
@@ -94,7 +94,7 @@ export async function listing(
   return understood(ref, async () => {
     const files: HubFile[] = [];
     for await (const entry of found) if (entry.type === "file") files.push(checked(ref, entry));
-    return files;
+    return files.sort((a, b) => (a.path < b.path ? -1 : 1));
   });
 }
 
@@ -111,8 +111,9 @@ async function understood<T>(ref: HubRef, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError)
-      throw invalid(ref, "an answer of the hub", error.message, error);
+    const { HubApiError, InvalidApiResponseFormatError } = await import("@huggingface/hub");
+    for (const kind of [SyntaxError, TypeError, HubApiError, InvalidApiResponseFormatError])
+      if (error instanceof kind) throw invalid(ref, "an answer of the hub", error.message, error);
     throw error;
   }
 }

@@ -51,3 +51,8 @@ np.save(here / "objects.npy", np.array([{"a": 1}, None], dtype=object), allow_pi
 np.save(here / "records.npy", np.zeros(2, dtype=[("a", "<f4"), ("b", "<i4", (2,))]))
 np.save(here / "complex.npy", np.zeros(2, dtype=np.complex64))
 np.save(here / "large_uint64.npy", np.array([2**63], dtype=np.uint64))
+
+# small.npz, small-deflated.npz: for mutations
+small = {"w": np.arange(30, dtype="f4").reshape(5, 6).T, "b": np.arange(4, dtype="i8")}
+np.savez(here / "small.npz", **small)
+np.savez_compressed(here / "small-deflated.npz", **small)
