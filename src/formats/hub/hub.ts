@@ -3,11 +3,10 @@ import { byteSource, type ByteSource } from "../byteSource.ts";
 import { FormatError } from "../errors.ts";
 import { blobHash, type HubFile } from "./api.ts";
 import { bring } from "./bring.ts";
-import type { Wanted } from "./download.ts";
 import type { HubOptions } from "./options.ts";
 import { pathFilter } from "./patterns.ts";
 import { readRange } from "./range.ts";
-import { checkPath, checkRef, fileUrl, refName, type HubRef } from "./reference.ts";
+import { checkPath, checkRef, fileUrl, refName, repoFolder, type HubRef } from "./reference.ts";
 import { contentSize, entryPath, locate, locateAll } from "./resolve.ts";
 import { hubSettings } from "./settings.ts";
 
@@ -65,9 +64,9 @@ export async function hubSnapshot(
               .join(", ")}`,
     });
   const asked = wanted.map((file) => ({ path: file.path, size: contentSize(file), hash: blobHash(file) }));
-  const [location] = await bring(settings, ref, commit, asked, options, failure);
-  const [{ path }] = asked as [Wanted];
-  return { folder: location!.slice(0, -path.length - 1), commit, files: wanted.map(({ path }) => path) };
+  await bring(settings, ref, commit, asked, options, failure);
+  const folder = settings.store.location(`${repoFolder(ref)}/snapshots/${commit}`);
+  return { folder, commit, files: wanted.map(({ path }) => path) };
 }
 
 /**

@@ -4,5 +4,6 @@ export { type DownloadPlan, type HubOptions, type HubProgress } from "./options.
 export { parseHubRef, type HubRef } from "./reference.ts";
 export { type HubFile } from "./api.ts";
 export { defaultCacheDir } from "./settings.ts";
-export { nodeStore } from "./nodeStore.ts";
+export { browserStore, type BrowserStoreOptions } from "./browserStore.ts";
+export { nodeStore, type LinkKind } from "./nodeStore.ts";
 export { type HubStore } from "./store.ts";

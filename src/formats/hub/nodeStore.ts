@@ -51,6 +51,7 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
 
   return {
     name: root,
+    location: at,
     readText: (path) => fs.readFile(at(path), "utf8").catch(() => undefined),
     async writeText(path, text) {
       await makeFolder(paths.dirname(at(path)));

@@ -24,6 +24,8 @@ export interface PartialBlob {
 export interface HubStore {
   /** What messages call it. */
   readonly name: string;
+  /** Where an entry, or a folder of them, lies: a path on this machine, an address in a browser. */
+  location(path: string): string;
   /** A small text; undefined where there is none. */
   readText(path: string): Promise<string | undefined>;
   /** Whole or not at all. */

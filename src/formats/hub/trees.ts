@@ -46,12 +46,10 @@ export async function writeTree(
   commit: string,
   files: readonly HubFile[],
 ): Promise<void> {
-  const entries = files
-    .toSorted((a, b) => (a.path < b.path ? -1 : 1))
-    .map(({ path, size, oid, lfs, xetHash }) => [
-      path,
-      { size, blob_id: oid, lfs_sha256: lfs?.oid, lfs_size: lfs?.size, xet_hash: xetHash },
-    ]);
+  const entries = files.map(({ path, size, oid, lfs, xetHash }) => [
+    path,
+    { size, blob_id: oid, lfs_sha256: lfs?.oid, lfs_size: lfs?.size, xet_hash: xetHash },
+  ]);
   const tree = { format_version: 1, files: Object.fromEntries(entries) as unknown };
   await store.writeText(treePath(folder, commit), JSON.stringify(tree, null, 1));
 }
