@@ -29,7 +29,12 @@ beforeAll(async () => {
     d_vocab: 50257,
     d_vocab_out: 50257,
   };
-  const config = { ...sizes, original_architecture: "GPT2LMHeadModel", act_fn: "gelu_new", tie_word_embeddings: true };
+  const config = {
+    ...sizes,
+    original_architecture: "GPT2LMHeadModel",
+    act_fn: "gelu_new",
+    tie_word_embeddings: true,
+  } as const;
   await saveModel(join(folder, "model"), HookedModel.fromConfig(config));
   await copyFile(sharedPath("goldens/text/gpt2-words.tokenizer.json"), join(folder, "model/tokenizer.json"));
   const special = { bos_token: "<|endoftext|>", eos_token: "<|endoftext|>", tokenizer_class: "GPT2Tokenizer" };
@@ -83,7 +88,7 @@ describe("interpretune train-sae", () => {
 d_sae: 32\ncontext_size: 8\ntrain_batch_size_tokens: 16\nstore_batch_size_prompts: 2\nn_eval_batches: 1\ntraining_tokens: 1600
 saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, l1_coefficient: 0.1, name: plain}\n`,
     );
-    const trained = (await document(["train-sae", "--config", config, "--out", out, "--training-tokens", "160"])) as {
+    const trained = (await document(["train-sae", "--config", config, "--out", out, "--training-tokens", "160", "--threads", "1"])) as {
       name: string;
       folder: string;
       explainedVariance: number;
@@ -101,7 +106,7 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
 
   test("faults are sentences", async () => {
     const without = await cli(["train-sae", "--out", join(folder, "x")]);
-    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("--model, --data and --out") as string });
+    expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("--model, --data and --out") as unknown });
     const wrong = await cli([...base, "--out", join(folder, "x"), "--architecture", "topk", "--top-k", "64"]);
     expect(wrong.stderr).toContain("at most d_sae = 32");
     const hookless = await cli([...base, "--out", join(folder, "x"), "--hook-name", "blocks.0.hook_resid_pots"]);
@@ -115,7 +120,7 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
       "--top-k",
       "3",
       "--training-tokens",
-      "960",
+      "240",
       "--checkpoint-every-n-steps",
       "1",
     ];
@@ -125,7 +130,7 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
     const { process: child, finished } = start([...base, ...options, "--out", killed]);
     for (let written = false; !written;) {
       await new Promise((resolve) => setTimeout(resolve, 20));
-      written = (await readdir(killed).catch(() => [])).includes("checkpoint.safetensors");
+      written = (await readdir(killed).catch((): string[] => [])).includes("checkpoint.safetensors");
     }
     child.kill("SIGKILL");
     expect((await finished).code).toBe("SIGKILL");

@@ -108,9 +108,9 @@ const optionalText = (placeholder: string, brief: string): TypedFlagParameter<st
   optional: true,
 });
 
-const options = Object.fromEntries(trainSaeOptionNames.map((name) => [name, optionalText(...optionTexts[name])])) as {
-  readonly [Name in TrainSaeOptionName]: Flag;
-};
+const options = Object.fromEntries(
+  Object.entries(optionTexts).map(([name, [placeholder, brief]]) => [name, optionalText(placeholder, brief)]),
+) as { readonly [Name in TrainSaeOptionName]: Flag };
 
 export const trainSaeFlags: {
   readonly [Name in keyof Required<TrainSaeFlags>]: TypedFlagParameter<TrainSaeFlags[Name]>;

@@ -143,7 +143,10 @@ async function readConfig(path: string): Promise<Options> {
 /** Documents of a file, read anew each time: lines of text, or the texts, prompts or ids of rows. */
 function documents(path: string): () => AsyncGenerator<string | readonly number[]> {
   return async function* () {
-    if (path.endsWith(".parquet")) return yield* rows(path);
+    if (path.endsWith(".parquet")) {
+      yield* rows(path);
+      return;
+    }
     const source = await fileSource(path);
     try {
       if (path.endsWith(".txt")) {
@@ -153,7 +156,10 @@ function documents(path: string): () => AsyncGenerator<string | readonly number[
       }
       for await (const { value } of jsonLines(source)) {
         const found = textOf(value);
-        if (found === undefined) return yield* rows(path);
+        if (found === undefined) {
+          yield* rows(path);
+          return;
+        }
         yield found;
       }
     } finally {
