@@ -67,7 +67,7 @@ function neverFails(
     { arbitrary: damaged(valid), weight: 5 },
     { arbitrary: random.map(([kept, rest]) => Uint8Array.from([...valid.subarray(0, kept), ...rest])), weight: 1 },
   );
-  it(name, async () => {
+  it(name, { timeout: full ? 3_600_000 : 120_000 }, async () => {
     await read(memorySource(valid));
     let refused = 0;
     await fc.assert(
