@@ -14,6 +14,7 @@ const sections = [
   "analyses",
   "generate",
   "tiny",
+  "training",
   "saeTraining",
   "memory",
   "start",
@@ -21,6 +22,7 @@ const sections = [
   "tutorial",
   "hub",
 ] as const;
+// `finetune` and `grokking` take minutes and an hour: they run where they are asked for by name.
 const asked = process.argv.slice(2).filter((x) => !x.startsWith("--"));
 const chosen = asked.length > 0 ? asked : sections;
 const rows: BenchRow[] = [];

@@ -1,6 +1,7 @@
 /** @file Token batches: ids, attention mask, positions, made into leaves once and reused. */
 import { axis, type Axis } from "../graph/axis.ts";
-import { leaf, type Tensor } from "../graph/tensor.ts";
+import { broadcastTo, range } from "../graph/index.ts";
+import { leaf, placeholder, type Tensor } from "../graph/tensor.ts";
 import type { KeyValues } from "./attention.ts";
 import { ModelError } from "./errors.ts";
 
@@ -169,5 +170,32 @@ export function tokenBatch(ids: readonly (readonly number[])[], options: TokenBa
     positions: make(int64Rows(positionRows, length), "positions", "int64"),
     keyMask: padded ? make(Uint8Array.from(mask.flat()), "attention mask", "bool") : undefined,
     emptyRows: mask.some((row) => row[0] === 0),
+  };
+}
+
+/**
+ * A batch whose tokens are not there yet: rows of one length, none of them padded, for functions that are traced once.
+ * @param maxLength the longest rows it will stand for
+ * @example
+ * const batch = placeholderBatch(4);
+ * const last = await model.runtime.compile({ tokens: batch.tokens }, () => select(model.trace(batch).logits, 1, -1));
+ * await last({ tokens: leaf(BigInt64Array.of(1n, 2n, 3n), [1, 3]) }); // [1, d_vocab]
+ */
+export function placeholderBatch(maxLength: number): TokenBatch {
+  const [batch, pos] = [axis("batch"), axis("pos")];
+  return {
+    ids: [],
+    mask: [],
+    policy: "explicit",
+    batchSize: 0,
+    length: 0,
+    lastPositions: [],
+    largestPosition: maxLength - 1,
+    batch,
+    pos,
+    tokens: placeholder([batch, pos], "int64", "tokens"),
+    positions: broadcastTo(range(pos), [batch, pos]),
+    keyMask: undefined,
+    emptyRows: false,
   };
 }

@@ -1,9 +1,6 @@
 /** @file A forward pass compiled once, for loops where tracing would cost more than the model. */
-import { axis } from "../graph/axis.ts";
-import { broadcastTo, range } from "../graph/index.ts";
-import { placeholder } from "../graph/tensor.ts";
 import type { WeightPolicy } from "../runtime/runtime.ts";
-import type { TokenBatch } from "./batch.ts";
+import { placeholderBatch } from "./batch.ts";
 import { ModelError } from "./errors.ts";
 import type { HookedModel } from "./hookedModel.ts";
 import type { HookSpec } from "./runOptions.ts";
@@ -34,23 +31,8 @@ export async function compileModel<T>(
   options: CompileOptions = {},
 ): Promise<CompiledModel<T>> {
   const { maxLength = Math.min(model.cfg.n_ctx, 2048), weights = "packed", hooks, splices } = options;
-  const [batch, pos] = [axis("batch"), axis("pos")];
-  const tokens = placeholder([batch, pos], "int64", "tokens");
-  const view: TokenBatch = {
-    ids: [],
-    mask: [],
-    policy: "explicit",
-    batchSize: 0,
-    length: 0,
-    lastPositions: [],
-    largestPosition: maxLength - 1,
-    batch,
-    pos,
-    tokens,
-    positions: broadcastTo(range(pos), [batch, pos]),
-    keyMask: undefined,
-    emptyRows: false,
-  };
+  const view = placeholderBatch(maxLength);
+  const { tokens } = view;
   const run = await model.runtime.compile({ tokens }, () => select(model.trace(view, { hooks, splices })), { weights });
   const call = (ids: readonly (readonly number[])[]): Promise<T> => {
     const length = ids[0]?.length ?? 0;

@@ -1,6 +1,6 @@
 /** @file Hooked transformers: load, run, hook, differentiate, generate. */
 export { ActivationCache, type CacheKey } from "./activationCache.ts";
-export { tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
+export { placeholderBatch, tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
 export type { CompiledModel, CompileOptions } from "./compiled.ts";
 export { modelConfigSchema, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 export { ModelError } from "./errors.ts";

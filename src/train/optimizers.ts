@@ -5,7 +5,7 @@ import { TrainError } from "./errors.ts";
 
 export interface AdamOptions {
   lr: number;
-  betas: [number, number];
+  betas: readonly [number, number];
   eps: number;
   weightDecay: number;
   amsgrad: boolean;
@@ -35,7 +35,7 @@ export interface AdagradOptions {
 
 const rate = z.number().nonnegative();
 const fraction = z.number().min(0).lt(1);
-const betas = z.tuple([fraction, fraction]);
+const betas = z.tuple([fraction, fraction]).readonly();
 const adamOptions = (weightDecay: number): z.ZodType<AdamOptions> =>
   z.strictObject({
     lr: rate.default(1e-3),
