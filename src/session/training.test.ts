@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -204,5 +204,44 @@ describe("the trainer of a session", () => {
     await expect(runTraining(other, { resume: last })).rejects.toThrow(
       "the checkpoint is of another training; in " + last + "; expected datamodule_cfg.shuffle: false",
     );
+  });
+
+  it("thaws phase after phase of the published form, from a file or in place", async () => {
+    const phases = {
+      "0": { params: ["unembed.*", "ln_final.*"], max_transition_epoch: 1 },
+      "1": {
+        params: ["blocks.1.mlp.*"],
+        lr: 0.001,
+        new_lr_scheduler: {
+          lr_scheduler_init: { class_path: "torch.optim.lr_scheduler.ExponentialLR", init_args: { gamma: 0.5 } },
+          pl_lrs_cfg: { interval: "step" },
+        },
+      },
+    };
+    const file = join(folder, "phases.yaml");
+    writeFileSync(file, JSON.stringify(phases));
+    const seen: string[] = [];
+    const callbacks: TrainerCallback[] = [
+      {
+        name: "watch",
+        onEpochStart: ({ learner }) => void seen.push(learner.trained.join(" ")),
+        onFitEnd: ({ learner }) => void seen.push(String(learner.learningRates["phase1"])),
+      },
+    ];
+    const made = async (ft_schedule: string | typeof phases): Promise<Made> => {
+      const classPath = "finetuning_scheduler.FinetuningScheduler";
+      return make(["lightning"], { trainer: { callbacks: [{ classPath, initArgs: { ft_schedule } }] } });
+    };
+    for (const given of [file, phases]) await runTraining(await made(given), { callbacks });
+    const [first, second, rates] = seen;
+    expect(first).toContain("unembed");
+    expect(first).not.toContain("mlp");
+    expect(second).toContain("blocks.1.mlp");
+    expect(second).not.toContain("blocks.0");
+    expect(Number(rates)).toBeCloseTo(0.001 / 8, 12);
+    expect(seen.slice(3)).toEqual([first, second, rates]);
+    const typo = { "0": { params: ["unenbed.*"] } } as object as typeof phases;
+    await expect(made(typo).then((session) => runTraining(session))).rejects.toThrow("no parameter has a name like this");
+    await expect(made("nowhere.yaml").then((session) => runTraining(session))).rejects.toThrow("nowhere.yaml");
   });
 });

@@ -1,14 +1,19 @@
 /** @file Training a session: with the plain loop where `core` leads, with the Trainer where `lightning` does. */
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Batch } from "../data/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
 import {
   csvLogger,
+  earlyStopping,
+  fineTuningGroups,
   Learner,
   modelCheckpoint,
+  parseFineTuningPhases,
   shuffledOrder,
   Trainer,
   type Clip,
+  type FineTuningPhase,
   type FitResult,
   type MetricLogger,
   type ScheduledRates,
@@ -18,9 +23,10 @@ import {
   type TrainingLoss,
 } from "../train/index.ts";
 import { regrouped } from "./batches.ts";
-import { callbacks as callbackNodes, loggers as loggerNodes } from "./config/trainerNodes.ts";
-import { optimizerOf, scheduleOf, trainerNodeOf } from "./config/training.ts";
+import { callbacks as callbackNodes, fineTuningArgs, loggers as loggerNodes } from "./config/trainerNodes.ts";
+import { optimizerOf, scheduleOf, scheduleOfPublished, trainerNodeOf } from "./config/training.ts";
 import type { RunConfig, TrainerConfig } from "./config/types.ts";
+import { parseYaml, plain } from "./config/yaml.ts";
 import { coreFit } from "./coreLoop.ts";
 import type { DataModuleBase } from "./dataModule.ts";
 import { SessionError } from "./errors.ts";
@@ -70,6 +76,7 @@ export interface TrainingProgress {
 export interface Training {
   readonly session: TrainableSession;
   readonly learner: Learner;
+  readonly phases: readonly FineTuningPhase[] | undefined;
   readonly schedule: ScheduledRates | undefined;
   readonly trainingStep: (batch: Batch, index: number) => TrainingLoss | Promise<TrainingLoss>;
   /** The batches of an epoch, in its order. */
@@ -99,7 +106,8 @@ export async function runTraining(session: TrainableSession, run: TrainingRun = 
   const lightning = session.cfg.adapterCtx.includes("lightning");
   const { gradientClipVal, gradientClipAlgorithm } = session.cfg.trainer;
   const clip: Clip = lightning && gradientClipVal !== null ? { [gradientClipAlgorithm]: gradientClipVal } : {};
-  const training = await trainingOf(session, clip);
+  const tuning = lightning ? await fineTuningOf(session.cfg.trainer) : undefined;
+  const training = await trainingOf(session, clip, tuning);
   try {
     return await (lightning ? trainerFit(training, run) : coreFit(training, run));
   } finally {
@@ -107,7 +115,30 @@ export async function runTraining(session: TrainableSession, run: TrainingRun = 
   }
 }
 
-async function trainingOf(session: TrainableSession, clip: Clip): Promise<Training> {
+/** A fine-tuning schedule that the trainer names. */
+interface Tuning {
+  readonly phases: readonly FineTuningPhase[];
+  readonly baseMaxLr: number | undefined;
+}
+
+async function fineTuningOf({ callbacks }: TrainerConfig): Promise<Tuning | undefined> {
+  const nodes = callbacks.map((node) => trainerNodeOf("callback", node));
+  const found = nodes.find(({ name }) => name === "FinetuningScheduler");
+  if (found === undefined) return undefined;
+  const { ftSchedule, baseMaxLr } = fineTuningArgs.parse(found.args);
+  const file = typeof ftSchedule === "string" ? ftSchedule : undefined;
+  const value: unknown = file === undefined ? ftSchedule : await yamlOf(file);
+  return { phases: parseFineTuningPhases(value, scheduleOfPublished, file), baseMaxLr };
+}
+
+async function yamlOf(file: string): Promise<unknown> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw new SessionError("the fine-tuning schedule cannot be read", { code: "session/train", where: file, cause });
+  });
+  return plain(parseYaml(bytes, file));
+}
+
+async function trainingOf(session: TrainableSession, clip: Clip, tuning?: Tuning): Promise<Training> {
   const { optimizers: plans = [] } = session.module;
   const [plan] = plans;
   if (plan === undefined || plans.length > 1)
@@ -118,16 +149,20 @@ async function trainingOf(session: TrainableSession, clip: Clip): Promise<Traini
     });
   const step = stepOf(session, "trainingStep");
   const { model, parameters, aliases } = await session.trainable();
+  const optimizer = optimizerOf(plan.optimizer);
+  const groups = tuning && fineTuningGroups(tuning.phases, optimizer, tuning.baseMaxLr);
   const learner = new Learner({
     parameters,
     aliases,
-    optimizer: optimizerOf(plan.optimizer),
+    optimizer,
+    ...(groups && { groups }),
     clip,
     runtime: model.runtime,
   });
   return {
     session,
     learner,
+    phases: tuning?.phases,
     schedule: plan.lrScheduler === undefined ? undefined : scheduledOf(plan.lrScheduler),
     trainingStep: (batch, index) => step(batch, index) as TrainingLoss | Promise<TrainingLoss>,
     epoch: (epoch) => trainBatches(session, epoch),
@@ -180,7 +215,7 @@ async function trainerFit(training: Training, run: TrainingRun): Promise<FitResu
     validation: () => datamodule.batches("validation"),
     size: ({ dims }: Batch) => dims[0],
   };
-  const fit = trainerOf(session, run);
+  const fit = trainerOf(training, run);
   const { resume = trainer.resume ?? undefined, signal } = run;
   const result = await fit.fit(target, data, { resume, signal });
   session.logger.info(`Train end (${result.reason}): ${metricsText(result.metrics)}`);
@@ -189,12 +224,12 @@ async function trainerFit(training: Training, run: TrainingRun): Promise<FitResu
 
 /** The trainer of a configuration: what `trainer` leaves out is `run_cfg`'s. */
 function trainerOf(
-  session: TrainableSession,
+  { session, phases }: Training,
   { limit, callbacks = [], loggers = [], onProgress }: TrainingRun,
 ): Trainer {
   const { runCfg, trainer } = session.cfg;
   const folder = trainer.defaultRootDir ?? session.experimentFolder;
-  const context = { folder };
+  const context = { folder, phases };
   const named = trainer.callbacks.flatMap((node) => {
     const { name, args } = trainerNodeOf("callback", node);
     return callbackNodes[name]!.make(args, context) ?? [];
@@ -206,7 +241,18 @@ function trainerOf(
           const { name, args } = trainerNodeOf("logger", node);
           return loggerNodes[name]!.make(args, context) ?? [];
         });
-  const all = [...named, ...callbacks];
+  const given = [...named, ...callbacks];
+  // As published: phases end by early stopping, and go on from the best checkpoint.
+  const monitor = "val_loss";
+  const has = (name: string): boolean => given.some((each) => each.name === name);
+  const needed =
+    phases === undefined
+      ? []
+      : [
+          ...(has("EarlyStopping") ? [] : [earlyStopping({ monitor })]),
+          ...(has("ModelCheckpoint") ? [] : [modelCheckpoint({ monitor, folder: join(folder, "checkpoints") })]),
+        ];
+  const all = [...given, ...needed];
   const checkpoints =
     trainer.enableCheckpointing && !all.some(({ name }) => name === "ModelCheckpoint")
       ? [modelCheckpoint({ folder: join(folder, "checkpoints") })]

@@ -4,11 +4,13 @@ import { z } from "zod";
 import {
   csvLogger,
   earlyStopping,
+  fineTuning,
   jsonlLogger,
   learningRateMonitor,
   modelCheckpoint,
   tensorBoardLogger,
   timer,
+  type FineTuningPhase,
   type MetricLogger,
   type TrainerCallback,
 } from "../../train/index.ts";
@@ -17,6 +19,8 @@ import {
 export interface NodeContext {
   /** The session's folder, where they name no other. */
   readonly folder: string;
+  /** Of a fine-tuning schedule. */
+  readonly phases?: readonly FineTuningPhase[] | undefined;
 }
 
 interface Node<T> {
@@ -42,43 +46,69 @@ const text = z.string();
 const mode = z.enum(["min", "max"]).optional();
 const bar = node<{ refreshRate: typeof count }, TrainerCallback>({ refreshRate: count }, () => undefined);
 
+const stoppingArgs = {
+  monitor: text,
+  mode,
+  minDelta: z.number().optional(),
+  patience: z.int().nonnegative().optional(),
+  checkFinite: flag,
+  stoppingThreshold: z.number().optional(),
+  divergenceThreshold: z.number().optional(),
+  checkOnTrainEpochEnd: flag,
+  strict: flag,
+  verbose: flag,
+};
+const checkpointArgs = {
+  dirpath: text.optional(),
+  monitor: text.optional(),
+  mode,
+  saveTopK: z.int().min(-1).optional(),
+  saveLast: flag,
+  everyNTrainSteps: count,
+  everyNEpochs: count,
+  filename: text.optional(),
+  strict: flag,
+  verbose: flag,
+};
+const checkpointOf = (
+  { verbose: _, dirpath, ...args }: z.infer<z.ZodObject<typeof checkpointArgs>>,
+  { folder }: NodeContext,
+): TrainerCallback => modelCheckpoint({ ...args, folder: dirpath ?? join(folder, "checkpoints") });
+
+/** Arguments of the published Fine-Tuning Scheduler. @internal */
+export const fineTuningArgs: z.ZodObject<{
+  ftSchedule: z.ZodUnion<[z.ZodString, z.ZodRecord<z.ZodString, z.ZodUnknown>]>;
+  maxDepth: z.ZodOptional<z.ZodInt>;
+  baseMaxLr: z.ZodOptional<z.ZodNumber>;
+  restoreBest: z.ZodOptional<z.ZodBoolean>;
+  epochTransitionsOnly: z.ZodOptional<z.ZodBoolean>;
+}> = z.object({
+  ftSchedule: z.union([text, z.record(text, z.unknown())], { error: "expected a file or phases {0: {params: [...]}}" }),
+  maxDepth: z.int().min(-1).optional(),
+  baseMaxLr: z.number().nonnegative().optional(),
+  restoreBest: flag,
+  epochTransitionsOnly: flag,
+});
+
 /** Callbacks by name. Progress is shown by whoever runs the session. */
 export const callbacks: Readonly<Record<string, Node<TrainerCallback>>> = {
-  EarlyStopping: node(
-    {
-      monitor: text,
-      mode,
-      minDelta: z.number().optional(),
-      patience: z.int().nonnegative().optional(),
-      checkFinite: flag,
-      stoppingThreshold: z.number().optional(),
-      divergenceThreshold: z.number().optional(),
-      checkOnTrainEpochEnd: flag,
-      strict: flag,
-      verbose: flag,
-    },
-    ({ verbose: _, ...args }) => earlyStopping(args),
-  ),
-  ModelCheckpoint: node(
-    {
-      dirpath: text.optional(),
-      monitor: text.optional(),
-      mode,
-      saveTopK: z.int().min(-1).optional(),
-      saveLast: flag,
-      everyNTrainSteps: count,
-      everyNEpochs: count,
-      filename: text.optional(),
-      strict: flag,
-      verbose: flag,
-    },
-    ({ verbose: _, dirpath, ...args }, { folder }) =>
-      modelCheckpoint({ ...args, folder: dirpath ?? join(folder, "checkpoints") }),
-  ),
+  EarlyStopping: node(stoppingArgs, ({ verbose: _, ...args }) => earlyStopping(args)),
+  FTSEarlyStopping: node(stoppingArgs, ({ verbose: _, ...args }) => earlyStopping(args), ["finetuning_scheduler"]),
+  ModelCheckpoint: node(checkpointArgs, checkpointOf),
+  FTSCheckpoint: node(checkpointArgs, checkpointOf, ["finetuning_scheduler"]),
   LearningRateMonitor: node({ loggingInterval: z.enum(["step", "epoch"]).optional() }, ({ loggingInterval }) =>
     learningRateMonitor({ interval: loggingInterval ?? "step" }),
   ),
   Timer: node({ duration: z.union([text, z.number().positive()]).optional() }, (args) => timer(args)),
+  /** Phases are read before the learner is made: see training.ts. */
+  FinetuningScheduler: {
+    args: fineTuningArgs,
+    make: (args, { phases = [] }) => {
+      const { maxDepth, epochTransitionsOnly, restoreBest } = fineTuningArgs.parse(args);
+      return fineTuning({ phases, maxDepth, epochTransitionsOnly, restoreBest });
+    },
+    modules: ["finetuning_scheduler"],
+  },
   TQDMProgressBar: bar,
   RichProgressBar: bar,
 };

@@ -3,7 +3,13 @@
  * schedules, callbacks, loggers. Which there are and what they take is said by the tables they come from.
  */
 import { z } from "zod";
-import { optimizers, schedules, type OptimizerConfig, type ScheduleConfig } from "../../train/index.ts";
+import {
+  optimizers,
+  schedules,
+  type OptimizerConfig,
+  type PublishedNode,
+  type ScheduleConfig,
+} from "../../train/index.ts";
 import { callbacks, loggers } from "./trainerNodes.ts";
 import type { ClassNode } from "./types.ts";
 
@@ -106,3 +112,6 @@ export function trainerNodeOf<K extends "callback" | "logger">(
   const { name, ...args } = configOf(kind, node);
   return { name, args };
 }
+
+/** A node that is written as files write it, inside of arguments. */
+export const scheduleOfPublished = (node: PublishedNode): ScheduleConfig => ownValue(node) as ScheduleConfig;
