@@ -88,7 +88,17 @@ describe("interpretune train-sae", () => {
 d_sae: 32\ncontext_size: 8\ntrain_batch_size_tokens: 16\nstore_batch_size_prompts: 2\nn_eval_batches: 1\ntraining_tokens: 1600
 saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, l1_coefficient: 0.1, name: plain}\n`,
     );
-    const trained = (await document(["train-sae", "--config", config, "--out", out, "--training-tokens", "160", "--threads", "1"])) as {
+    const trained = (await document([
+      "train-sae",
+      "--config",
+      config,
+      "--out",
+      out,
+      "--training-tokens",
+      "160",
+      "--threads",
+      "1",
+    ])) as {
       name: string;
       folder: string;
       explainedVariance: number;

@@ -45,7 +45,7 @@ export type { ScheduledRates } from "./scheduled.ts";
 export {
   cacheActivations,
   evaluateSae,
-  parseSaeRunOptions,
+  parseSaeTrainingOptions,
   parseTrainedSae,
   trainableArchitectures,
   trainSae,
@@ -57,7 +57,7 @@ export {
   type SaeMetrics,
   type SaeOfRunInput,
   type SaeProgress,
-  type SaeRunOptions,
+  type SaeTrainingOptions,
   type TrainableArchitecture,
   type TrainedSae,
   type TrainedSaeConfig,

@@ -86,13 +86,12 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
   await copyFile(join(repository, "test/goldens/numpy/version2.npy"), "activations.npy");
   await copyFile(join(repository, "test/goldens/saes/foreign/npz-resid/source", params), "params.npz");
   await copyFile(join(repository, "test/goldens/saes/foreign/torch-pickle-hook-z/source", hookZ), "sae.pt");
-  const commit = "0123456789abcdef0123456789abcdef01234567";
-  const release = "cache/models--ckkissane--attn-saes-gpt2-small-all-layers";
-  await cp(join(repository, "test/goldens/torch/hook-z"), `${release}/snapshots/${commit}`, { recursive: true });
-  await mkdir(`${release}/refs`);
-  await writeFile(`${release}/refs/main`, commit);
+  const hookZFiles = join(repository, "test/goldens/torch/hook-z");
+  await keep("models--ckkissane--attn-saes-gpt2-small-all-layers", hookZFiles);
+  await keep("models--openai-community--gpt2", "models/gpt2");
   await Promise.all(["rte", "weights"].map((path) => mkdir(path)));
   await writeFile("rte/validation.jsonl", rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  await keep("datasets--aps--super_glue", "rte");
   await writeFile(
     "rte.yaml",
     "shared_config: {model_name_or_path: models/gpt2, task_name: rte}\nadapter_ctx: [core]\n",
@@ -117,6 +116,14 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
 
 const params = "layer_4/width_16k/average_l0_20/params.npz";
 const hookZ = "tiny_L3_Hcat_z_lr1.20e-03_v9.pt";
+
+/** Puts a folder's files into the hub's cache, as a repository's newest. */
+async function keep(repository: string, files: string): Promise<void> {
+  const commit = "0123456789abcdef0123456789abcdef01234567";
+  await cp(files, `cache/${repository}/snapshots/${commit}`, { recursive: true });
+  await mkdir(`cache/${repository}/refs`);
+  await writeFile(`cache/${repository}/refs/main`, commit);
+}
 
 /** GPT-2 in small, with its tokenizer. */
 export async function writeModel(folder: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { HookedModel } from "../../model/index.ts";
 import type { Sae } from "../../sae/index.ts";
 import { hookValues, tokenRowsOf } from "./source/modelSource.ts";
 import { packer, type Documents, type TokenRow } from "./source/packing.ts";
-import type { SaeRunOptions } from "./options.ts";
+import type { SaeTrainingOptions } from "./options.ts";
 
 /** SAELens' numbers, by its formulas as corrected in 6.45. */
 export interface SaeEvaluation {
@@ -26,13 +26,13 @@ export interface SaeEvaluation {
  * Evaluates an SAE on documents: activations as in training, the model's loss with it spliced in.
  * @param options those of the training: how documents become rows, which positions count, `nEvalBatches` forward passes
  * @example
- * const { explainedVariance, l0 } = await evaluateSae(model, saes[0], () => prompts, parseSaeRunOptions({ contextSize: 5, nEvalBatches: 1 }));
+ * const { explainedVariance, l0 } = await evaluateSae(model, saes[0], () => prompts, parseSaeTrainingOptions({ contextSize: 5, nEvalBatches: 1 }));
  */
 export async function evaluateSae(
   model: HookedModel,
   sae: Sae,
   documents: Documents,
-  options: SaeRunOptions,
+  options: SaeTrainingOptions,
 ): Promise<SaeEvaluation> {
   const { hookName: name, dIn, dSae } = sae;
   const rows = packer(documents, model.hasTokenizer ? model.tokenizer : undefined, options);

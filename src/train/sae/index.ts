@@ -6,7 +6,7 @@ export {
   type TrainedSaeConfig,
 } from "./config.ts";
 export { evaluateSae, type SaeEvaluation } from "./evaluate.ts";
-export { parseSaeRunOptions, type SaeOfRunInput, type SaeRunOptions } from "./options.ts";
+export { parseSaeTrainingOptions, type SaeOfRunInput, type SaeTrainingOptions } from "./options.ts";
 export { type SaeHistory } from "./page.ts";
 export { trainSae, type SaeProgress, type TrainedSae, type TrainSaeOptions } from "./run.ts";
 export { cacheActivations, type CacheActivationsOptions } from "./source/cached.ts";

@@ -9,7 +9,7 @@ const rate = z.number().nonnegative();
 const beta = z.number().min(0).lt(1);
 
 /** Options of a run, with every default filled in. */
-export interface SaeRunOptions {
+export interface SaeTrainingOptions {
   /** Tokens of a row that the model sees. */
   readonly contextSize: number;
   /** Activations to train on. */
@@ -128,9 +128,9 @@ const fault = (where: string | undefined, expected: string, received: unknown): 
  * Checks the options of a run and fills in SAELens' defaults. Names may be in camelCase or, as in files, in snake_case.
  * @throws TrainError naming the option
  * @example
- * parseSaeRunOptions({ training_tokens: 1e6 }).trainBatchSizeTokens; // 4096
+ * parseSaeTrainingOptions({ training_tokens: 1e6 }).trainBatchSizeTokens; // 4096
  */
-export function parseSaeRunOptions(given: object): SaeRunOptions {
+export function parseSaeTrainingOptions(given: object): SaeTrainingOptions {
   const parsed = schema.safeParse(inPrograms(given));
   if (!parsed.success)
     throw new TrainError("the options of the training are not valid", {
@@ -173,5 +173,5 @@ export function parseSaeOfRun(given: object, widthOf: (hookName: string) => numb
 }
 
 /** Steps of a run. */
-export const stepsOf = ({ trainingTokens, trainBatchSizeTokens }: SaeRunOptions): number =>
+export const stepsOf = ({ trainingTokens, trainBatchSizeTokens }: SaeTrainingOptions): number =>
   Math.ceil(trainingTokens / trainBatchSizeTokens);

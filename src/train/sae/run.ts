@@ -9,11 +9,11 @@ import { inFiles, isTranscoder } from "./config.ts";
 import { evaluateSae, type SaeEvaluation } from "./evaluate.ts";
 import {
   parseSaeOfRun,
-  parseSaeRunOptions,
+  parseSaeTrainingOptions,
   stepsOf,
   type SaeOfRun,
   type SaeOfRunInput,
-  type SaeRunOptions,
+  type SaeTrainingOptions,
 } from "./options.ts";
 import { writeCurves, type SaeHistory } from "./page.ts";
 import { readRun, writeRun } from "./resume.ts";
@@ -33,7 +33,7 @@ export interface SaeProgress {
   readonly metrics: Readonly<Record<string, SaeMetrics>>;
 }
 
-export interface TrainSaeOptions extends Partial<SaeRunOptions> {
+export interface TrainSaeOptions extends Partial<SaeTrainingOptions> {
   readonly model: HookedModel;
   /** Documents: texts or token ids, in an array or a function that begins anew. */
   readonly data: Documents | readonly (string | readonly number[])[];
@@ -121,7 +121,7 @@ interface Run {
 
 interface Parts {
   readonly options: TrainSaeOptions;
-  readonly settings: SaeRunOptions;
+  readonly settings: SaeTrainingOptions;
   readonly trainers: readonly SaeTrainer[];
   readonly buffer: MixingBuffer;
   readonly source: ActivationSource;
@@ -150,7 +150,7 @@ function given({
 async function prepareRun(options: TrainSaeOptions): Promise<Run> {
   const { model, signal, out } = options;
   const runtime = options.runtime ?? defaultRuntime();
-  const settings = parseSaeRunOptions(given(options));
+  const settings = parseSaeTrainingOptions(given(options));
   const asked: readonly SaeOfRunInput[] = Array.isArray(options.sae) ? options.sae : [options.sae as SaeOfRunInput];
   const names = [
     ...new Set(asked.flatMap((sae) => [sae.hookName, ...(sae.hookNameOut === undefined ? [] : [sae.hookNameOut])])),

@@ -1,10 +1,10 @@
 /** @file Learning rates and coefficients of each step, as SAELens has them. */
 import { makeSchedule, type Schedule, type ScheduleConfig } from "../schedules.ts";
 import type { TrainedSaeConfig } from "./config.ts";
-import type { SaeRunOptions } from "./options.ts";
+import type { SaeTrainingOptions } from "./options.ts";
 
 type RateOptions = Pick<
-  SaeRunOptions,
+  SaeTrainingOptions,
   "lr" | "lrEnd" | "lrSchedulerName" | "lrWarmUpSteps" | "lrDecaySteps" | "nRestartCycles"
 >;
 

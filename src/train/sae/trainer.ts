@@ -5,7 +5,7 @@ import type { SaeArrays } from "../../sae/index.ts";
 import { denseLearner } from "./denseLearner.ts";
 import { initialParameters } from "./init.ts";
 import type { SaeLearner, SaeStepResult } from "./learner.ts";
-import { stepsOf, type SaeOfRun, type SaeRunOptions } from "./options.ts";
+import { stepsOf, type SaeOfRun, type SaeTrainingOptions } from "./options.ts";
 import type { TrainedState } from "./save.ts";
 import { saeSchedule, sparsityCoefficient } from "./schedule.ts";
 import { sparseLearner, trainsSparsely } from "./sparse/learner.ts";
@@ -38,7 +38,7 @@ export interface SaeTrainer {
 const makeLearner = (
   sae: SaeOfRun,
   start: SaeArrays,
-  options: SaeRunOptions,
+  options: SaeTrainingOptions,
   runtime: Runtime,
 ): Promise<SaeLearner> | SaeLearner => {
   const tokens = options.trainBatchSizeTokens;
@@ -66,7 +66,7 @@ const scaled = (x: Float32Array, factor: number): Float32Array => (factor === 1 
 /** @param seed of its parameters */
 export async function saeTrainer(
   sae: SaeOfRun,
-  options: SaeRunOptions,
+  options: SaeTrainingOptions,
   { runtime, seed }: { runtime: Runtime; seed: number },
 ): Promise<SaeTrainer> {
   const { dSae, dOut } = sae;

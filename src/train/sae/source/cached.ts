@@ -12,12 +12,12 @@ import {
 import type { HookedModel } from "../../../model/index.ts";
 import { TrainError } from "../../errors.ts";
 import { inFiles } from "../config.ts";
-import { parseSaeRunOptions, type SaeRunOptions } from "../options.ts";
+import { parseSaeTrainingOptions, type SaeTrainingOptions } from "../options.ts";
 import { modelSource } from "./modelSource.ts";
 import type { Documents } from "./packing.ts";
 import { rowWidth, type ActivationRows, type ActivationSource } from "./source.ts";
 
-export interface CacheActivationsOptions extends Partial<SaeRunOptions> {
+export interface CacheActivationsOptions extends Partial<SaeTrainingOptions> {
   readonly model: HookedModel;
   readonly data: Documents | readonly (string | readonly number[])[];
   readonly hookNames: readonly string[];
@@ -83,7 +83,7 @@ async function readManifest(folder: string): Promise<Manifest | undefined> {
  */
 export async function cacheActivations(options: CacheActivationsOptions): Promise<void> {
   const { model, data, hookNames, out, shardBytes = 256e6, signal, onProgress, ...rest } = options;
-  const settings = parseSaeRunOptions(rest);
+  const settings = parseSaeTrainingOptions(rest);
   const { mkdir } = await import("node:fs/promises");
   await mkdir(out, { recursive: true });
   const about = inFiles(settings) as Manifest["options"];

@@ -3,7 +3,7 @@ import type { JsonObject } from "../../../formats/index.ts";
 import { reshape, type Tensor } from "../../../graph/index.ts";
 import type { HookedModel, TokenBatch } from "../../../model/index.ts";
 import { TrainError } from "../../errors.ts";
-import type { SaeRunOptions } from "../options.ts";
+import type { SaeTrainingOptions } from "../options.ts";
 import { packer, type Documents, type PackerState, type TokenRow } from "./packing.ts";
 import { rowWidth, type ActivationRows, type ActivationSource } from "./source.ts";
 
@@ -23,14 +23,14 @@ function positions(slice: readonly (number | null)[], length: number): readonly 
 }
 
 /** Ids whose activations are left out. */
-function excludedIds(model: HookedModel, excluded: SaeRunOptions["excludeSpecialTokens"]): ReadonlySet<number> {
+function excludedIds(model: HookedModel, excluded: SaeTrainingOptions["excludeSpecialTokens"]): ReadonlySet<number> {
   if (typeof excluded !== "boolean") return new Set(excluded);
   if (!excluded || !model.hasTokenizer) return new Set();
   return new Set(Object.values(model.tokenizer.special.ids));
 }
 
 /** Makes batches of rows, with what of them counts. */
-export function tokenRowsOf(model: HookedModel, options: SaeRunOptions): (rows: readonly TokenRow[]) => TokenRows {
+export function tokenRowsOf(model: HookedModel, options: SaeTrainingOptions): (rows: readonly TokenRow[]) => TokenRows {
   const excluded = excludedIds(model, options.excludeSpecialTokens);
   const [from, to] = positions(options.seqposSlice, options.contextSize);
   if (!(from < to))
@@ -86,7 +86,7 @@ export function modelSource(
   model: HookedModel,
   documents: Documents,
   hookNames: readonly string[],
-  options: SaeRunOptions,
+  options: SaeTrainingOptions,
   from?: JsonObject,
 ): ActivationSource {
   const widths = hookWidths(model, hookNames);

@@ -1,7 +1,7 @@
 /** @file Documents as rows of tokens: joined and cut to the context, or one by one. */
 import type { Tokenizer } from "../../../model/index.ts";
 import { TrainError } from "../../errors.ts";
-import type { SaeRunOptions } from "../options.ts";
+import type { SaeTrainingOptions } from "../options.ts";
 
 /** A document: text, or the ids of its tokens. */
 export type Document = string | readonly number[];
@@ -37,7 +37,7 @@ export interface Packer {
 }
 
 type PackingOptions = Pick<
-  SaeRunOptions,
+  SaeTrainingOptions,
   "contextSize" | "disableConcatSequences" | "promptsOneByOne" | "prependBos" | "sequenceSeparatorToken"
 >;
 
