@@ -1,13 +1,18 @@
 /** @file The flags of `interpretune train-sae`, one for each option of a training. */
 import type { TypedFlagParameter } from "@stricli/core";
+import type { SaeRunOptions, TrainedSaeConfig } from "../train/index.ts";
 import { CliError } from "./failure.ts";
 import { booleanFlag, shared, textFlag } from "./flags.ts";
 
 /** A value as a configuration file would hold it. */
 export type OptionValue = string | number | boolean | null | readonly (number | null)[];
 
+/** The options of a training; `topK` is `k`, as a flag has two letters or more. */
+export type TrainSaeOptionName =
+  Exclude<keyof TrainedSaeConfig, "k"> | keyof SaeRunOptions | "topK" | "hookName" | "hookNameOut" | "name";
+
 /** What each option takes and means; the schemas of the training check the values. */
-const optionTexts = {
+const optionTexts: { readonly [Name in TrainSaeOptionName]: readonly [placeholder: string, brief: string] } = {
   architecture: ["NAME", "standard, gated, jumprelu, topk, batchtopk, matryoshka_batchtopk or a transcoder"],
   hookName: ["HOOK", "Where the SAE hooks in, such as blocks.3.hook_resid_post"],
   hookNameOut: ["HOOK", "Where a transcoder's output belongs"],
@@ -15,7 +20,6 @@ const optionTexts = {
   dSae: ["N", "Latents"],
   dIn: ["N", "Width of the activations [default = read off the model]"],
   dOut: ["N", "Width of a transcoder's output [default = read off the model]"],
-  // A flag has two letters or more: this is k.
   topK: ["N", "topk, batchtopk: active latents per token [default = 100]"],
   l1Coefficient: ["X", "standard, gated: weight of the sparsity loss [default = 1]"],
   l1WarmUpSteps: ["N", "Steps over which it rises from 0 [default = 0]"],
@@ -69,9 +73,8 @@ const optionTexts = {
   evalEveryNLogs: ["N", "Points of the log between evaluations; 0 = only the last [default = 100]"],
   nEvalBatches: ["N", "Forward passes of an evaluation [default = 10]"],
   checkpointEveryNSteps: ["N", "0 = at the end and when interrupted [default = 0]"],
-} as const satisfies Readonly<Record<string, readonly [placeholder: string, brief: string]>>;
+};
 
-export type TrainSaeOptionName = keyof typeof optionTexts;
 export const trainSaeOptionNames: readonly TrainSaeOptionName[] = Object.keys(optionTexts) as TrainSaeOptionName[];
 
 /** `12`, `0.5`, `true`, `none`, `1,2,none`; anything else is text. */
