@@ -1,13 +1,16 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from "vitest";
+import { sharedPath } from "../../../test/support/goldens.ts";
+import { makeSchedule, optimizers, schedules } from "../../train/index.ts";
 import { SessionError } from "../errors.ts";
 import { classPathsAt } from "./classPaths.ts";
 import { camelCase, kebabCase, snakeCase } from "./names.ts";
 import { optionPaths, readSessionFile, sessionFileOf, treeOfInput, type SessionFile } from "./read.ts";
 import { sections } from "./sections.ts";
+import { optimizerOf, scheduleOf } from "./training.ts";
 import type { Config, ConfigInput } from "./types.ts";
 import { locatedFrom, merged, parseYaml, placeOf, plain } from "./yaml.ts";
 
@@ -67,6 +70,47 @@ registered_cfg:
     expect(moduleCfg.saeCfgs.map(({ saeId }) => saeId)).toEqual(["s", "s2"]);
     expect(moduleCfg.optimizerInit?.initArgs).toEqual({ lr: 3e-5, weight_decay: 1e-6, eps: 1e-7 });
     expect(registeredCfg.moduleCls).toBe("RTEBoolqModule");
+  });
+
+  it("every schedule and optimiser of the tables may be named, with and without its module", () => {
+    const more = JSON.parse(readFileSync(sharedPath("goldens/optim/more_schedules.json"), "utf8")) as {
+      schedules: { class_path: string; init_args: object }[];
+    };
+    const { schedules: own } = JSON.parse(readFileSync(sharedPath("goldens/optim/schedules.json"), "utf8")) as {
+      schedules: { kind: string; settings: object }[];
+    };
+    const short: Record<string, string> = { polynomial_with_warmup: "get_polynomial_decay_schedule_with_warmup" };
+    const published = [
+      ...more.schedules,
+      ...own.map(({ kind, settings }) => ({
+        class_path:
+          kind.endsWith("LR") || !kind.includes("_") || kind.startsWith("Cosine")
+            ? kind
+            : (short[kind] ?? `get_${kind.replace("_with", "_schedule_with")}`),
+        init_args: settings,
+      })),
+    ];
+    expect([...new Set(published.map(({ class_path }) => class_path))].sort()).toEqual(Object.keys(schedules).sort());
+    for (const { class_path, init_args } of published) {
+      const room = class_path.startsWith("get_") ? "transformers" : "torch.optim.lr_scheduler";
+      for (const path of [class_path, `${room}.${class_path}`]) {
+        const node = JSON.stringify({ class_path: path, init_args });
+        const { lrSchedulerInit } = parse(module(`lr_scheduler_init: ${node}\n`)).registeredCfg.moduleCfg;
+        expect(makeSchedule(scheduleOf(lrSchedulerInit!), [0.1, 0.03]).rates).toHaveLength(2);
+      }
+    }
+    for (const name of Object.keys(optimizers)) {
+      const text = module(`optimizer_init: {class_path: torch.optim.${name}, init_args: {weight_decay: 0.5}}\n`);
+      const { optimizerInit } = parse(text).registeredCfg.moduleCfg;
+      expect(optimizerOf(optimizerInit!)).toEqual({ name, weightDecay: 0.5 });
+    }
+    const faults: [string, string][] = [
+      ["{class_path: StepLR}", "lr_scheduler_init.init_args.step_size"],
+      ["{class_path: CosineAnnealingLR, init_args: {T_max: 0}}", "init_args.T_max"],
+      ["{class_path: ChainedScheduler, init_args: {schedulers: [{class_path: StepLR, init_args: {}}]}}", "schedulers"],
+      ["{class_path: AdamW}", "a.yaml:3:37"],
+    ];
+    for (const [node, message] of faults) expect(() => parse(module(`lr_scheduler_init: ${node}\n`))).toThrow(message);
   });
 
   it("is also read from the older session_cfg", () => {
