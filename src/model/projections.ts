@@ -18,7 +18,11 @@ export interface ProjectionFile {
 
 const projection = /\.(attn\.W_[QKVO]|mlp\.W_(in|gate|out))$/;
 
-/** The projections of a model's Hugging Face files; undefined for a model of no family. */
+/**
+ * The projections of a model's Hugging Face files; undefined for a model of no family.
+ * @example
+ * projectionFiles(model.cfg)![0]!.module; // "transformer.h.0.attn.c_attn"
+ */
 export function projectionFiles(cfg: ModelConfig): readonly ProjectionFile[] | undefined {
   const family = familyByArchitecture(cfg.original_architecture);
   if (family === undefined) return undefined;

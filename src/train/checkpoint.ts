@@ -40,9 +40,10 @@ const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [str
  * full leaves what was there before.
  * @throws FormatError when it cannot be written
  * @example
- * ```ts
- * await writeCheckpoint("runs/step-100.safetensors", { learner: learner.state(), record: { step: 100 } });
- * ```
+ * const parameters = new Map([["w", leaf(Float32Array.of(1), [1])]]);
+ * const learner = new Learner({ parameters, optimizer: { name: "SGD", lr: 0.1 } });
+ * await writeCheckpoint("step-0.safetensors", { learner: learner.state(), record: { step: 0 } });
+ * (await readCheckpoint("step-0.safetensors")).record; // { step: 0 }
  */
 export async function writeCheckpoint(file: string, { learner, tensors = {}, record }: Checkpoint): Promise<void> {
   const { steps, learningRates, frozen } = learner;
@@ -55,10 +56,11 @@ export async function writeCheckpoint(file: string, { learner, tensors = {}, rec
  * Reads a checkpoint.
  * @throws FormatError for a damaged file; TrainError for one that is no checkpoint
  * @example
- * ```ts
- * const { learner: state, record } = await readCheckpoint("runs/step-100.safetensors");
+ * const { parameters } = trainable(model);
+ * const learner = new Learner({ parameters, optimizer: { name: "AdamW" } });
+ * await writeCheckpoint("begun.safetensors", { learner: learner.state(), record: {} });
+ * const { learner: state } = await readCheckpoint("begun.safetensors");
  * learner.restore(state);
- * ```
  */
 export async function readCheckpoint(file: string): Promise<Required<Checkpoint>> {
   const opened = await openSafetensors(await fileSource(file));

@@ -65,9 +65,7 @@ const fromProjection = (part: Tensor, fanOut: number): Tensor =>
  * projections (GPT-2's `c_attn`) gets one adapter whose rank is the sum of theirs.
  * @throws TrainError when the model is of no Hugging Face family; FormatError when the folder cannot be written
  * @example
- * ```ts
- * await saveLora("my-adapter", lora); // adapter_config.json, adapter_model.safetensors
- * ```
+ * await saveLora("my-adapter", addLora(model, { rank: 2 })); // adapter_config.json, adapter_model.safetensors
  */
 export async function saveLora(folder: string, lora: Lora): Promise<void> {
   const { base, adapters } = lora;
@@ -142,9 +140,9 @@ export async function saveLora(folder: string, lora: Lora): Promise<void> {
  * Reads adapters in PEFT's layout onto a model.
  * @throws TrainError for adapters of another kind, and for tensors that do not fit the model
  * @example
- * ```ts
- * const { model: adapted } = await loadLora(await HookedModel.load("models/gpt2"), "my-adapter");
- * ```
+ * await saveLora("adapter", addLora(model, { rank: 2, targets: ["*.W_in"] }));
+ * const { model: adapted, adapters } = await loadLora(model, "adapter");
+ * adapters.size; // 12
  */
 export async function loadLora(base: HookedModel, folder: string): Promise<Lora> {
   const where = join(folder, configName);
