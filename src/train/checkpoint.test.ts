@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeSafetensors } from "../formats/index.ts";
 import { add, leaf, mul, sum, type Tensor } from "../graph/index.ts";
-import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { Learner } from "./learner.ts";
 
 let folder: string;
@@ -26,8 +26,8 @@ describe("a checkpoint", () => {
     cut.learner.setLearningRate(0.1);
     const file = join(folder, "middle.safetensors");
     const buffer = leaf(BigInt64Array.of(7n, 8n), [2]);
-    await writeCheckpoint(file, { learner: cut.learner.state(), tensors: { buffer }, record: { step: 2, seed: 9 } });
-    const { learner, tensors, record } = await readCheckpoint(file);
+    await saveCheckpoint(file, { learner: cut.learner.state(), tensors: { buffer }, record: { step: 2, seed: 9 } });
+    const { learner, tensors, record } = await loadCheckpoint(file);
     expect([record, tensors["buffer"]!.data]).toEqual([{ step: 2, seed: 9 }, buffer.data]);
     resumed.learner.restore(learner);
     for (let i = 0; i < 3; i++) await resumed.learner.step({ loss: resumed.loss });
@@ -37,13 +37,13 @@ describe("a checkpoint", () => {
   it("stays what it was when the next one cannot be written", async () => {
     const { learner } = begin();
     const file = join(folder, "kept.safetensors");
-    await writeCheckpoint(file, { learner: learner.state(), record: { step: 1 } });
+    await saveCheckpoint(file, { learner: learner.state(), record: { step: 1 } });
     const before = await readFile(file);
     const state = learner.state();
     const gone = leaf(Float32Array.of(1), [1]);
     gone.storage!.data = undefined;
     const bad = { ...state, tensors: { ...state.tensors, "parameter.w": gone } };
-    await expect(writeCheckpoint(file, { learner: bad, record: { step: 2 } })).rejects.toThrow("disposed");
+    await expect(saveCheckpoint(file, { learner: bad, record: { step: 2 } })).rejects.toThrow("disposed");
     expect(await readFile(file)).toEqual(before);
     expect((await readdir(folder)).filter((name) => name.includes("tmp"))).toEqual([]);
   });
@@ -55,6 +55,6 @@ describe("a checkpoint", () => {
   ])("refuses %s", async (_name, metadata, text) => {
     const file = join(folder, "bad.safetensors");
     await writeFile(file, await encodeSafetensors({}, metadata));
-    await expect(readCheckpoint(file)).rejects.toThrow(text);
+    await expect(loadCheckpoint(file)).rejects.toThrow(text);
   });
 });

@@ -42,10 +42,10 @@ const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [str
  * @example
  * const parameters = new Map([["w", leaf(Float32Array.of(1), [1])]]);
  * const learner = new Learner({ parameters, optimizer: { name: "SGD", lr: 0.1 } });
- * await writeCheckpoint("step-0.safetensors", { learner: learner.state(), record: { step: 0 } });
- * (await readCheckpoint("step-0.safetensors")).record; // { step: 0 }
+ * await saveCheckpoint("step-0.safetensors", { learner: learner.state(), record: { step: 0 } });
+ * (await loadCheckpoint("step-0.safetensors")).record; // { step: 0 }
  */
-export async function writeCheckpoint(file: string, { learner, tensors = {}, record }: Checkpoint): Promise<void> {
+export async function saveCheckpoint(file: string, { learner, tensors = {}, record }: Checkpoint): Promise<void> {
   const { steps, learningRates, frozen } = learner;
   const about = canonicalJson({ version: 1, steps, learningRates, frozen: [...frozen], record });
   const all = [...stored("learner", learner.tensors), ...stored("tensors", tensors)];
@@ -58,11 +58,11 @@ export async function writeCheckpoint(file: string, { learner, tensors = {}, rec
  * @example
  * const { parameters } = trainable(model);
  * const learner = new Learner({ parameters, optimizer: { name: "AdamW" } });
- * await writeCheckpoint("begun.safetensors", { learner: learner.state(), record: {} });
- * const { learner: state } = await readCheckpoint("begun.safetensors");
+ * await saveCheckpoint("begun.safetensors", { learner: learner.state(), record: {} });
+ * const { learner: state } = await loadCheckpoint("begun.safetensors");
  * learner.restore(state);
  */
-export async function readCheckpoint(file: string): Promise<Required<Checkpoint>> {
+export async function loadCheckpoint(file: string): Promise<Required<Checkpoint>> {
   const opened = await openSafetensors(await fileSource(file));
   try {
     const { record, ...learner } = aboutOf(opened.metadata.get("checkpoint"), file);

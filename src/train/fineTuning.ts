@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { EarlyStopping } from "./callbacks/earlyStopping.ts";
 import type { ModelCheckpoint } from "./callbacks/modelCheckpoint.ts";
-import { readCheckpoint } from "./checkpoint.ts";
+import { loadCheckpoint } from "./checkpoint.ts";
 import { TrainError } from "./errors.ts";
 import type { ParameterGroup } from "./learner.ts";
 import type { OptimizerConfig } from "./optimizers.ts";
@@ -99,7 +99,7 @@ export function fineTuning(options: FineTuningOptions): TrainerCallback {
   const transition = async (view: TrainerView, stopped: boolean): Promise<void> => {
     const checkpoint = view.callbacks.find(({ name }) => name === "ModelCheckpoint") as ModelCheckpoint | undefined;
     if (stopped && restoreBest && checkpoint?.best !== undefined)
-      view.restore((await readCheckpoint(checkpoint.best)).learner);
+      view.restore((await loadCheckpoint(checkpoint.best)).learner);
     depth++;
     begun = true;
     enter(view);

@@ -35,7 +35,7 @@ export {
   type SgdOptions,
 } from "./optimizers.ts";
 export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./parameters.ts";
-export { readCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.ts";
+export { loadCheckpoint, saveCheckpoint, type Checkpoint } from "./checkpoint.ts";
 export { addLora, mergeLora, type Lora, type LoraAdapter, type LoraOptions } from "./lora.ts";
 export { loadLora, saveLora } from "./peft.ts";
 export { shuffledOrder } from "./order.ts";

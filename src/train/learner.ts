@@ -275,7 +275,7 @@ export class Learner {
    * const learner = new Learner({ parameters: new Map([["w", w]]), optimizer: { name: "SGD", lr: 0.5 } });
    * const step = await learner.compile({ x }, (batch) => ({ loss: mean(pow(batch.x.sub(w), 2)) }));
    * for (let i = 0; i < 3; i++) await step({ x: leaf(Float32Array.of(1, 3), [2]) });
-   * w.item(); // 2, the mean
+   * w.item(); // 2
    */
   async compile<Inputs extends string, M>(
     inputs: { readonly [K in Inputs]: Tensor },

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { differences } from "../../formats/canonicalJson.ts";
 import { jsonHash, type JsonObject } from "../../formats/index.ts";
 import { leaf, type Tensor } from "../../graph/index.ts";
-import { readCheckpoint, writeCheckpoint } from "../checkpoint.ts";
+import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import type { BufferState } from "./source/buffer.ts";
 import type { TrainerState } from "./trainer.ts";
@@ -25,7 +25,7 @@ export async function writeRun(out: string, identity: JsonObject, state: RunStat
   });
   const { rows, ...at } = state.buffer;
   tensors["buffer"] = leaf(rows, [rows.length / width, width]);
-  await writeCheckpoint(fileIn(out), {
+  await saveCheckpoint(fileIn(out), {
     learner: { tensors: {}, steps: {}, learningRates: {}, frozen: [] },
     tensors,
     record: { identity, source: state.source, buffer: { ...at }, trainers: state.trainers.map(({ record }) => record) },
@@ -52,7 +52,7 @@ export async function readRun(out: string, identity: JsonObject): Promise<RunSta
     () => false,
   );
   if (!there) return undefined;
-  const { tensors, record } = await readCheckpoint(file);
+  const { tensors, record } = await loadCheckpoint(file);
   const { data: saved } = recordSchema.safeParse(record);
   if (saved === undefined || jsonHash(saved.identity) !== jsonHash(identity))
     throw new TrainError("the checkpoint is that of another training", {

@@ -1,7 +1,7 @@
 /** @file The loop of a fit: epochs of optimiser steps, and what is due between two of them. */
 import type { JsonObject } from "../../formats/index.ts";
 import { div, Tensor } from "../../graph/index.ts";
-import { readCheckpoint, writeCheckpoint } from "../checkpoint.ts";
+import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import type { Learner, LearnerState, StepResult } from "../learner.ts";
 import { Metrics } from "../metrics.ts";
@@ -130,7 +130,7 @@ export class Fit<B> implements TrainerView {
       metrics: storable(this.metrics),
       callbacks: Object.fromEntries(this.callbacks.map((each) => [each.name, each.state?.() ?? null] as const)),
     };
-    await writeCheckpoint(file, { learner: this.learner.state(), record: record as object as JsonObject });
+    await saveCheckpoint(file, { learner: this.learner.state(), record: record as object as JsonObject });
   }
 
   stop(reason: StopReason): void {
@@ -169,7 +169,7 @@ export class Fit<B> implements TrainerView {
   }
 
   async #restoreFrom(file: string): Promise<void> {
-    const { learner, record } = await readCheckpoint(file);
+    const { learner, record } = await loadCheckpoint(file);
     const saved = trainerRecord(record, this.#identity(), file);
     this.learner.restore(learner);
     if (saved.rescheduled !== null) this.reschedule(saved.rescheduled);
