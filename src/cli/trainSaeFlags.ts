@@ -1,6 +1,6 @@
 /** @file The flags of `interpretune train-sae`, one for each option of a training. */
 import type { TypedFlagParameter } from "@stricli/core";
-import type { SaeRunOptions, TrainedSaeConfig } from "../train/index.ts";
+import type { SaeTrainingOptions, TrainedSaeConfig } from "../train/index.ts";
 import { CliError } from "./failure.ts";
 import { booleanFlag, shared, textFlag } from "./flags.ts";
 
@@ -9,7 +9,7 @@ export type OptionValue = string | number | boolean | null | readonly (number | 
 
 /** The options of a training; `topK` is `k`, as a flag has two letters or more. */
 export type TrainSaeOptionName =
-  Exclude<keyof TrainedSaeConfig, "k"> | keyof SaeRunOptions | "topK" | "hookName" | "hookNameOut" | "name";
+  Exclude<keyof TrainedSaeConfig, "k"> | keyof SaeTrainingOptions | "topK" | "hookName" | "hookNameOut" | "name";
 
 /** What each option takes and means; the schemas of the training check the values. */
 const optionTexts: { readonly [Name in TrainSaeOptionName]: readonly [placeholder: string, brief: string] } = {

@@ -26,7 +26,8 @@ export interface SaeEvaluation {
  * Evaluates an SAE on documents: activations as in training, the model's loss with it spliced in.
  * @param options those of the training: how documents become rows, which positions count, `nEvalBatches` forward passes
  * @example
- * const { explainedVariance, l0 } = await evaluateSae(model, saes[0], () => prompts, parseSaeTrainingOptions({ contextSize: 5, nEvalBatches: 1 }));
+ * const options = parseSaeTrainingOptions({ contextSize: 4, storeBatchSizePrompts: 2, nEvalBatches: 1 });
+ * const { explainedVariance, l0 } = await evaluateSae(model, saes[0]!, () => prompts, options);
  */
 export async function evaluateSae(
   model: HookedModel,

@@ -284,12 +284,7 @@ const architectures: { readonly [Name in TrainableArchitecture]: Architecture } 
   jumprelu_transcoder: jumprelu,
 };
 
-/**
- * The losses of one step.
- * @example
- * const { loss } = saeLosses(cfg, params, { x, target: x, coefficient });
- * const derivatives = gradients(loss, Object.values(params));
- */
+/** The losses of one step. */
 export function saeLosses(cfg: TrainedSaeConfig, params: TrainedParams, batch: SaeBatch): SaeLosses {
   const { x, target } = batch;
   const tokens = x.shape[0] as number;

@@ -96,7 +96,7 @@ const evaluated = ({ explainedVariance, l0, ceLoss, ceScore }: SaeEvaluation): S
  *   data: prompts,
  *   sae: { architecture: "topk", dSae: 64, k: 4, hookName: "blocks.1.hook_resid_post" },
  *   contextSize: 4,
- *   trainBatchSizeTokens: 8,
+ *   trainBatchSizeTokens: 4,
  *   storeBatchSizePrompts: 2,
  *   trainingTokens: 16,
  *   nEvalBatches: 1,
