@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { leaf, matmul, mean, mul, pow, sub, type Tensor } from "../../graph/index.ts";
-import { earlyStopping, learningRateMonitor, modelCheckpoint, timer } from "../callbacks/index.ts";
+import { earlyStopping, learningRateMonitor, modelCheckpoint, progressBar, timer } from "../callbacks/index.ts";
 import { csvLogger, jsonlLogger } from "../loggers/index.ts";
 import { Learner, type ParameterGroup } from "../learner.ts";
 import { Metrics } from "../metrics.ts";
@@ -453,6 +453,23 @@ describe("callbacks", () => {
       [3, 0.125],
     ]);
     expect(() => timer({ duration: "3 minutes" })).toThrow("DD:HH:MM:SS");
+  });
+});
+
+describe("progress", () => {
+  it("is a line that is drawn anew in a terminal, and a line for each epoch elsewhere", async () => {
+    const shown = async (isTTY: boolean): Promise<string> => {
+      let text = "";
+      const stream = { isTTY, write: (more: string) => (text += more) };
+      const callbacks = [progressBar({ stream, refreshRate: 2 })];
+      await new Trainer({ maxEpochs: 2, limitTrainBatches: 3, callbacks }).fit(regression(), data);
+      return text;
+    };
+    const lines = (await shown(false)).trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[1]).toMatch(/^epoch 1: 3\/3 .*train_loss \d.* val_loss \d/);
+    expect(lines[2]).toBe("ended by max epochs");
+    expect((await shown(true)).split("\r")).toHaveLength(1 + 4); // steps 2 and 4, and the ends of epochs: 3 and 6
   });
 });
 
