@@ -113,7 +113,7 @@ function damaged(answer: Answer, { what }: Damage): Answer {
 const hubWith =
   (faults: readonly Damage[]): typeof fetch =>
   (input, init) => {
-    const url = String(input);
+    const url = input instanceof Request ? input.url : String(input);
     const method = init?.method ?? "GET";
     let answer = answers(url, method);
     for (const fault of faults)

@@ -6,7 +6,7 @@ import { InterpretuneError } from "../graph/errors.ts";
  * not read. `where` names the file and, where there is one, the tensor or metadata key.
  *
  * Codes: `formats/not-found`, `formats/io`, `formats/truncated`, `formats/invalid`, `formats/unsupported`,
- * `formats/out-of-range`, `formats/unknown-tensor`, `formats/too-large`.
+ * `formats/out-of-range`, `formats/unknown-tensor`, `formats/too-large`; `hub/…` where the hub or its cache is at fault.
  *
  * @example
  * ```ts
