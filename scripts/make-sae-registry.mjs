@@ -28,7 +28,7 @@ function templates(text, slots) {
 /** Runs of templates, each as long as can be. */
 function runs(values, rows) {
   const out = [];
-  for (let at = 0; at < rows.length; ) {
+  for (let at = 0; at < rows.length;) {
     let best = { template: values[at], end: at };
     for (const template of templates(values[at], rows[at])) {
       let end = at;
