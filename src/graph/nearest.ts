@@ -17,7 +17,7 @@ export function distance(a: string, b: string): number {
  * @param within leaves out names that differ in more than this share of the letters
  * @internal
  */
-export function nearest(wanted: string, names: Iterable<string>, count = 3, within = Infinity): string[] {
+export function nearest(wanted: string, names: Iterable<string>, count = 3, within: number = Infinity): string[] {
   return [...names]
     .map((name) => ({ name, far: distance(name.toLowerCase(), wanted.toLowerCase()) }))
     .filter(({ far }) => far <= within * wanted.length)
