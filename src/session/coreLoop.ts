@@ -24,7 +24,7 @@ export async function coreFit(training: Training, run: TrainingRun): Promise<Fit
   let reason: StopReason = "max epochs";
   const done = (): boolean => {
     if (run.signal?.aborted === true) reason = "interrupted";
-    else if (maxSteps >= 0 && globalStep >= maxSteps) reason = "max steps";
+    else if (limit === 0 || (maxSteps >= 0 && globalStep >= maxSteps)) reason = "max steps";
     return reason !== "max epochs";
   };
   await session.call("onTrainStart");

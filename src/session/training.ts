@@ -92,10 +92,9 @@ export interface Training {
  * @example
  * const session = await Session.create({
  *   model,
- *   data: "rte/validation.jsonl",
+ *   data: { train: "rte/validation.jsonl", validation: "rte/validation.jsonl" },
  *   trainBatchSize: 2,
  *   moduleCfg: { coreLogDir: "runs/logs", optimizerInit: { classPath: "AdamW", initArgs: { lr: 1e-4 } } },
- *   datamoduleCfg: { dataFiles: { train: "rte/validation.jsonl" } },
  *   runCfg: { maxSteps: 2 },
  * });
  * const { globalStep, metrics } = await runTraining(session);
@@ -263,7 +262,8 @@ function trainerOf(
       : [{ name: "progress", onStep: ({ epoch, globalStep, metrics }) => onProgress({ epoch, globalStep, metrics }) }];
   const { maxSteps } = runCfg;
   return new Trainer({
-    maxEpochs: trainer.maxEpochs ?? runCfg.maxEpochs,
+    // As Lightning has it: steps alone are a limit of their own.
+    maxEpochs: trainer.maxEpochs ?? ((trainer.maxSteps ?? -1) >= 0 ? -1 : runCfg.maxEpochs),
     maxSteps: trainer.maxSteps ?? maxSteps,
     limitTrainBatches: limit ?? trainer.limitTrainBatches ?? runCfg.limitTrainBatches,
     limitValBatches: trainer.limitValBatches ?? runCfg.limitValBatches,

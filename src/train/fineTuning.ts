@@ -68,9 +68,9 @@ export function fineTuningGroups(
  * const { model: student, parameters, aliases } = trainable(model);
  * const optimizer = { name: "AdamW", lr: 1e-3 } as const;
  * const learner = new Learner({ parameters, aliases, optimizer, groups: fineTuningGroups(phases, optimizer) });
- * const module = { learner, trainingStep: (batch: TokenBatch) => student.trace(batch).loss };
+ * const module = { learner, trainingStep: (rows: number[][]) => student.trace(student.batch(rows)).loss };
  * const trainer = new Trainer({ maxEpochs: 2, callbacks: [fineTuning({ phases })] });
- * await trainer.fit(module, { train: () => [student.batch([[1, 2, 3]])] });
+ * await trainer.fit(module, { train: () => [[[1, 2, 3]]] });
  * learner.trained.some((name) => name.startsWith("blocks.")); // true
  */
 export function fineTuning(options: FineTuningOptions): TrainerCallback {

@@ -24,9 +24,9 @@ export interface FitResult {
  * @example
  * const { model: student, parameters } = trainable(model);
  * const learner = new Learner({ parameters, optimizer: { name: "AdamW", lr: 1e-3 } });
- * const batches = [[[1, 2, 3, 4]], [[5, 6, 7, 8]]].map((rows) => student.batch(rows));
- * const module = { learner, trainingStep: (batch: TokenBatch) => student.trace(batch).loss };
- * const { globalStep } = await new Trainer({ maxEpochs: 2 }).fit(module, { train: () => batches });
+ * const module = { learner, trainingStep: (rows: number[][]) => student.trace(student.batch(rows)).loss };
+ * const train = () => [[[1, 2, 3, 4]], [[5, 6, 7, 8]]];
+ * const { globalStep } = await new Trainer({ maxEpochs: 2 }).fit(module, { train });
  * globalStep; // 4
  */
 export class Trainer {
