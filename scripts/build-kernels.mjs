@@ -11,7 +11,17 @@ const folder = join(import.meta.dirname, "../src/train/sae/sparse");
 const work = mkdtempSync(join(tmpdir(), "kernels-"));
 try {
   copyFileSync(join(folder, "kernels.as"), join(work, "kernels.ts"));
-  const options = ["--runtime", "stub", "--enable", "simd", "--importMemory", "-O3", "--noAssert", "-o", "kernels.wasm"];
+  const options = [
+    "--runtime",
+    "stub",
+    "--enable",
+    "simd",
+    "--importMemory",
+    "-O3",
+    "--noAssert",
+    "-o",
+    "kernels.wasm",
+  ];
   execFileSync("npx", ["--yes", "--package", "assemblyscript@0.27.31", "asc", "kernels.ts", ...options], {
     cwd: work,
     stdio: "inherit",
