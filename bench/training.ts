@@ -3,7 +3,7 @@
  * and the full batch of addition modulo 113 in one layer.
  */
 import { leaf, logSoftmax, mean, neg, select, takeAlong, type Tensor } from "../src/graph/index.ts";
-import { meanLoss, placeholderBatch, type ModelConfigInput } from "../src/model/index.ts";
+import { meanLoss, placeholderBatch, type ModelConfigInput, type TokenBatch } from "../src/model/index.ts";
 import { Runtime } from "../src/runtime/index.ts";
 import { Learner, trainable } from "../src/train/index.ts";
 import { HookedModel, ms, peers, randomIds, report, timed } from "./lib.ts";
@@ -25,16 +25,13 @@ interface Task {
   readonly bar: number;
   readonly config: ModelConfigInput;
   readonly ids: readonly (readonly number[])[];
-  readonly loss: (logits: Tensor, tokens: Tensor) => Tensor;
+  readonly loss: (logits: Tensor, batch: TokenBatch) => Tensor;
   readonly repeat: number;
 }
 
 const prime = 113;
 const pairs = Array.from({ length: prime ** 2 }, (_, n) => [Math.floor(n / prime), n % prime, prime]);
-const sums = leaf(
-  BigInt64Array.from(pairs, ([a, b]) => BigInt((a! + b!) % prime)),
-  [prime ** 2, 1],
-);
+const sums = BigInt64Array.from(pairs, ([a, b]) => BigInt((a! + b!) % prime));
 
 const tasks: readonly Task[] = [
   {
@@ -47,7 +44,7 @@ const tasks: readonly Task[] = [
       normalization_type: "LN",
     },
     ids: randomIds(32, 32, 100),
-    loss: (logits, tokens) => meanLoss(logits, tokens),
+    loss: (logits, { tokens }) => meanLoss(logits, tokens),
     repeat: 100,
   },
   {
@@ -60,9 +57,9 @@ const tasks: readonly Task[] = [
       normalization_type: null,
     },
     ids: pairs,
-    loss: (logits) => {
+    loss: (logits, { batch }) => {
       const last = logSoftmax(select(logits, 1, -1), -1); // [pair, 113]
-      return neg(mean(takeAlong(last, sums, 1)));
+      return neg(mean(takeAlong(last, leaf(sums, [prime ** 2, 1], { shape: [batch, 1] }), 1)));
     },
     repeat: 8,
   },
@@ -73,8 +70,8 @@ for (const { what, peer: name, bar, config, ids, loss, repeat } of tasks) {
   const { model, parameters } = trainable(HookedModel.fromConfig(config, { seed: 0, runtime }));
   const learner = new Learner({ parameters, optimizer: adam, runtime });
   const batch = placeholderBatch(config.n_ctx);
-  const step = await learner.compile({ tokens: batch.tokens }, ({ tokens }) => ({
-    loss: loss(model.trace(batch).logits, tokens),
+  const step = await learner.compile({ tokens: batch.tokens }, () => ({
+    loss: loss(model.trace(batch).logits, batch),
   }));
   const tokens = { dims: [ids.length, ids[0]!.length], data: BigInt64Array.from(ids.flat(), BigInt) };
   const { median } = await timed(() => step({ tokens }), { repeat, warmup: 3 });

@@ -241,7 +241,9 @@ describe("the trainer of a session", () => {
     expect(Number(rates)).toBeCloseTo(0.001 / 8, 12);
     expect(seen.slice(3)).toEqual([first, second, rates]);
     const typo = { "0": { params: ["unenbed.*"] } } as object as typeof phases;
-    await expect(made(typo).then((session) => runTraining(session))).rejects.toThrow("no parameter has a name like this");
+    await expect(made(typo).then((session) => runTraining(session))).rejects.toThrow(
+      "no parameter has a name like this",
+    );
     await expect(made("nowhere.yaml").then((session) => runTraining(session))).rejects.toThrow("nowhere.yaml");
   });
 });
