@@ -1,7 +1,8 @@
 /** @file The engine: realizes trees of tensors, keeps compiled graphs, records what it did. */
 import { evaluateDim, type Dim } from "../graph/axis.ts";
 import { dtypes } from "../graph/dtype.ts";
-import { leaf, Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { leaf } from "../graph/tensor.ts";
 import type { Backend, Buffer, Executable, Plan } from "./backend.ts";
 import { RuntimeError } from "./errors.ts";
 import type { Forecast } from "./forecast.ts";
