@@ -25,7 +25,7 @@ const linkType = "application/vnd.interpretune.link";
  *
  * @example
  * ```ts
- * if (typeof caches !== "undefined") {
+ * if ("caches" in globalThis) {
  *   const source = await hubSource({ type: "model", repo: "gpt2" }, "config.json", { store: await browserStore() });
  * }
  * ```
