@@ -1,10 +1,11 @@
 /** @file Data sets of the hub by id: which Parquet files of a repository a split is. */
 import {
   fileSource,
-  FormatError,
+  hubAbsence,
   hubFiles,
   hubSnapshot,
   hubSource,
+  noneOfThisName,
   parseHubRef,
   type ByteSource,
   type HubOptions,
@@ -60,9 +61,9 @@ export async function findHubDataset(
     const { folder } = await hubSnapshot(ref, { ...hub, patterns: paths });
     return { name, files: paths.map((path) => ({ name: path, open: () => fileSource(`${folder}/${path}`) })) };
   } catch (error) {
-    const absent = ["hub/repo-not-found", "hub/offline", "hub/unavailable"];
-    if (!(error instanceof FormatError) || !absent.includes(error.code)) throw error;
-    throw notFound("there is no data set of this name", given, error);
+    const absence = hubAbsence(error);
+    if (absence === undefined) throw error;
+    throw notFound(noneOfThisName("data set", absence), given, error as Error);
   }
 
   async function splitPaths(
@@ -108,7 +109,7 @@ function splitsOf(paths: readonly string[]): Map<string, string[]> {
   return splits;
 }
 
-function notFound(message: string, given: string, cause?: FormatError): DataError {
+function notFound(message: string, given: string, cause?: Error): DataError {
   const near = nearest(given, Object.keys(aliases), 1, 0.5).filter((name) => name !== given.toLowerCase());
   return new DataError(message, {
     code: "data/not-found",

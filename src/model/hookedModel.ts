@@ -145,6 +145,17 @@ export class HookedModel {
     return this.#tokenizer !== undefined;
   }
 
+  /**
+   * The same model over other weights; who made them frees them.
+   * @example
+   * const copy = model.withWeights(model.weights);
+   * copy.cfg === model.cfg; // true
+   */
+  withWeights(weights: ModelWeights): HookedModel {
+    const { cfg, runtime, weightPolicy } = this;
+    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, runtime, weightPolicy });
+  }
+
   /** Returns the memory of the weights. */
   dispose(): void {
     this.#release?.();

@@ -2,11 +2,12 @@
 import {
   checkpointFiles,
   fileSource,
-  FormatError,
+  hubAbsence,
   hubFile,
   hubFiles,
   hubSnapshot,
   hubSource,
+  noneOfThisName,
   openCheckpoint,
   parseHubRef,
   type HubOptions,
@@ -62,13 +63,15 @@ export async function findHubModel(name: string, options: HubOptions, looksFor: 
       return file === undefined ? await repositoryModel(ref, options) : { gguf: await hubFile(ref, file, options) };
     } catch (error) {
       failure ??= error;
-      if (!(error instanceof FormatError) || !isAbsence(error.code)) throw error;
+      if (hubAbsence(error) === undefined) throw error;
     }
-  const near = /^[./~\\]/.test(name) ? [] : modelsNear(name);
+  const absence = hubAbsence(failure);
+  // A name that nobody could be asked about may well be right.
+  const near = absence === "unasked" || /^[./~\\]/.test(name) ? [] : modelsNear(name);
   throw new ModelError(
-    failure === undefined
+    absence === undefined
       ? "there is no model at this path, and it is no model's id"
-      : "there is no model of this name",
+      : noneOfThisName("model", absence),
     {
       code: "model/not-found",
       where: name,
@@ -79,9 +82,6 @@ export async function findHubModel(name: string, options: HubOptions, looksFor: 
     },
   );
 }
-
-/** Nothing of this name, or nobody to ask for it. */
-const isAbsence = (code: string): boolean => ["hub/repo-not-found", "hub/offline", "hub/unavailable"].includes(code);
 
 /** The repositories that a name may mean, the likeliest first, and the file of it that the name ends in. */
 function namedBy(name: string): { refs: readonly HubRef[]; file?: string } {

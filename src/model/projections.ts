@@ -16,7 +16,12 @@ export interface ProjectionFile {
   readonly linear: boolean;
 }
 
-const projection = /\.(attn\.W_[QKVO]|mlp\.W_(in|gate|out))$/;
+/**
+ * Whether a parameter maps activations to activations, in attention or in an MLP.
+ * @example
+ * [isProjection("blocks.0.attn.W_Q"), isProjection("embed.W_E")]; // [true, false]
+ */
+export const isProjection = (param: string): boolean => /\.(attn\.W_[QKVO]|mlp\.W_(in|gate|out))$/.test(param);
 
 /**
  * The projections of a model's Hugging Face files; undefined for a model of no family.
@@ -27,7 +32,7 @@ export function projectionFiles(cfg: ModelConfig): readonly ProjectionFile[] | u
   const family = familyByArchitecture(cfg.original_architecture);
   if (family === undefined) return undefined;
   return rowsOf(family.tensors, cfg)
-    .filter(({ params }) => params.every((param) => projection.test(param)))
+    .filter(({ params }) => params.every(isProjection))
     .map(({ name, params, shapes, layout }) => ({
       module: name.replace(/\.weight$/, ""),
       params,

@@ -123,6 +123,11 @@ export class Ledger {
   }
 }
 
+const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
+
+/** Takes an entry out of the ledger when an object is collected. */
+export const releaseWith = (object: object, handle: LedgerHandle): void => collected.register(object, handle);
+
 /**
  * The ledger of this process.
  * @example

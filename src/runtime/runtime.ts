@@ -6,7 +6,7 @@ import { leaf } from "../graph/tensor.ts";
 import type { Backend, Buffer, Executable, Plan } from "./backend.ts";
 import { RuntimeError } from "./errors.ts";
 import type { Forecast } from "./forecast.ts";
-import { memory, type LedgerHandle } from "./ledger.ts";
+import { memory, releaseWith, type LedgerHandle } from "./ledger.ts";
 import { ortNode, type OrtOptions } from "./ortNode.ts";
 import { axisSizes, concreteDims, makePlan, rewrite } from "./plan.ts";
 import { fromFloat64, toFloat64 } from "./reference.ts";
@@ -81,8 +81,6 @@ export interface CompiledFunction<Inputs extends string, Result> {
 
 /** Bytes a compiled graph without packed weights is reckoned at. */
 const graphBytes = 1_000_000;
-
-const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
 
 /** What a run is to compute, and what it is for. */
 interface Request<T> {
@@ -252,7 +250,7 @@ export class Runtime {
       device: this.backend.device,
       bytes: data.byteLength,
     };
-    collected.register(data, memory.add(entry));
+    releaseWith(data, memory.add(entry));
     const made = leaf(data, dims, { shape, dtype: x.dtype, name: `result of ${entry.name}` });
     const { name: backend, device, threads } = this.backend;
     provenances.set(made, { backend, device, threads, weights, fusedAttention });

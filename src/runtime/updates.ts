@@ -3,12 +3,10 @@ import { dtypes, type DataArray } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Buffer } from "./backend.ts";
 import { RuntimeError } from "./errors.ts";
-import { memory, type LedgerHandle } from "./ledger.ts";
+import { memory, releaseWith } from "./ledger.ts";
 
 /** What leaves are to hold next. A value has the shape and the type of its leaf, and known sizes. */
 export type Updates = ReadonlyMap<Tensor, Tensor>;
-
-const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
 
 /** The second buffer of each leaf that is updated. */
 const spares = new WeakMap<Tensor, DataArray>();
@@ -44,7 +42,7 @@ export function secondBuffers(targets: readonly UpdateTarget[], first: number, d
         spares.set(target, spare);
         const object = `Tensor (${dims.join(", ")})`;
         const entry = { owner: "updates", kind: "second buffers", name: target.storage!.name, object, device };
-        collected.register(target, memory.add({ ...entry, bytes: spare.byteLength }));
+        releaseWith(target, memory.add({ ...entry, bytes: spare.byteLength }));
       }
       return [first + i, { dims, data: spare }];
     }),

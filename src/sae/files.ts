@@ -1,9 +1,10 @@
 /** @file SAEs wherever they are: a path on this machine, an id of a release, or a folder of a repository on the hub. */
 import {
   fileSource,
-  FormatError,
+  hubAbsence,
   hubFiles,
   hubSnapshot,
+  noneOfThisName,
   parseHubRef,
   writeFileAtomic,
   writeSafetensors,
@@ -111,14 +112,9 @@ async function findOnHub(name: string, options: HubOptions): Promise<FoundSae> {
   const id = parseId(base);
   const ref = id && parseHubRef(id.repo + (at < 0 ? "" : name.slice(at)), "model");
   const near = /^[./~\\]/.test(name) ? [] : releasesNear(base.split("/")[0]!);
-  const notFound = (message: string, facts: { received?: string; cause?: unknown } = {}): SaeError =>
-    new SaeError(message, {
-      code: "sae/not-found",
-      where: name,
-      expected,
-      ...facts,
-      hint: near.length > 0 ? `near releases: ${near.join(", ")}` : undefined,
-    });
+  const nearby = near.length > 0 ? `near releases: ${near.join(", ")}` : undefined;
+  const notFound = (message: string, facts: { received?: string; cause?: unknown; hint?: undefined } = {}): SaeError =>
+    new SaeError(message, { code: "sae/not-found", where: name, expected, hint: nearby, ...facts });
   if (id === undefined || ref === undefined) throw notFound("the SAE's path does not exist, and it is no SAE's id");
   const { repo, path, facts } = id;
   const where = `${repo}/${path}`;
@@ -137,9 +133,12 @@ async function findOnHub(name: string, options: HubOptions): Promise<FoundSae> {
     const { folder } = await hubSnapshot({ ...ref, revision: commit }, { ...options, patterns });
     return { where, loader: found, paths: patterns.map((file) => `${folder}/${file}`), ...(facts && { facts }) };
   } catch (error) {
-    const absent = ["hub/repo-not-found", "hub/offline", "hub/unavailable"];
-    if (!(error instanceof FormatError) || !absent.includes(error.code)) throw error;
-    throw notFound("there is no SAE of this name", { received: `no such path; ${error.message}`, cause: error });
+    const absence = hubAbsence(error);
+    if (absence === undefined) throw error;
+    const received = `no such path; ${(error as Error).message}`;
+    // A name that nobody could be asked about may well be right.
+    const facts = absence === "unasked" ? { received, cause: error, hint: undefined } : { received, cause: error };
+    throw notFound(noneOfThisName("SAE", absence), facts);
   }
 }
 

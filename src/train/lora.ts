@@ -1,7 +1,7 @@
 /** @file Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): small matrices trained beside weights that stay. */
 import { z } from "zod";
 import { add, leaf, matmul, mul, reshape, transpose, uniformAt, type Tensor } from "../graph/index.ts";
-import { HookedModel } from "../model/index.ts";
+import { isProjection, type HookedModel } from "../model/index.ts";
 import { TrainError } from "./errors.ts";
 import { matchNames } from "./parameters.ts";
 
@@ -44,8 +44,6 @@ export interface Lora {
   readonly parameters: ReadonlyMap<string, Tensor>;
 }
 
-const projection = /\.(attn\.W_[QKVO]|mlp\.W_(in|gate|out))$/;
-
 /** Width of what goes into a projection and of what comes out, heads taken together. */
 export function fansOf(name: string, shape: readonly number[]): { readonly fanIn: number; readonly fanOut: number } {
   const [a, b, c] = shape as [number, number, number];
@@ -83,7 +81,7 @@ export function addLora(model: HookedModel, options: LoraOptions = {}): Lora {
       received: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     });
   const { rank, alpha, targets, seed } = parsed.data;
-  const possible = [...model.weights.keys()].filter((name) => projection.test(name));
+  const possible = [...model.weights.keys()].filter(isProjection);
   const adapters = new Map<string, LoraAdapter>();
   let counter = 0;
   for (const name of matchNames(targets, possible)) {
@@ -109,7 +107,7 @@ export function loraOf(base: HookedModel, adapters: ReadonlyMap<string, LoraAdap
     weights.set(name, add(weight, deltaOf(name, sizesOf(weight), adapter)));
     parameters.set(`${name}.lora_A`, adapter.A).set(`${name}.lora_B`, adapter.B);
   }
-  return { model: withWeights(base, weights), base, adapters, parameters };
+  return { model: base.withWeights(weights), base, adapters, parameters };
 }
 
 /**
@@ -125,11 +123,5 @@ export async function mergeLora({ base, model, adapters }: Lora): Promise<Hooked
     const { data, dims } = await base.runtime.realize(model.weights.get(name)!);
     weights.set(name, leaf(data, dims, { role: "weight", name }));
   }
-  return withWeights(base, weights);
-}
-
-function withWeights(model: HookedModel, weights: ReadonlyMap<string, Tensor>): HookedModel {
-  const { cfg, runtime, weightPolicy } = model;
-  const tokenizer = model.hasTokenizer ? model.tokenizer : undefined;
-  return new HookedModel({ cfg, weights, tokenizer, runtime, weightPolicy });
+  return base.withWeights(weights);
 }

@@ -1,7 +1,8 @@
 /** @file Parameters as named trees: which leaves a model is made of, and a model whose leaves can be trained. */
 import { leaf, type Tensor } from "../graph/index.ts";
 import { rebuild, topological, withInputs } from "../graph/traverse.ts";
-import { HookedModel } from "../model/index.ts";
+import { compileFilter } from "../model/hooks.ts";
+import type { HookedModel } from "../model/index.ts";
 import { TrainError } from "./errors.ts";
 
 /** Further names of parameters. */
@@ -14,12 +15,6 @@ export interface Trainable {
   readonly parameters: ReadonlyMap<string, Tensor>;
   /** TransformerLens names of leaves that hold several parameters, and the file's names of the others. */
   readonly aliases: ParameterNames;
-}
-
-/** `*` is anything, also dots; `?` is one character. */
-function globPattern(glob: string): RegExp {
-  const escaped = glob.replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`);
-  return new RegExp(`^${escaped.replaceAll("*", ".*").replaceAll("?", ".")}$`);
 }
 
 /**
@@ -37,8 +32,8 @@ export function matchNames(
   const all = [...names];
   const found = new Set<string>();
   for (const glob of globs) {
-    const pattern = globPattern(glob);
-    const meant = all.filter((name) => [name, ...(aliases.get(name) ?? [])].some((each) => pattern.test(each)));
+    const matches = compileFilter(glob);
+    const meant = all.filter((name) => [name, ...(aliases.get(name) ?? [])].some(matches));
     if (meant.length === 0)
       throw new TrainError("no parameter has a name like this", {
         code: "train/glob",
@@ -81,7 +76,7 @@ export function trainable(model: HookedModel): Trainable {
       [fileName, ...names].filter((other) => other !== name),
     );
   }
-  return { model: withWeights(model, copies), parameters, aliases };
+  return { model: withLeaves(model, copies), parameters, aliases };
 }
 
 /**
@@ -99,14 +94,11 @@ export function settled(model: HookedModel): HookedModel {
       return [x, leaf(x.data.slice(), x.dims, { name, sizes, role: "weight" })];
     }),
   );
-  return withWeights(model, copies);
+  return withLeaves(model, copies);
 }
 
 /** The same model over other leaves. */
-function withWeights(model: HookedModel, leaves: ReadonlyMap<Tensor, Tensor>): HookedModel {
+function withLeaves(model: HookedModel, leaves: ReadonlyMap<Tensor, Tensor>): HookedModel {
   const rebuilt = rebuild([...model.weights.values()], (node, inputs) => leaves.get(node) ?? withInputs(node, inputs));
-  const weights = new Map([...model.weights].map(([name, view]) => [name, rebuilt.get(view)!]));
-  const { cfg, runtime, weightPolicy } = model;
-  const tokenizer = model.hasTokenizer ? model.tokenizer : undefined;
-  return new HookedModel({ cfg, weights, tokenizer, runtime, weightPolicy });
+  return model.withWeights(new Map([...model.weights].map(([name, view]) => [name, rebuilt.get(view)!])));
 }

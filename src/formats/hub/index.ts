@@ -1,4 +1,5 @@
 /** @file Files of the Hugging Face hub by id, and their cache. */
+export { hubAbsence, noneOfThisName } from "./absence.ts";
 export { hubFile, hubFiles, hubSnapshot, hubSource } from "./hub.ts";
 export { type DownloadPlan, type HubOptions, type HubProgress } from "./options.ts";
 export { parseHubRef, type HubRef } from "./reference.ts";

@@ -4,7 +4,7 @@ import type { Runtime } from "../../runtime/index.ts";
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
 import { Learner, type CompiledStep } from "../learner.ts";
 import type { TrainedSaeConfig } from "./config.ts";
-import { clipNorm, type AdamOptions, type SaeLearner, type SaeStepResult } from "./learner.ts";
+import { clipNorm, type AdamMoments, type SaeLearner, type SaeStepResult } from "./learner.ts";
 import { auxiliaryGroups, auxiliaryScales, firings, saeLosses } from "./losses.ts";
 
 interface StepMetrics {
@@ -22,7 +22,7 @@ const copied = ({ dims, data }: Tensor): SaeArray => ({ dims, data: (data as Flo
 export function denseLearner(
   cfg: TrainedSaeConfig,
   start: SaeArrays,
-  options: { tokens: number; runtime: Runtime; adam: AdamOptions },
+  options: { tokens: number; runtime: Runtime; adam: AdamMoments },
 ): SaeLearner {
   const { tokens, runtime, adam } = options;
   const { dIn, dOut, dSae } = cfg;

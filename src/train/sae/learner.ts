@@ -1,5 +1,6 @@
 /** @file What every SAE learner offers: a step, and its state in SAELens' names and shapes. */
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
+import type { AdamOptions } from "../optimizers.ts";
 import { type TrainableArchitecture, type TrainedSaeConfig } from "./config.ts";
 
 export interface SaeStepInput {
@@ -37,10 +38,8 @@ export interface SaeLearner {
   dispose(): Promise<void>;
 }
 
-export interface AdamOptions {
-  readonly betas: readonly [number, number];
-  readonly eps: number;
-}
+/** What Adam has beside its rate, which the schedule sets. */
+export type AdamMoments = Pick<AdamOptions, "betas" | "eps">;
 
 /** Gradients are clipped to this norm before Adam, as SAELens does. */
 export const clipNorm = 1;

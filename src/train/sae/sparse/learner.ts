@@ -11,7 +11,7 @@ import {
   clipNorm,
   parameterShapes,
   transposed,
-  type AdamOptions,
+  type AdamMoments,
   type SaeLearner,
   type SaeStepInput,
   type SaeStepResult,
@@ -80,7 +80,7 @@ export const trainsSparsely = (cfg: TrainedSaeConfig, tokens: number): boolean =
 export async function sparseLearner(
   cfg: TrainedSaeConfig,
   start: SaeArrays,
-  options: { tokens: number; runtime: Runtime; adam: AdamOptions },
+  options: { tokens: number; runtime: Runtime; adam: AdamMoments },
 ): Promise<SaeLearner> {
   const { tokens, runtime, adam } = options;
   const { dIn, dSae } = cfg;
