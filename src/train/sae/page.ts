@@ -1,5 +1,5 @@
 /** @file The curves of a training as one HTML page, written again and again while it runs. */
-import { escapeHtml, Figure, Section, type SectionItem } from "../../display/index.ts";
+import { escapeHtml, Figure, Section, type Hue, type SectionItem } from "../../display/index.ts";
 import { writeFileAtomic } from "../../formats/index.ts";
 import type { SaeMetrics } from "./trainer.ts";
 
@@ -29,11 +29,14 @@ const curves: readonly Curve[] = [
 /** At most this many points of a curve are drawn. */
 const drawn = 400;
 
+/** The colours of a figure's series, in turn. All but the first are dashed: equal curves are both seen. */
+const colours: readonly Hue[] = ["accent", "negative", "positive", "muted"];
+
 function figureOf({ points }: SaeHistory, { title, metrics, scale }: Curve): Figure | undefined {
   const names = [...new Set(points.flatMap((p) => Object.keys(p.metrics)))].filter((name) =>
     metrics.some((wanted) => (wanted.endsWith("/") ? name.startsWith(wanted) : name === wanted)),
   );
-  const series = names.flatMap((name) => {
+  const series = names.flatMap((name, index) => {
     const own = points.filter((p) => {
       const value = p.metrics[name];
       return value !== undefined && (scale !== "log" || value > 0);
@@ -41,12 +44,14 @@ function figureOf({ points }: SaeHistory, { title, metrics, scale }: Curve): Fig
     if (own.length === 0) return [];
     const every = Math.ceil(own.length / drawn);
     const kept = own.filter((_, i) => i % every === 0 || i === own.length - 1);
-    const label = name.slice(name.indexOf("/") + 1);
+    const [group, label] = name.split("/", 2) as [string, string];
     const x = kept.map((p) => p.step);
     return [
       {
         mark: own.length === 1 ? ("dot" as const) : ("line" as const),
-        name: label,
+        name: group === "eval" ? `${label}, evaluated` : label,
+        hue: colours[index % colours.length]!,
+        dashed: index > 0,
         x,
         y: kept.map((p) => p.metrics[name]!),
       },
