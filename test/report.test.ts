@@ -172,7 +172,7 @@ describeWithBrowser("in a browser", () => {
   afterAll(() => browser.close());
   beforeEach(async () => {
     page = await browser.newPage({ viewport: { width: 1300, height: 900 }, colorScheme: "light" });
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(60_000);
     complaints = [];
     page.on("console", (message) => complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(String(error)));

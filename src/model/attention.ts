@@ -58,12 +58,13 @@ export interface AttentionContext {
 }
 
 export interface Rotation {
-  readonly cos: Tensor; // [batch, pos, 1, rotary_dim / 2]
+  readonly cos: Tensor; // [batch, 1, pos, rotary_dim / 2]
   readonly sin: Tensor;
 }
 
-/** Rotates the first `rotary_dim` entries of each head. */
-function rotate(x: Tensor, { cos, sin }: Rotation, cfg: ModelConfig): Tensor {
+/** Rotates the first `rotary_dim` entries of each head; head by head, where sines of all positions lie side by side. */
+function rotate(given: Tensor, { cos, sin }: Rotation, cfg: ModelConfig): Tensor {
+  const x = heads(given); // [batch, head, pos, d_head]
   const width = cfg.rotary_dim ?? cfg.d_head;
   const half = width / 2;
   const [a, b] = cfg.rotary_adjacent_pairs
@@ -74,7 +75,7 @@ function rotate(x: Tensor, { cos, sin }: Rotation, cfg: ModelConfig): Tensor {
   const turned = cfg.rotary_adjacent_pairs
     ? reshape(concat([unsqueeze(first, -1), unsqueeze(second, -1)], -1), [...x.shape.slice(0, -1), width])
     : concat([first, second], -1);
-  return width === cfg.d_head ? turned : concat([turned, slice(x, -1, width, cfg.d_head)], -1);
+  return heads(width === cfg.d_head ? turned : concat([turned, slice(x, -1, width, cfg.d_head)], -1));
 }
 
 /** Even and odd entries of the last axis. */
@@ -303,6 +304,6 @@ export function independentBias(
 
 /** Cosines and sines at given positions, from a table over all positions. */
 export function rotationAt(tables: { cos: Tensor; sin: Tensor }, positions: Tensor): Rotation {
-  const at = (table: Tensor): Tensor => unsqueeze(gather(table, positions, 0), 2); // [batch, pos, 1, rotary_dim / 2]
+  const at = (table: Tensor): Tensor => unsqueeze(gather(table, positions, 0), 1); // [batch, 1, pos, rotary_dim / 2]
   return { cos: at(tables.cos), sin: at(tables.sin) };
 }

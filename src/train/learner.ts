@@ -1,5 +1,5 @@
 /** @file What learns: parameters, the optimiser's state, and the step that changes both in one run of one graph. */
-import { add, gradients, leaf, type Tensor } from "../graph/index.ts";
+import { add, concat, gradients, leaf, reshape, slice, type Tensor } from "../graph/index.ts";
 import {
   defaultRuntime,
   memory,
@@ -126,6 +126,25 @@ function notFinite({ loss, gradNorm }: StepTree<unknown>): TrainError {
 
 const filled = (like: Tensor, value: number, name: string): Tensor =>
   leaf(new Float32Array(like.data.length).fill(value), like.dims, { name });
+
+/** Entries up to which an operator costs more than its arithmetic. */
+const smallParameter = 1 << 16;
+
+/** Tensors end to end; one alone as it is. */
+const join = (parts: readonly Tensor[]): Tensor =>
+  parts.length === 1
+    ? parts[0]!
+    : concat(
+        parts.map((x) => reshape(x, [-1])),
+        0,
+      );
+
+/** The parts of a joined tensor, in the shapes of what was joined. */
+function parted(joined: Tensor, like: readonly Tensor[]): readonly Tensor[] {
+  if (like.length === 1) return [joined];
+  let end = 0;
+  return like.map((x) => reshape(slice(joined, 0, end, (end += x.data.length)), x.shape));
+}
 
 /**
  * Parameters with an optimiser. A step (forward, loss, gradients, clipping, optimiser) is one graph; parameters and the
@@ -415,16 +434,40 @@ export class Learner {
   ): { tree: StepTree<M>; updates: Updates } {
     const own = slopesOf(loss, active);
     const whole = this.#summed === 0 ? own : own.map((g, i) => add(g, this.#sums.get(active[i]!.name)!));
-    const { gradients: slopes, norm } = clipGradients(whole, this.#clip);
+    const slopeOf = new Map(active.map((held, i) => [held, whole[i]!]));
+    const rows = this.#rows(active);
+    const joined = rows.map((row) => join(row.map((held) => slopeOf.get(held)!)));
+    const { gradients: slopes, norm } = clipGradients(joined, this.#clip);
     const updates = new Map<Tensor, Tensor>(others);
-    active.forEach((held, i) => {
-      const slots = this.#slots(held);
-      const input = { parameter: held.leaf, gradient: slopes[i]!, slots, at: this.#at(held) };
-      const next = held.group.optimizer.update(input);
-      updates.set(held.leaf, next.parameter);
-      for (const [slot, value] of Object.entries(next.slots)) updates.set(slots[slot]!, value);
+    rows.forEach((row, i) => {
+      const { group } = row[0]!;
+      const leaves = row.map((held) => held.leaf);
+      const slots = row.map((held) => this.#slots(held));
+      const slotOf = (slot: string): Tensor[] => slots.map((each) => each[slot]!);
+      const next = group.optimizer.update({
+        parameter: join(leaves),
+        gradient: slopes[i]!,
+        slots: Object.fromEntries(Object.keys(slots[0]!).map((slot) => [slot, join(slotOf(slot))])),
+        at: this.#at(row[0]!),
+      });
+      const changed = [
+        [leaves, next.parameter],
+        ...Object.entries(next.slots).map(([k, x]) => [slotOf(k), x]),
+      ] as const;
+      for (const [old, fresh] of changed as readonly (readonly [Tensor[], Tensor])[])
+        parted(fresh, old).forEach((x, j) => updates.set(old[j]!, x));
     });
     return { tree: { loss, ...(norm && { gradNorm: norm }), metrics: metrics as M }, updates };
+  }
+
+  /** What is updated together: small parameters that share their scalars, as one long row; large ones alone. */
+  #rows(active: readonly Held[]): Held[][] {
+    const rows = new Map<string, Held[]>();
+    for (const held of active) {
+      const key = held.leaf.data.length <= smallParameter ? this.#cohort(held) : `${held.name} alone`;
+      rows.set(key, [...(rows.get(key) ?? []), held]);
+    }
+    return [...rows.values()];
   }
 
   /** The scalars of a parameter's next step, as leaves. Parameters that began together share them. */

@@ -164,10 +164,12 @@ const padOperation: Operation<{ axis: number; before: Dim; after: Dim }> = {
     shape: x!.shape.map((d, i) => (i === axis ? addDims(before, addDims(d, after)) : d)),
     dtype: x!.dtype,
   }),
-  lower: ({ emit, inputs, node, attributes: { axis, before, after } }) =>
-    emit.node("Pad", [inputs[0]!, emit.int64([before, after]), emit.scalar(0, node.dtype), emit.int64([axis])], {
-      mode: "constant",
-    }),
+  // All axes are listed: where a transpose is moved past a Pad that names its axes, ONNX Runtime mistakes one for another.
+  lower: ({ emit, inputs, node, attributes: { axis, before, after } }) => {
+    const at = (width: Dim): Dim[] => node.shape.map((_, i) => (i === axis ? width : 0));
+    const widths = emit.int64([...at(before), ...at(after)]);
+    return emit.node("Pad", [inputs[0]!, widths, emit.scalar(0, node.dtype)], { mode: "constant" });
+  },
   gradient: ({ inputs: [x], gradient, attributes: { axis, before } }) => [
     slice(gradient, axis, before, addDims(before, x!.shape[axis]!)),
   ],
