@@ -454,11 +454,3 @@ describeWithGoldens("tokenize", ["tokenizers/gpt2/tokenizer.json"], () => {
     });
   });
 });
-
-describe("demo", () => {
-  it("says what it needs", async () => {
-    const { code, stdout } = await cli(["demo"]);
-    expect(code).toBe(0);
-    expect(stdout).toContain("--model gpt2 --saes gpt2-small-hook-z-kk/blocks.9.hook_z");
-  });
-});

@@ -30,12 +30,15 @@ const analyze = buildCommand<AnalyzeFlags, [], CliContext>({
   loader: async () => (await import("./commands/analyze.ts")).analyze,
   parameters: {
     flags: {
-      model,
+      model: { ...model, optional: true, brief: `${model.brief} [default = the demo that comes with the package]` },
       saes,
-      data: textFlag(
-        "DATA",
-        "JSONL or Parquet: RTE or BoolQ rows, {prompt, answers, label}, {input_ids, label}; or id (rte, owner/name:config)",
-      ),
+      data: {
+        ...textFlag(
+          "DATA",
+          "JSONL or Parquet: RTE or BoolQ rows, {prompt, answers, label}, {input_ids, label}; or id (rte, owner/name:config)",
+        ),
+        optional: true,
+      },
       split: { ...textFlag("NAME", "Split of a data set given by its id [default = validation]"), optional: true },
       analyses: {
         kind: "parsed",
@@ -479,12 +482,24 @@ interpretune cache prune --yes`,
 const demo = buildCommand<DemoFlags, [], CliContext>({
   loader: async () => (await import("./commands/demo.ts")).demo,
   parameters: {
-    flags: { model: { ...model, optional: true }, saes, threads, offline, json },
+    flags: {
+      limit: {
+        kind: "parsed",
+        parse: positiveInteger,
+        default: "32",
+        placeholder: "N",
+        brief: "Only the first N examples",
+      },
+      report: { ...textFlag("FILE", "The HTML page to write"), default: "demo-report.html" },
+      out: { ...textFlag("DIR", "Folder for the store [default = results are only printed]"), optional: true },
+      threads,
+      json,
+    },
   },
   docs: docs(
-    "Find the latents that carry a model's answer, on eight sentences such as `When Anna and Tom …, Tom handed a book to`",
-    "Without --model it says which models and SAEs to fetch.",
-    "interpretune demo --model models/gpt2 --saes saes/blocks.9.hook_z --saes saes/blocks.10.hook_z",
+    "Find the latents that carry a model's answer, with the small model that comes with the package",
+    "The four analyses of `analyze`, their tables and a report page; it says whether a passage implies a sentence. Needs no network.",
+    "interpretune demo",
   ),
 });
 

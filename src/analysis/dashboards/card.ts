@@ -86,7 +86,7 @@ export function histogramSvg(histogram: Histogram, label: string): string {
 function tokenList(title: string, weights: readonly TokenWeight[]): string {
   const items = weights.map(
     ({ token, id, weight }) =>
-      `<li><code title="token ${id}">${escapeText(visible(token))}</code> <span>${signed(weight)}</span></li>`,
+      `<li><code title="${escapeText(token)}, token ${id}">${escapeText(visible(token))}</code> <span>${signed(weight)}</span></li>`,
   );
   return `<div><h5>${title}</h5><ol class="it-tokens">${items.join("")}</ol></div>`;
 }
@@ -133,7 +133,7 @@ export function cardHtml(data: DashboardData, level = 3): string {
   );
   const along = correlated.map(
     ({ hook, latent, correlation }) =>
-      `<li>${link(hook, latent)} ${hook === data.hook ? "" : `<small>${escapeText(hook)}</small> `}<span>${short(correlation)}</span></li>`,
+      `<li>${link(hook, latent)} ${hook === data.hook ? "" : `<small title="${escapeText(hook)}">${escapeText(hook)}</small> `}<span>${short(correlation)}</span></li>`,
   );
   const list = (title: string, items: readonly string[]): string =>
     items.length === 0 ? "" : `<div><h5>${title}</h5><ol class="it-tokens">${items.join("")}</ol></div>`;
@@ -180,7 +180,7 @@ const sheet = [
   ".it-card .it-out{white-space:nowrap;margin-left:.8em}",
   ".it-columns{display:grid;grid-template-columns:minmax(0,1fr);gap:0 2em}",
   "@container (min-width:720px){.it-columns{grid-template-columns:minmax(0,2fr) minmax(0,3fr)}}",
-  ".it-pair{display:grid;grid-template-columns:1fr 1fr;gap:1em}",
+  ".it-pair{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1em}",
   ".it-none{font-size:.85em;opacity:.75;margin:.4em 0}",
   ".it-histogram{width:100%;height:auto;display:block;overflow:visible}",
   ".it-histogram line{stroke:currentColor;stroke-opacity:.4}",
@@ -190,6 +190,7 @@ const sheet = [
   ".it-tokens{list-style:none;margin:0;padding:0;font-variant-numeric:tabular-nums;font-size:.92em}",
   ".it-tokens li{display:flex;justify-content:space-between;gap:.6em;padding:.08em 0}",
   ".it-tokens code{white-space:pre;overflow:hidden;text-overflow:ellipsis;font-family:ui-monospace,Menlo,Consolas,monospace}",
+  ".it-tokens small{flex:1;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}",
   ".it-examples{list-style:none;margin:.2em 0;padding:0}",
   `.it-examples li{display:grid;grid-template-columns:3.6em minmax(0,1fr);gap:.6em;padding:.28em 0;border-bottom:${line}}`,
   ".it-examples .it-value{text-align:right;font-variant-numeric:tabular-nums}",

@@ -18,6 +18,7 @@ import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
 import type { PositionPolicy } from "../../model/index.ts";
 import { reportPage } from "../../report/index.ts";
 import type { CliContext } from "../context.ts";
+import { embedded } from "../embedded.ts";
 import { CliError, Interrupted } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
 import { cliHub } from "../hub.ts";
@@ -28,9 +29,9 @@ import { currentVersion } from "../version.ts";
 import { reportFile, withProgress, writeReport } from "./report.ts";
 
 export interface AnalyzeFlags {
-  readonly model: string;
+  readonly model?: string;
   readonly saes?: readonly string[];
-  readonly data: string;
+  readonly data?: string;
   readonly split?: string;
   readonly analyses?: readonly AnalysisName[];
   readonly layers?: readonly number[];
@@ -54,7 +55,23 @@ export interface AnalyzeFlags {
   readonly json?: boolean;
 }
 
-export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<void> {
+/** Flags with model, SAEs and data: those of the demo, where no model is given. */
+type Chosen = AnalyzeFlags & { readonly model: string; readonly data: string };
+
+function chosen({ model, saes, data, ...rest }: AnalyzeFlags): Chosen {
+  if (model === undefined)
+    return { ...rest, model: embedded.model, saes: saes ?? embedded.saes, data: data ?? embedded.data };
+  if (data === undefined)
+    throw new CliError("there is nothing to analyze", {
+      code: "cli/flag",
+      expected: "--data DATA beside --model",
+      hint: "without --model, the demo that comes with the package is analyzed",
+    });
+  return { ...rest, model, saes, data };
+}
+
+export async function analyze(this: CliContext, given: AnalyzeFlags): Promise<void> {
+  const flags = chosen(given);
   if (flags.resume === true && flags.out === undefined)
     throw new CliError("--resume continues a store", { code: "cli/flag", hint: "say which with --out" });
   const answers = flags.answers === undefined ? undefined : parseAnswers(flags.answers);
@@ -77,14 +94,14 @@ export async function analyze(this: CliContext, flags: AnalyzeFlags): Promise<vo
   await writeReport(output, page, html);
 }
 
-async function openData(context: CliContext, { data, split, limit, offline }: AnalyzeFlags): Promise<Dataset> {
+async function openData(context: CliContext, { data, split, limit, offline }: Chosen): Promise<Dataset> {
   const { hub, finish } = cliHub(context, { offline });
   return openDataset(data, { split, limit, hub }).finally(finish);
 }
 
 async function runAnalysis(
   context: CliContext,
-  flags: AnalyzeFlags,
+  flags: Chosen,
   { model, saes }: Loaded,
   data: Dataset,
   parsed: { answers: ReturnType<typeof parseAnswers> | undefined; layers: readonly number[] | undefined },
