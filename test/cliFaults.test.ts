@@ -167,7 +167,8 @@ const faults: readonly (readonly [string, () => string[], number, RegExp])[] = [
   ],
   ["an unknown analysis", () => analyze({ "--analyses": "base,gard" }), 2, /analyses.*base, sae, grad, ablation/],
   ["no number", () => analyze({ "--limit": "0" }), 2, /limit.*an integer from 1/],
-  ["a missing flag", () => ["analyze", "--model", file("model")], 2, /data/],
+  ["a missing flag", () => ["sae-forward", "--sae", file("sae")], 2, /input/],
+  ["a model without data", () => ["analyze", "--model", file("model")], 1, /--data/],
   [
     "a hook that is not there",
     () => activations(...tokens(), "--names", "blocks.*.hook_zz"),

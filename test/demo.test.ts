@@ -1,6 +1,6 @@
 /** @file The demo that comes with the package: what its card promises, and the main job on it, offline. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -112,6 +112,40 @@ describe("on the command line", () => {
     };
     expect(shown.examples).toBe(4);
     expect(shown.hooks.map(({ name }) => name)).toEqual(saes.map(({ hookName }) => `${hookName}.hook_sae_acts_post`));
+  });
+
+  it("can be trained further, and what was saved has its tokenizer", async () => {
+    const config = join(folder, "train.yaml");
+    const tuned = join(folder, "tuned");
+    await writeFile(
+      config,
+      `adapter_ctx: [core]
+shared_config:
+  model_name_or_path: ${embedded.model}
+registered_cfg:
+  datamodule_cfg:
+    train_batch_size: 4
+    data_files: {train: ${embedded.data}, validation: ${embedded.data}}
+  module_cfg:
+    core_log_dir: ${join(folder, "logs")}
+    optimizer_init: {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-4}}
+run_cfg: {max_epochs: 1}
+`,
+    );
+    const trained = ["run", "--config", config, "--run-command", "train", "--limit-batches", "2", "--out", tuned];
+    expect(await document(trained)).toMatchObject({ globalStep: 2 });
+    const shown = await document([
+      "analyze",
+      "--model",
+      tuned,
+      "--data",
+      embedded.data,
+      "--limit",
+      "4",
+      "--analyses",
+      "base",
+    ]);
+    expect(shown).toMatchObject({ examples: 4 });
   });
 
   it("does not stand in for data that somebody forgot", async () => {

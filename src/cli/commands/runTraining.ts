@@ -45,7 +45,10 @@ export async function train(
     },
   });
   progress.finish();
-  if (out !== undefined) await saveModel(out, settled(session.module.model));
+  if (out !== undefined) {
+    const { model } = session.module;
+    await saveModel(out, settled(model), { tokenizerFrom: model.hasTokenizer ? model.tokenizer.folder : undefined });
+  }
   const columns = [
     { key: "metric", label: "Metric" },
     { key: "value", label: "Value" },

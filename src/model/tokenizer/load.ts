@@ -76,6 +76,7 @@ export async function loadTokenizer(name: string, given: LoadTokenizerOptions = 
     generationConfig,
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
     where,
+    folder,
   });
 }
 

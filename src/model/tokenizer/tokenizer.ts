@@ -95,6 +95,8 @@ export interface TokenizerSources {
   paddingSide?: Side;
   /** Names the source in errors. */
   where?: string;
+  /** Where the files are. */
+  folder?: string;
 }
 
 /**
@@ -116,6 +118,8 @@ export class Tokenizer {
   readonly prependsBos: boolean;
   /** `model_max_length` of tokenizer_config.json, where it says a real length. */
   readonly maxLength: number | undefined;
+  /** Where its files are, for whom it was read from a folder: `saveModel` copies them with `tokenizerFrom`. */
+  readonly folder: string | undefined;
   readonly #library: LibraryTokenizer;
   readonly #pipeline: Pipeline;
   readonly #template: Template;
@@ -147,6 +151,7 @@ export class Tokenizer {
     );
     this.prependsBos = "ids" in (this.#template.single[0] ?? {});
     this.defaultPrependBos = sources.defaultPrependBos ?? config["add_bos_token"] !== false;
+    this.folder = sources.folder;
     this.paddingSide = sources.paddingSide ?? (config["padding_side"] === "left" ? "left" : "right");
     const longest = config["model_max_length"];
     this.maxLength = typeof longest === "number" && longest < 1e9 ? longest : undefined;
