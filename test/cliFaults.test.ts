@@ -167,7 +167,7 @@ const faults: readonly (readonly [string, () => string[], number, RegExp])[] = [
   ],
   ["an unknown analysis", () => analyze({ "--analyses": "base,gard" }), 2, /analyses.*base, sae, grad, ablation/],
   ["no number", () => analyze({ "--limit": "0" }), 2, /limit.*an integer from 1/],
-  ["a missing flag", () => ["sae-forward", "--sae", file("sae")], 2, /input/],
+  ["a missing flag", () => ["sae-forward", "--sae", file("sae"), "--out", file("x")], 2, /input/],
   ["a model without data", () => ["analyze", "--model", file("model")], 1, /--data/],
   [
     "a hook that is not there",

@@ -11,11 +11,18 @@ import { simplified } from "./simplify.ts";
 /** Heads must be a multiple of this long for the fused operator. */
 const headMultiple = 8;
 
+/** A value by position and head, [batch, pos, head, d], or with the two swapped. */
+interface Operand {
+  readonly x: Tensor;
+  readonly swapped: boolean;
+  readonly shape: readonly Dim[]; // [batch, pos, head, d]
+}
+
 /** Attention as it was written down: everything the one operation needs, and what it makes superfluous. */
 interface Attention {
-  readonly q: Tensor; // [batch, pos, head, d]
-  readonly k: Tensor; // [batch, pos, kv_head, d]
-  readonly v: Tensor; // [batch, pos, kv_head, d]
+  readonly q: Operand;
+  readonly k: Operand;
+  readonly v: Operand;
   readonly scale: number;
   readonly softCap: number;
   readonly window: number;
@@ -36,6 +43,14 @@ const beneathReshapes = (x: Tensor): Tensor => (x.op === ops.Reshape ? beneathRe
 function positionsFirst(x: Tensor): Tensor | undefined {
   const perm = x.op === ops.Transpose ? (x.attributes["perm"] as readonly number[]) : [];
   return perm.join() === "0,2,1,3" ? x.inputs[0] : undefined;
+}
+
+/** What is multiplied head by head, before its swap where there is one. */
+function operandOf(x: Tensor): Operand {
+  const straight = positionsFirst(x);
+  return straight === undefined
+    ? { x, swapped: true, shape: [0, 2, 1, 3].map((axis) => x.shape[axis]!) }
+    : { x: straight, swapped: false, shape: straight.shape };
 }
 
 /**
@@ -134,9 +149,8 @@ function readAttention(z: Tensor): Attention | undefined {
   const { raw, softCap, inner } = uncapped(masked);
   const product = headProduct(raw, true);
   if (mix === undefined || mask === undefined || product === undefined) return undefined;
-  const [q, k, v] = [product.left, product.right, mix.right].map(positionsFirst);
-  if (q === undefined || k === undefined || v === undefined) return undefined;
-  const divisor = q.op === ops.Div ? constantOf(q.inputs[1]) : undefined;
+  const [q, k, v] = [product.left, product.right, mix.right].map(operandOf) as [Operand, Operand, Operand];
+  const divisor = q.x.op === ops.Div ? constantOf(q.x.inputs[1]) : undefined;
   const fits =
     sameShape(q.shape.slice(0, 2), k.shape.slice(0, 2)) &&
     sameShape(k.shape, v.shape) &&
@@ -146,7 +160,7 @@ function readAttention(z: Tensor): Attention | undefined {
     typeof k.shape[2] === "number";
   if (!fits) return undefined;
   return {
-    q: divisor === undefined ? q : q.inputs[0]!,
+    q: divisor === undefined ? q : { ...q, x: q.x.inputs[0]! },
     k,
     v,
     scale: divisor === undefined ? 1 : 1 / divisor,
@@ -171,9 +185,10 @@ function fused(
   shape: readonly Dim[],
   made: (x: Tensor) => Tensor,
 ): Tensor {
-  const flat = (x: Tensor): Tensor => {
-    const [batch, pos, heads, width] = x.shape as [Dim, Dim, number, number];
-    return reshape(beneathReshapes(made(x)), [batch, pos, heads * width]);
+  const flat = ({ x, swapped, shape: given }: Operand): Tensor => {
+    const [batch, pos, heads, width] = given as [Dim, Dim, number, number];
+    const straight = swapped ? simplified(transpose(made(x), [0, 2, 1, 3])) : beneathReshapes(made(x));
+    return reshape(straight, [batch, pos, heads * width]);
   };
   const mask = bias && made(bias);
   const rows = seen && made(seen);
