@@ -152,6 +152,18 @@ describe("reading many tensors", () => {
     );
   });
 
+  it("reads an empty tensor and another that begins at the same place, in either order", async () => {
+    const header = { empty: entry("U8", [0], [0, 0]), full: entry("U8", [2], [0, 2]) };
+    const tensors = await openSafetensors(file(json(header), 2));
+    for (const names of [
+      ["empty", "full"],
+      ["full", "empty"],
+    ]) {
+      const read = await tensors.readMany(names);
+      expect([read.get("empty")!.length, read.get("full")!.length]).toEqual([0, 2]);
+    }
+  });
+
   it("reads small neighbours together, large ones alone", async () => {
     const header: Record<string, unknown> = {};
     for (let i = 0; i < 100; i++) header[`small${i}`] = entry("F32", [10], [40 * i, 40 * i + 40]);

@@ -185,7 +185,9 @@ async function loadMany<A>(
         continue;
       }
       const start = group[0]!.start;
-      const bytes = memorySource(await source.slice(start, end(group.at(-1)!)), source.name);
+      // Where an empty tensor begins, a full one may begin as well.
+      const stop = group.reduce((most, tensor) => Math.max(most, end(tensor)), 0);
+      const bytes = memorySource(await source.slice(start, stop), source.name);
       for (const tensor of group)
         loaded.set(tensor.name, await load(bytes, { ...tensor, start: tensor.start - start }));
     }
