@@ -16,7 +16,7 @@ export interface Measured {
   readonly examples: readonly Example[];
 }
 
-const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
+export const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
 const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>
   [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 
@@ -38,7 +38,7 @@ ${table(
   examples.map(({ family, premise, hypothesis, label }) => [family, premise, hypothesis, label === 0 ? "Yes" : "No"]),
 )}
 
-No facts are in two splits: which split a passage belongs to is a function of what it says. \`data/validation.jsonl\` and \`data/test.jsonl\` hold ${held} examples each; training examples are made as they are needed, and none is seen twice on purpose.
+No two splits ask about the same facts: which split a passage belongs to is a function of the facts that its questions are about (what distracts may come from any). \`data/validation.jsonl\` and \`data/test.jsonl\` hold ${held} examples each; training examples are made as they are needed.
 
 ## Model
 

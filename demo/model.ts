@@ -131,9 +131,6 @@ function losses(logits: Tensor, { next, answers, verdicts, text }: Inputs<Tensor
   };
 }
 
-/** RoFormer's. */
-const rotaryBase = 10_000;
-
 /** GPT-2's blocks with rotary positions. */
 const config = ({ sizes }: ModelRecipe): ModelConfigInput => ({
   ...sizes,
@@ -145,7 +142,7 @@ const config = ({ sizes }: ModelRecipe): ModelConfigInput => ({
   normalization_type: "LN",
   positional_embedding_type: "rotary",
   rotary_dim: sizes.d_head,
-  rotary_base: rotaryBase,
+  rotary_base: 10_000,
 });
 
 /** The share of examples that a model answers rightly: the larger of the two answers' logits. */

@@ -104,63 +104,73 @@ const article = (noun: string): string => (/^[aeio]/.test(noun) ? "an" : "a");
 const strangers = (taxonomy: Taxonomy, known: readonly string[]): string[] =>
   wordsOf(taxonomy).filter((word) => !known.includes(word));
 
-/** One of the ways to go wrong that there are. */
-function mistake(
-  dice: Dice,
-  ways: readonly { readonly from: readonly unknown[]; readonly say: () => string }[],
-): string {
-  return dice.pick(ways.filter(({ from }) => from.length > 0)).say();
+/** An animal and a place. */
+type Spot = readonly [what: string, where: string];
+
+/** The spots of which the same holds, drawn and all; and, where there are any, those that are wrong in one of the two. */
+interface Scope {
+  readonly right: () => Spot;
+  readonly all: readonly Spot[];
+  readonly wrong: readonly (() => Spot)[];
+}
+
+function scopeOf(dice: Dice, along: typeof upwards, [what, where]: Spot): Scope {
+  const [whats, wheres] = [along(animals, what), along(places, where)];
+  const [others, elsewhere] = [strangers(animals, whats), strangers(places, wheres)];
+  const drawn = (from: readonly string[], at: readonly string[]): (() => Spot) => {
+    return () => [dice.pick(from), dice.pick(at)];
+  };
+  return {
+    right: drawn(whats, wheres),
+    all: whats.flatMap((each) => wheres.map((place): Spot => [each, place])),
+    wrong: [
+      ...(others.length > 0 ? [drawn(others, wheres)] : []),
+      ...(elsewhere.length > 0 ? [drawn(whats, elsewhere)] : []),
+    ],
+  };
 }
 
 /** Somebody did, or did not do, something to an animal somewhere. */
 function event(dice: Dice): World {
   const who = dice.pick(names);
   const verb = dice.pick(verbs);
-  const [animal, place] = [dice.pick(wordsOf(animals)), dice.pick(wordsOf(places))];
+  const spot: Spot = [dice.pick(wordsOf(animals)), dice.pick(wordsOf(places))];
   const form = dice.below(2); // 0: did, 1: did not
-  const along = form === 0 ? upwards : downwards;
-  const [whats, wheres] = [along(animals, animal), along(places, place)];
-  const say = (did: string, what: string, where: string, subject = who): string =>
-    `${subject} ${did} ${article(what)} ${what} in ${where}.`;
+  const { right, all, wrong } = scopeOf(dice, form === 0 ? upwards : downwards, spot);
   const did = verb[form]!;
-  const [others, elsewhere] = [strangers(animals, whats), strangers(places, wheres)];
-  const right = (): [string, string] => [dice.pick(whats), dice.pick(wheres)];
-  const ways = [
-    { from: verbs, say: () => say(verb[1 - form]!, ...right()) },
-    { from: verbs, say: () => say(dice.other(verbs, verb)[form]!, ...right()) },
-    { from: names, say: () => say(did, ...right(), dice.other(names, who)) },
-    { from: others, say: () => say(did, dice.pick(others), dice.pick(wheres)) },
-    { from: elsewhere, say: () => say(did, dice.pick(whats), dice.pick(elsewhere)) },
+  const say = (action: string, [what, where]: Spot, subject = who): string =>
+    `${subject} ${action} ${article(what)} ${what} in ${where}.`;
+  const misses = [
+    () => say(verb[1 - form]!, right()),
+    () => say(dice.other(verbs, verb)[form]!, right()),
+    () => say(did, right(), dice.other(names, who)),
+    ...wrong.map((draw) => () => say(did, draw())),
   ];
   return {
-    facts: [say(did, animal, place)],
-    implied: whats.flatMap((what) => wheres.map((where) => say(did, what, where))),
-    miss: () => mistake(dice, ways),
+    facts: [say(did, spot)],
+    implied: all.map((each) => say(did, each)),
+    miss: () => dice.pick(misses)(),
   };
 }
 
 /** What holds for all, some or no animals of a kind somewhere: of all and none it holds further down, of some further up. */
 function quantified(dice: Dice): World {
   const quantifier = dice.pick(quantifiers);
-  const [animal, place, trait] = [dice.pick(wordsOf(animals)), dice.pick(wordsOf(places)), dice.pick(traits)];
-  const along = quantifier === "Some" ? upwards : downwards;
-  const [whats, wheres] = [along(animals, animal), along(places, place)];
-  const say = (how: string, what: string, where: string, are = trait): string =>
-    `${how} ${what}s in ${where} are ${are}.`;
-  const [others, elsewhere] = [strangers(animals, whats), strangers(places, wheres)];
-  const right = (): [string, string] => [dice.pick(whats), dice.pick(wheres)];
+  const spot: Spot = [dice.pick(wordsOf(animals)), dice.pick(wordsOf(places))];
+  const trait = dice.pick(traits);
+  const { right, all, wrong } = scopeOf(dice, quantifier === "Some" ? upwards : downwards, spot);
+  const say = (how: string, [what, where]: Spot, are = trait): string => `${how} ${what}s in ${where} are ${are}.`;
   // Nobody asks whether what holds for all holds for some.
-  const wrong = quantifier === "All" ? ["No"] : quantifiers.filter((each) => each !== quantifier);
-  const ways = [
-    { from: wrong, say: () => say(dice.pick(wrong), ...right()) },
-    { from: traits, say: () => say(quantifier, ...right(), dice.other(traits, trait)) },
-    { from: others, say: () => say(quantifier, dice.pick(others), dice.pick(wheres)) },
-    { from: elsewhere, say: () => say(quantifier, dice.pick(whats), dice.pick(elsewhere)) },
+  const unlike = quantifier === "All" ? ["No"] : quantifiers.filter((each) => each !== quantifier);
+  const misses = [
+    () => say(dice.pick(unlike), right()),
+    () => say(quantifier, right(), dice.other(traits, trait)),
+    ...wrong.map((draw) => () => say(quantifier, draw())),
   ];
   return {
-    facts: [say(quantifier, animal, place)],
-    implied: whats.flatMap((what) => wheres.map((where) => say(quantifier, what, where))),
-    miss: () => mistake(dice, ways),
+    facts: [say(quantifier, spot)],
+    implied: all.map((each) => say(quantifier, each)),
+    miss: () => dice.pick(misses)(),
   };
 }
 
@@ -174,15 +184,15 @@ function member(dice: Dice): World {
   const animal = dice.pick(holds ? within : outside);
   const say = (positive: boolean, what = trait, who = pet): string => `${who} is ${positive ? "" : "not "}${what}.`;
   const positive = rule === "All";
-  const ways = [
-    { from: pets, say: () => say(!positive) },
-    { from: traits, say: () => say(positive, dice.other(traits, trait)) },
-    { from: pets, say: () => say(positive, trait, dice.other(pets, pet)) },
+  const misses = [
+    () => say(!positive),
+    () => say(positive, dice.other(traits, trait)),
+    () => say(positive, trait, dice.other(pets, pet)),
   ];
   return {
     facts: [`${rule} ${kind}s are ${trait}.`, `${pet} is ${article(animal)} ${animal}.`],
     implied: holds ? [say(positive)] : [],
-    miss: () => (holds ? mistake(dice, ways) : say(dice.heads())),
+    miss: () => (holds ? dice.pick(misses)() : say(dice.heads())),
   };
 }
 
@@ -224,7 +234,7 @@ function hash(text: string): number {
   return (h ^ (h >>> 15)) >>> 0;
 }
 
-/** The split of a world: no two splits know the same facts. */
+/** The split of a world: no two splits ask about the same facts. What distracts may come from any. */
 function splitOf({ facts }: World): Split {
   const at = hash([...facts].sort().join(" ")) % 20;
   return at === 0 ? "validation" : at === 1 ? "test" : "train";

@@ -10,13 +10,12 @@ import { taskPrompt } from "../src/data/index.ts";
 import { HookedModel, loadTokenizer, saveModel } from "../src/model/index.ts";
 import { Runtime } from "../src/runtime/index.ts";
 import { trainSae } from "../src/train/index.ts";
-import { card } from "./card.ts";
+import { card, percent } from "./card.ts";
 import { accuracyOf, trainModel, type Accuracy } from "./model.ts";
 import { recipe } from "./recipe.ts";
 import { stream, take, type Example, type Split } from "./task.ts";
 import { tokenizerFiles } from "./tokenizer.ts";
 
-const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
 const listed = (accuracy: Accuracy): string =>
   Object.entries(accuracy)
     .map(([name, share]) => `${name} ${percent(share)}`)

@@ -1,9 +1,25 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { add, addDims, axis, leaf, matmul, mulDims, relu, reshape, softmax, sum, type Dim } from "../graph/index.ts";
+import {
+  add,
+  addDims,
+  axis,
+  leaf,
+  matmul,
+  mul,
+  mulDims,
+  pad,
+  relu,
+  reshape,
+  softmax,
+  sum,
+  transpose,
+  type Dim,
+} from "../graph/index.ts";
 import { lowerPlan } from "./onnx.ts";
 import { ModelProtoSchema, type ValueInfoProto } from "../../test/support/onnx_pb.js";
 import { makePlan } from "./plan.ts";
+import { Runtime } from "./runtime.ts";
 
 const graphOf = (outputs: Parameters<typeof makePlan>[0], packed = false) =>
   fromBinary(ModelProtoSchema, lowerPlan(makePlan(outputs, () => packed)).bytes).graph!;
@@ -77,4 +93,11 @@ test("a reshape that copies and merges axes needs no sizes fed", () => {
   const x = leaf(new Float32Array(24), [2, 3, 4], { shape: [batch, pos, 4] });
   expect(graphOf([reshape(x, [batch, pos, 2, 2])]).input).toHaveLength(1);
   expect(graphOf([reshape(x, [-1, 4])]).input).toHaveLength(1);
+});
+
+test("a pad between transposes pads its axis, whatever ONNX Runtime moves past it", async () => {
+  const x = leaf(Float32Array.of(1, 2, 3, 4), [1, 2, 1, 2], { shape: [axis("batch"), axis("pos"), 1, 2] });
+  const swap = [0, 2, 1, 3];
+  const padded = transpose(mul(pad(transpose(x, swap), 3, 0, 1), 2), swap);
+  expect((await new Runtime().realize(padded)).toArray()).toEqual([2, 4, 0, 6, 8, 0]);
 });

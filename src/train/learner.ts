@@ -1,5 +1,5 @@
 /** @file What learns: parameters, the optimiser's state, and the step that changes both in one run of one graph. */
-import { add, concat, gradients, leaf, reshape, slice, type Tensor } from "../graph/index.ts";
+import { add, gradients, leaf, type Tensor } from "../graph/index.ts";
 import {
   defaultRuntime,
   memory,
@@ -13,6 +13,7 @@ import { clipGradients, type Clip } from "./clip.ts";
 import { TrainError } from "./errors.ts";
 import { makeOptimizer, type Optimizer, type OptimizerConfig } from "./optimizers.ts";
 import { matchNames, type ParameterNames } from "./parameters.ts";
+import { joined, parted, smallParameter } from "./rows.ts";
 
 /** Parameters that share an optimiser's options. */
 export interface ParameterGroup {
@@ -126,25 +127,6 @@ function notFinite({ loss, gradNorm }: StepTree<unknown>): TrainError {
 
 const filled = (like: Tensor, value: number, name: string): Tensor =>
   leaf(new Float32Array(like.data.length).fill(value), like.dims, { name });
-
-/** Entries up to which an operator costs more than its arithmetic. */
-const smallParameter = 1 << 16;
-
-/** Tensors end to end; one alone as it is. */
-const join = (parts: readonly Tensor[]): Tensor =>
-  parts.length === 1
-    ? parts[0]!
-    : concat(
-        parts.map((x) => reshape(x, [-1])),
-        0,
-      );
-
-/** The parts of a joined tensor, in the shapes of what was joined. */
-function parted(joined: Tensor, like: readonly Tensor[]): readonly Tensor[] {
-  if (like.length === 1) return [joined];
-  let end = 0;
-  return like.map((x) => reshape(slice(joined, 0, end, (end += x.data.length)), x.shape));
-}
 
 /**
  * Parameters with an optimiser. A step (forward, loss, gradients, clipping, optimiser) is one graph; parameters and the
@@ -436,8 +418,8 @@ export class Learner {
     const whole = this.#summed === 0 ? own : own.map((g, i) => add(g, this.#sums.get(active[i]!.name)!));
     const slopeOf = new Map(active.map((held, i) => [held, whole[i]!]));
     const rows = this.#rows(active);
-    const joined = rows.map((row) => join(row.map((held) => slopeOf.get(held)!)));
-    const { gradients: slopes, norm } = clipGradients(joined, this.#clip);
+    const summed = rows.map((row) => joined(row.map((held) => slopeOf.get(held)!)));
+    const { gradients: slopes, norm } = clipGradients(summed, this.#clip);
     const updates = new Map<Tensor, Tensor>(others);
     rows.forEach((row, i) => {
       const { group } = row[0]!;
@@ -445,17 +427,15 @@ export class Learner {
       const slots = row.map((held) => this.#slots(held));
       const slotOf = (slot: string): Tensor[] => slots.map((each) => each[slot]!);
       const next = group.optimizer.update({
-        parameter: join(leaves),
+        parameter: joined(leaves),
         gradient: slopes[i]!,
-        slots: Object.fromEntries(Object.keys(slots[0]!).map((slot) => [slot, join(slotOf(slot))])),
+        slots: Object.fromEntries(Object.keys(slots[0]!).map((slot) => [slot, joined(slotOf(slot))])),
         at: this.#at(row[0]!),
       });
-      const changed = [
-        [leaves, next.parameter],
-        ...Object.entries(next.slots).map(([k, x]) => [slotOf(k), x]),
-      ] as const;
-      for (const [old, fresh] of changed as readonly (readonly [Tensor[], Tensor])[])
+      const set = (old: readonly Tensor[], fresh: Tensor): void =>
         parted(fresh, old).forEach((x, j) => updates.set(old[j]!, x));
+      set(leaves, next.parameter);
+      for (const [slot, fresh] of Object.entries(next.slots)) set(slotOf(slot), fresh);
     });
     return { tree: { loss, ...(norm && { gradNorm: norm }), metrics: metrics as M }, updates };
   }
