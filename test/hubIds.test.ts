@@ -10,6 +10,8 @@ import { openCheckpoint, writeCheckpoint, type DownloadPlan, type TensorData } f
 import { HookedModel, knownModels, modelId } from "../src/model/index.ts";
 import { loadModelFiles } from "../src/model/load.ts";
 import { Sae } from "../src/sae/index.ts";
+import { cli } from "./support/cli.ts";
+import { goldenTensors } from "./support/goldens.ts";
 import { hubFixture, laidOut, newFolder } from "./support/hubFixture.ts";
 import { folderFiles, type HubContent } from "./support/hubServer.ts";
 
@@ -95,6 +97,18 @@ describe("a model", () => {
     const full = await (await HookedModel.load(golden("families/gpt2"))).runWithCache(prompt, { names });
     expect(part.cache.get(names[0]!).data).toEqual(full.cache.get(names[0]!).data);
     await expect(model.run(prompt)).rejects.toThrow(/has not been read.*stopAtLayer/s);
+
+    const out = join(newFolder(), "part.safetensors");
+    const tokens = join(newFolder(), "tokens.json");
+    writeFileSync(tokens, JSON.stringify({ input_ids: prompt }));
+    const cacheDir = newFolder();
+    const env = { HF_ENDPOINT: options.endpoint, HF_HUB_CACHE: cacheDir };
+    hub.recent();
+    const args = ["activations", "--model", "owner/sharded", "--tokens", tokens, "--names", names[0]!, "--out", out];
+    expect(await cli(args, { env })).toMatchObject({ code: 0 });
+    const asked = new Set(hub.recent().map((line) => line.split("/").at(-1)!));
+    expect(shards.filter((name) => asked.has(name))).toEqual(shards.filter((name) => brought.includes(name)));
+    expect((await goldenTensors(out)).numbers(names[0]!)).toEqual(Array.from(full.cache.get(names[0]!).data, Number));
 
     const all = await HookedModel.load("owner/sharded", { hub: options });
     expect(await all.run(prompt)).toBeDefined();

@@ -15,10 +15,14 @@ export interface Loaded {
 /** Milliseconds after which somebody asks whether anything happens. */
 const noticeable = 300;
 
-/** Loads a model and SAEs, with a bar where that takes long enough to be seen. */
+/**
+ * Loads a model and SAEs, with a bar where that takes long enough to be seen. `stopAtLayer` says how far of the model a run
+ * needs that has these SAEs; the other weights are neither downloaded nor read.
+ */
 export async function load(
   context: CliContext,
   what: { model: string; saes?: readonly string[]; threads?: number } & HubFlags,
+  stopAtLayer: (saes: readonly Sae[]) => number | undefined = () => undefined,
 ): Promise<Loaded> {
   const start = performance.now();
   const { signal } = context;
@@ -37,12 +41,13 @@ export async function load(
   };
   const { hub, finish } = cliHub(context, what);
   try {
-    const model = await HookedModel.load(what.model, { runtime, signal, onProgress, hub });
     const saes: Sae[] = [];
     for (const path of what.saes ?? []) {
       signal.throwIfAborted();
       saes.push(await Sae.load(path, { hub }));
     }
+    const options = { runtime, signal, onProgress, hub, stopAtLayer: stopAtLayer(saes) };
+    const model = await HookedModel.load(what.model, options);
     return { model, saes, seconds: (performance.now() - start) / 1000 };
   } finally {
     finish();

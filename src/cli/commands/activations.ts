@@ -3,7 +3,7 @@ import { writeSafetensors, type TensorData } from "../../formats/index.ts";
 import { gradients, GraphError, type Tensor } from "../../graph/index.ts";
 import type { HookedModel, Traced } from "../../model/index.ts";
 import { compileFilter, noSuchPoint } from "../../model/hooks.ts";
-import { spliceHooks } from "../../sae/index.ts";
+import { spliceHooks, type Sae } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable, logitDifference, readInput, readTargets } from "../inputs.ts";
@@ -26,18 +26,22 @@ export interface ActivationsFlags {
 
 export async function activations(this: CliContext, flags: ActivationsFlags): Promise<void> {
   await checkWritable(flags.out);
-  const { model, saes } = await load(this, flags);
+  const globs = flags.names === undefined || flags.names.length === 0 ? ["*"] : flags.names;
+  const reached = (saes: readonly Sae[]): number | undefined =>
+    flags.gradOf === undefined ? layersBelow([...globs, ...saes.map(({ hookName }) => hookName)]) : undefined;
+  const { model, saes } = await load(this, flags, reached);
   const batch = await readInput(model, flags, ["--text", "--tokens"]);
   const targets =
     flags.gradOf === undefined ? undefined : await readTargets(flags.gradOf, batch.batchSize, model.cfg.d_vocab_out);
-  const globs = flags.names === undefined || flags.names.length === 0 ? ["*"] : flags.names;
+  const stopAtLayer = reached(saes);
   const asked = compileFilter(globs);
   const plain = compileFilter("*");
   const traced = model.trace(batch, {
     splices: saes.length === 0 ? undefined : spliceHooks(saes, { useErrorTerm: flags.errorTerm ?? false }),
     capture: (name) => plain(name) || asked(name),
+    stopAtLayer: stopAtLayer === undefined ? undefined : Math.min(stopAtLayer, model.cfg.n_layers),
   });
-  const values = selected(traced, globs);
+  const values = selected(traced, globs, stopAtLayer !== undefined);
   const grads = targets === undefined ? {} : differentiate(logitDifference(traced.logits, batch, targets), values);
   const done = await realize(model, { ...values, ...grads }, this.signal);
   await writeSafetensors(flags.out, done);
@@ -48,9 +52,15 @@ export async function activations(this: CliContext, flags: ActivationsFlags): Pr
   await output.document({ out: flags.out, tensors: rows });
 }
 
+/** The block that a run may stop before which has only these hook points; undefined where it has to see the last one. */
+function layersBelow(globs: readonly string[]): number | undefined {
+  const layers = globs.map((glob) => (/^(pos_)?hook_/.test(glob) ? 0 : Number(/^blocks\.(\d+)\./.exec(glob)?.[1]) + 1));
+  return layers.some(Number.isNaN) ? undefined : Math.max(...layers);
+}
+
 /** The values that some glob names, in the order of the forward pass; every glob must name one. */
-function selected(traced: Traced, globs: readonly string[]): Record<string, Tensor> {
-  const all = { ...traced.hooks, logits: traced.logits };
+function selected(traced: Traced, globs: readonly string[], stopped: boolean): Record<string, Tensor> {
+  const all = stopped ? traced.hooks : { ...traced.hooks, logits: traced.logits };
   for (const glob of globs)
     if (!Object.keys(all).some(compileFilter(glob)))
       throw noSuchPoint(`no hook point matches ${JSON.stringify(glob)}`, glob, Object.keys(all));

@@ -4,7 +4,7 @@ import { lstat, readdir, readFile, readlink, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { FormatError } from "../errors.ts";
 import { tryLock } from "../processLock.ts";
-import { hashKind, hashOf } from "./contentHash.ts";
+import { hashKind, HashThreads } from "./contentHash.ts";
 import { repoFolder, type HubRef } from "./reference.ts";
 
 /** A repository in the cache. */
@@ -100,6 +100,7 @@ export async function verifyCache(
     readonly onFile?: (path: string, bytesBefore: number, bytesAll: number) => void;
   } = {},
 ): Promise<{ checked: number; bytes: number; damaged: CacheItem[] }> {
+  const threads = new HashThreads();
   const damaged: CacheItem[] = [];
   const blobs: FoundFile[] = [];
   for (const folder of await repoFolders(cacheDir, options.ref)) {
@@ -113,7 +114,7 @@ export async function verifyCache(
     options.signal?.throwIfAborted();
     options.onFile?.(path, bytes, all);
     const kind = hashKind(basename(path), stats.size);
-    if (kind && (await hashOf(path, kind, stats.size)) !== basename(path))
+    if (kind && (await threads.hash(path, kind, stats.size)) !== basename(path))
       damaged.push({ path, size: stats.size, reason: "is not what its name says" });
     bytes += stats.size;
   }

@@ -2,14 +2,19 @@
 import { FormatError } from "../errors.ts";
 import { fileError } from "../fileSource.ts";
 import { systemCode } from "../processLock.ts";
-import { hashFile, hashKind, hashOf, threadSize, type FileHash } from "./contentHash.ts";
+import { hashKind, threadSize, type FileHash, type HashThreads } from "./contentHash.ts";
 import type { PartialBlob } from "./store.ts";
 
 /** Chunks are written together once they are this large. */
 const writeSize = 2 ** 20;
 
 /** Open the file `path` to become the file `blob`, whose content has that hash and size. */
-export async function openPartial(path: string, blob: string, hash: string, size: number): Promise<PartialBlob> {
+export async function openPartial(
+  path: string,
+  blob: string,
+  { hash, size }: { readonly hash: string; readonly size: number },
+  threads: HashThreads,
+): Promise<PartialBlob> {
   const fs = await import("node:fs/promises");
   const kind = hashKind(hash, size);
   const { O_CREAT, O_RDWR } = fs.constants;
@@ -20,7 +25,7 @@ export async function openPartial(path: string, blob: string, hash: string, size
   let flushed: Promise<unknown> = Promise.resolve();
   let open = true;
   const follow = async (): Promise<FileHash | undefined> =>
-    kind && size >= threadSize ? hashFile(path, kind) : undefined;
+    kind && size >= threadSize ? threads.follow(path, kind) : undefined;
   let counter = await follow();
   counter?.grown(written);
 
@@ -67,7 +72,7 @@ export async function openPartial(path: string, blob: string, hash: string, size
     },
     async check() {
       await writing(path, flush);
-      return kind && (counter?.finish(written) ?? hashOf(path, kind, written));
+      return kind && (counter?.finish(written) ?? threads.hash(path, kind, written));
     },
     async commit() {
       await close();

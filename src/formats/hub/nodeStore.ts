@@ -2,6 +2,7 @@
 import { writeFileAtomic } from "../atomicFile.ts";
 import { fileSource } from "../fileSource.ts";
 import { systemCode, waitForLock } from "../processLock.ts";
+import { HashThreads } from "./contentHash.ts";
 import { openPartial, writing } from "./nodePartial.ts";
 import type { HubStore } from "./store.ts";
 
@@ -35,6 +36,7 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     (/^(1|on|yes|true)$/i.test(process.env["HF_HUB_DISABLE_SYMLINKS"] ?? "")
       ? (["hard", "copy"] as const)
       : (["symbolic", "hard", "copy"] as const));
+  const threads = new HashThreads();
   const root = paths.resolve(cacheDir);
   const at = (path: string): string => paths.join(root, ...path.split("/"));
   const blobPath = (folder: string, hash: string): string => at(`${folder}/blobs/${hash}`);
@@ -77,7 +79,7 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     async partial(folder, hash, size) {
       const path = partialPath(folder, hash);
       await makeFolder(paths.dirname(path));
-      return writing(path, () => openPartial(path, blobPath(folder, hash), hash, size));
+      return writing(path, () => openPartial(path, blobPath(folder, hash), { hash, size }, threads));
     },
     async point(folder, path, hash) {
       const entry = at(`${folder}/${path}`);
