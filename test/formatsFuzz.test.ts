@@ -20,9 +20,8 @@ import {
   type TensorFile,
 } from "../src/formats/index.ts";
 import { largestAllocation } from "./support/allocations.ts";
+import { full } from "./support/full.ts";
 import { GgufBytes } from "./support/ggufBytes.ts";
-
-const full = process.env["FULL"] === "1";
 
 const golden = (path: string) =>
   new Uint8Array(readFileSync(fileURLToPath(new URL(`goldens/${path}`, import.meta.url))));

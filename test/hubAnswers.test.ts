@@ -8,9 +8,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FormatError, hubFile, hubFiles, hubSnapshot, type HubOptions } from "../src/formats/index.ts";
+import { full } from "./support/full.ts";
 import { laidOut, newFolder } from "./support/hubFixture.ts";
 
-const numRuns = process.env["FULL"] === "1" ? 100_000 : 100;
+const numRuns = full ? 100_000 : 100;
 
 const model = { type: "model", repo: "owner/name" } as const;
 const commit = "c0ffee".repeat(7).slice(0, 40);

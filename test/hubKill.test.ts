@@ -6,11 +6,11 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { full } from "./support/full.ts";
 import { hubFixture, noise } from "./support/hubFixture.ts";
 
-/** `HUB_MEGABYTES=500 HUB_KILLS=20` is the whole size. */
-const megabytes = Number(process.env["HUB_MEGABYTES"] ?? 20);
-const kills = Number(process.env["HUB_KILLS"] ?? 4);
+/** `FULL=1` is the whole size. */
+const [megabytes, kills] = full ? [500, 20] : [20, 4];
 
 const jiti = join(dirname(createRequire(import.meta.url).resolve("jiti/package.json")), "lib", "jiti-cli.mjs");
 const child = fileURLToPath(new URL("support/hubChild.ts", import.meta.url));

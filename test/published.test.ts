@@ -26,6 +26,7 @@ import { openDataset } from "../src/data/index.ts";
 import { HookedModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { splitBatches } from "../src/session/batches.ts";
+import { full } from "./support/full.ts";
 import { cached } from "./support/hubCache.ts";
 import { describeWithShared, shared } from "./support/shared.ts";
 
@@ -43,7 +44,6 @@ const saeFolder = cached(
   saeFiles.flatMap((file) => [file, file.replace(".pt", "_cfg.json")]),
 );
 const rte = "data/rte/validation.jsonl";
-const everything = process.env["FULL"] === "1";
 
 const missing = [
   ...(gpt2 === undefined ? ["openai-community/gpt2"] : []),
@@ -90,10 +90,10 @@ if (missing.length > 0) {
 
     describe("January 2025, each row by itself after a BOS", () => {
       const run = published<Published2025>("2025-01");
-      const batches = everything ? run.batches : run.batches.slice(0, 3);
+      const batches = full ? run.batches : run.batches.slice(0, 3);
       let ablation: AnalysisResult;
       beforeAll(async () => {
-        const data = await openDataset(shared(rte), { limit: everything ? undefined : 6 });
+        const data = await openDataset(shared(rte), { limit: full ? undefined : 6 });
         const analyses = ["logit_diffs_attr_ablation"] as const;
         const { results } = await analyzeDataset({ model, saes, data, analyses, batchSize: 2, prependBos: true });
         ablation = results.logit_diffs_attr_ablation!;
@@ -121,7 +121,7 @@ if (missing.length > 0) {
         }
       });
 
-      it.runIf(everything)("the vote is right 129 times of 277", () => {
+      it.runIf(full)("the vote is right 129 times of 277", () => {
         // Voted over the latents of block 9 alone, as published.
         const { hook } = ablation.latents;
         const rows = [...hook.keys()].filter((i) => hook[i] === 0);

@@ -9,13 +9,13 @@ import { batches, openDataset, type Batch, type BatchesOptions } from "../src/da
 import { logSumExp, mean, select, takeRows, type Tensor } from "../src/graph/index.ts";
 import { HookedModel, tokenBatch, type PositionPolicy, type TokenBatch } from "../src/model/index.ts";
 import { Sae, spliceHooks } from "../src/sae/index.ts";
+import { full } from "./support/full.ts";
 import { readJson, shared } from "./support/shared.ts";
 import { describeWithGoldens } from "./support/goldens.ts";
 import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
 
 const folder = "models/smollm2-135m-instruct";
 const rte = "data/rte/validation.jsonl";
-const everything = process.env["FULL"] === "1";
 
 /** The 20 largest logits of a row, and what all of them sum up to. */
 interface Last {
@@ -189,11 +189,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
       const form = forms[name]!;
       const received: number[][] = [];
       const sums: number[] = [];
-      for await (const { dims, tokens, mask, answerIndices } of rteBatches(
-        everything ? 64 : 4,
-        form,
-        form.answer_ids,
-      )) {
+      for await (const { dims, tokens, mask, answerIndices } of rteBatches(full ? 64 : 4, form, form.answer_ids)) {
         const batch = tokenBatch(rowsOf([...tokens], dims[1]), { mask: rowsOf([...mask], dims[1]) });
         const { rows, sum } = await model.run(batch, ({ logits }) => {
           const at = select(takeRows(logits, indexLeaf([...answerIndices], [dims[0], 1], [batch.batch, 1])), 1, 0); // [batch, d_vocab]
@@ -263,7 +259,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
 
     // A gap this small between the last latent kept and the first one dropped flips with the order of additions.
     const safe = examples.filter((e) => e.topk_gap_min > 1e-5);
-    const some = everything ? safe : safe.filter((e) => [0, 1, 10, 11].includes(e.idx));
+    const some = full ? safe : safe.filter((e) => [0, 1, 10, 11].includes(e.idx));
     const modes = (["splice", "error_term"] as const).flatMap((mode) =>
       (["raw", "chat"] as const).map((format) => ({ mode, format })),
     );

@@ -8,6 +8,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { AnalysisStore } from "../src/analysis/store/index.ts";
+import { full } from "./support/full.ts";
+
+/** `FULL=1` kills more often. */
+const killed = full ? 20 : 5;
 
 const jiti = join(dirname(createRequire(import.meta.url).resolve("jiti/package.json")), "lib", "jiti-cli.mjs");
 const child = fileURLToPath(new URL("support/storeChild.ts", import.meta.url));
@@ -46,7 +50,7 @@ async function fingerprint(folder: string): Promise<string[]> {
   return (await Promise.all(lines)).sort();
 }
 
-it("20 times kill -9", async () => {
+it(`${killed} times kill -9`, async () => {
   const whole = await newFolder();
   expect(await run(whole)).toBe(0);
   const expected = await fingerprint(whole);
@@ -54,7 +58,7 @@ it("20 times kill -9", async () => {
 
   let kills = 0;
   let folder = await newFolder();
-  while (kills < 20) {
+  while (kills < killed) {
     const ended = await run(folder, Math.random() * 150);
     if (ended === "SIGKILL") kills++;
     else expect(ended).toBe(0);
@@ -69,4 +73,4 @@ it("20 times kill -9", async () => {
   const store = await AnalysisStore.open(folder);
   expect((await store.load("logit_diffs_attr_ablation")).examples.length).toBe(43);
   expect((await store.load("own")).batches).toHaveLength(6);
-}, 120_000);
+}, 240_000);

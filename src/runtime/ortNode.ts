@@ -83,6 +83,12 @@ async function createSession(
   }
 }
 
+/** What `OMP_NUM_THREADS` says, as with PyTorch (batch systems set it), else one for each core. */
+function defaultThreads(): number {
+  const said = Number(process.env["OMP_NUM_THREADS"]);
+  return Number.isInteger(said) && said > 0 ? said : availableParallelism();
+}
+
 /**
  * The CPU (and, where installed, CUDA or WebGPU) backend over onnxruntime-node.
  * @example
@@ -91,7 +97,7 @@ async function createSession(
 export function ortNode(
   options: OrtOptions = {},
 ): Backend & { readonly threads: number; readonly providers: readonly string[] } {
-  const { threads = availableParallelism(), providers = ["cpu"], arena = true, fuseAttention = true } = options;
+  const { threads = defaultThreads(), providers = ["cpu"], arena = true, fuseAttention = true } = options;
   env.logLevel = "error";
   const sessionOptions: InferenceSession.SessionOptions = {
     executionProviders: [...providers],
