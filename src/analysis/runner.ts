@@ -20,7 +20,7 @@ import {
   type LoopRun,
   type PlannedAnalysis,
 } from "./loop.ts";
-import { bundledOps, type AnyOp, type OpOptions, type OpTable } from "./ops/index.ts";
+import { bundledOps, withComponents, type AnyOp, type OpOptions, type OpTable, type PreferOps } from "./ops/index.ts";
 import type { AnalyzeProgress } from "./progress.ts";
 import type { Reused } from "./reuse.ts";
 import type { AnalysisStore, HookInfo } from "./store/index.ts";
@@ -56,8 +56,10 @@ export interface AnalysisRunnerOptions extends Omit<OpOptions, "layers" | "hooks
   readonly artifactCfg?: Partial<ArtifactCfg>;
   /** What `run()` runs where it is given nothing. */
   readonly analysisCfgs?: Runnable | Iterable<Runnable>;
-  /** Ops by name. Default: the bundled ones. */
+  /** Ops by name; those of the session's components come on top. Default: the bundled ones. */
   readonly ops?: OpTable;
+  /** Who keeps a name that an op of the table and one of a component both have. Default: that is an error. */
+  readonly preferOps?: PreferOps;
   /** The folder of the store. Without it (and without `cacheDir`) results stay in memory. */
   readonly out?: string;
   /** Continue a store that holds a part of this very run. Default false: refuse it. */
@@ -120,15 +122,20 @@ export class AnalysisRunner {
   readonly options: AnalysisRunnerOptions;
   readonly artifactCfg: ArtifactCfg;
   readonly targets: LatentAnalysisTargets | undefined;
+  /** Every op that `run` finds by name. */
+  readonly ops: OpTable;
   readonly #numbers: z.infer<typeof numbersSchema>;
   #facts: RunFacts | undefined;
 
-  /** @throws AnalysisError `analysis/options`, `analysis/targets` */
+  /** @throws AnalysisError `analysis/options`, `analysis/targets`; for an op of a component that cannot be made */
   constructor(session: RunnerSession, options: AnalysisRunnerOptions = {}) {
     this.session = "init" in session ? session : bare(session);
     this.options = { ...session.module.runDefaults, ...options };
     this.#numbers = check(options);
     this.targets = options.targets && targetsOf(options.targets);
+    this.ops = withComponents(options.ops ?? bundledOps, this.session.sharedComponents ?? [], {
+      prefer: options.preferOps,
+    });
     this.artifactCfg = artifactCfg(options.artifactCfg);
   }
 
@@ -209,7 +216,8 @@ export class AnalysisRunner {
 
   /** Cfgs as ops with their entries; two of one name are an error. */
   async #plan(wanted: readonly AnalysisCfg[], hooks: readonly HookInfo[]): Promise<PlannedAnalysis[]> {
-    const { ops: table = bundledOps, ignoreManual = false, warn = console.warn } = this.options;
+    const { ignoreManual = false, warn = console.warn } = this.options;
+    const { ops: table } = this;
     const { module } = this.session;
     const planned: PlannedAnalysis[] = [];
     for (const cfg of wanted) {

@@ -39,15 +39,23 @@ ops: {files: [ops.yaml]}
 
 describe("a shared component", () => {
   it("loads its configurations, prompts and compositions as data", async () => {
-    const { registry, promptConfigs, compositions, definitions, manifest } = await loadComponent(
+    const { registry, promptConfigs, compositions, opFiles, definitions, manifest } = await loadComponent(
       component("whole", whole),
     );
     expect(manifest.name).toBe("demo");
     expect(registry.get("demo.tiny.core").adapters).toEqual(["core"]);
     expect(promptConfigs["Short"]).toMatchObject({ style: "inline", questionSuffix: "?", chat: "plain" });
     expect(compositions).toEqual([
-      { name: "mine", composition: "model_forward.logit_diffs", aliases: ["m"], description: "Two in a row" },
+      {
+        name: "mine",
+        composition: "model_forward.logit_diffs",
+        aliases: ["m"],
+        description: "Two in a row",
+        params: {},
+        traits: {},
+      },
     ]);
+    expect(opFiles.map(({ namespace }) => namespace)).toEqual(["demo"]);
     expect(definitions).toEqual([]);
   });
 
@@ -59,6 +67,8 @@ describe("a shared component", () => {
     });
     const resources = { component: (id: string): Promise<string> => Promise.resolve(id === "org/demo" ? folder : id) };
     const { promptConfigs } = await loadComponent(other, { resources });
+    const { opFiles } = await loadComponent("org/demo", { resources });
+    expect(opFiles.map(({ namespace }) => namespace)).toEqual(["org.demo"]);
     expect(promptConfigs["Theirs"]!.questionSuffix).toBe("?");
     await expect(loadComponent("org/none")).rejects.toThrow("the path of its folder, or owner/name");
     const circle = component("circle", {
@@ -77,6 +87,9 @@ describe("a shared component", () => {
     ["that names a file that is not there", "ops: {files: [none.yaml]}\n", "no such file"],
     ["whose file leads outside", "ops: {files: [link.yaml]}\n", "lie in its folder"],
     ["whose ops name code", "ops: {files: [code.yaml]}\n", "an op file cannot name code"],
+    ["whose ops are Python's", "ops: {files: [python.yaml]}\n", "an op file cannot name code"],
+    ["whose ops have another part", "ops: {files: [part.yaml]}\n", "part.yaml:1:1; expected collection, composite"],
+    ["whose collection is for another version", "ops: {files: [new.yaml]}\n", "new.yaml:1:39; expected >=9"],
     ["with a key that disagrees", "module: {configs: {demo.other.core: c.yaml}}\n", "the key does not agree"],
     ["with code that nobody asked for", "module: {entrypoint: 'some-package#Module'}\n", "unless you name its package"],
   ])("%s is refused", async (name, manifest, message) => {
@@ -84,6 +97,9 @@ describe("a shared component", () => {
     const folder = component(name.replaceAll(" ", "-"), {
       "it_component.yaml": manifest,
       "code.yaml": "composite_operations: {a: {implementation: os.system}}\n",
+      "python.yaml": "mine: {description: mine, implementation: my.package.function}\n",
+      "part.yaml": "operations: {}\ncomposite_operations: {}\n",
+      "new.yaml": "collection: {requires: {interpretune: '>=9'}}\ncomposite_operations: {}\n",
       "c.yaml": entry,
     });
     symlinkSync(join(root, "whole", "ops.yaml"), join(folder, "link.yaml"));

@@ -5,11 +5,12 @@ import { resolveClassPaths } from "./config/classPaths.ts";
 import { checked } from "./config/read.ts";
 import { camelised } from "./config/schema.ts";
 import type { Config, PromptConfig, SectionName } from "./config/types.ts";
-import { configFault, parseYaml, placeOf, plain, type Located, type LocatedMap } from "./config/yaml.ts";
+import { configFault, parseYaml, placeOf, plain, type Located } from "./config/yaml.ts";
 import { importNamed, isDefinition, type Definition } from "./definitions.ts";
 import { SessionError } from "./errors.ts";
 import { ownVersion } from "./experiment.ts";
 import { entryOf, Registry, type RegistryEntry } from "./registry.ts";
+import { opFileOf, type OpFile } from "./opFile.ts";
 import type { HubOptions } from "../formats/index.ts";
 import { hubResources, type Resources } from "./resources.ts";
 import { isInWindow } from "./versions.ts";
@@ -27,6 +28,8 @@ export interface SharedComponent {
   readonly registry: Registry;
   readonly promptConfigs: Readonly<Record<string, PromptConfig>>;
   readonly compositions: readonly OpComposition[];
+  /** The same as they are written: `withComponents` makes ops of them. */
+  readonly opFiles: readonly OpFile[];
   /** Modules and data modules of packages that the user named. */
   readonly definitions: readonly Definition[];
 }
@@ -37,7 +40,7 @@ export interface ComponentOptions {
   /** How the hub is asked for what is given by its id. */
   readonly hub?: HubOptions;
   /** Finds folders behind ids instead. */
-  readonly resources?: Pick<Resources, "component">;
+  readonly resources?: Partial<Pick<Resources, "component">>;
   /** Default: this package's. */
   readonly version?: string;
 }
@@ -46,7 +49,8 @@ const manifestName = "it_component.yaml";
 
 /**
  * Loads a component: a folder, or an id of the hub. What it holds is data; its entrypoints are
- * imported only where the user named their package.
+ * imported only where the user named their package. A session is given it as one of its `components`; its compositions
+ * become ops of a table with `withComponents`.
  * @throws SessionError with file, line and column for what is not valid; for another version of this package; for code of
  *   a package that was not named; for files outside the folder
  * @example
@@ -59,7 +63,8 @@ export async function loadComponent(source: string, options: ComponentOptions = 
 }
 
 async function load(source: string, options: ComponentOptions, above: readonly string[]): Promise<SharedComponent> {
-  const folder = await (options.resources ?? hubResources(options.hub ?? {})).component(source);
+  const find = options.resources?.component ?? hubResources(options.hub ?? {}).component;
+  const folder = await find(source);
   if (above.includes(folder))
     throw new SessionError("components refer to each other in a circle", {
       code: "session/component",
@@ -74,14 +79,7 @@ async function load(source: string, options: ComponentOptions, above: readonly s
       received: String(manifest.itSchemaVersion),
     });
   const version = options.version ?? (await ownVersion());
-  const window = manifest.requires.interpretune;
-  if (window !== null && !isInWindow(version, window, at("requires", "interpretune")))
-    throw new SessionError("the component is for another version of interpretune", {
-      code: "session/component",
-      where: at("requires", "interpretune"),
-      expected: window,
-      received: version,
-    });
+  checkWindow(manifest.requires.interpretune, version, at("requires", "interpretune"));
   const entries = await Promise.all(
     Object.entries(manifest.module.configs).map(async ([key, path]): Promise<RegistryEntry> =>
       entryOf(key, await readYaml(folder, path)),
@@ -90,12 +88,23 @@ async function load(source: string, options: ComponentOptions, above: readonly s
   const promptConfigs: Record<string, PromptConfig> = {};
   for (const [name, path] of Object.entries(manifest.promptconfigs.definitions))
     promptConfigs[name] = await promptConfig(await readYaml(folder, path), options, [...above, folder]);
-  const compositions: OpComposition[] = [];
-  for (const path of manifest.ops.files) compositions.push(...compositionsOf(await readYaml(folder, path)));
+  // As published, ops of the hub are named user.repository.op in full.
+  const owner = folder === source ? manifest.name : source.split("@")[0]!.replaceAll("/", ".");
+  const files = await Promise.all(
+    manifest.ops.files.map(async (path) => opsOf(await readYaml(folder, path), owner, version)),
+  );
   const definitions: Definition[] = [];
   for (const entrypoint of [manifest.module.entrypoint, manifest.datamodules.entrypoint])
     if (entrypoint !== null) definitions.push(await definitionAt(entrypoint, options.packages ?? [], file));
-  return { folder, manifest, registry: new Registry(entries), promptConfigs, compositions, definitions };
+  return {
+    folder,
+    manifest,
+    registry: new Registry(entries),
+    promptConfigs,
+    compositions: files.flatMap((each) => each.compositions),
+    opFiles: files.map(({ file: each }) => each),
+    definitions,
+  };
 }
 
 /** A YAML file inside the component's folder, and nowhere else. */
@@ -129,27 +138,30 @@ async function promptConfig(node: Located, options: ComponentOptions, above: rea
   });
 }
 
-function compositionsOf(node: Located): OpComposition[] {
-  const all = node.kind === "map" ? node.entries.get("composite_operations")?.value : undefined;
-  if (node.kind !== "map" || all?.kind !== "map")
-    throw configFault("a file of ops has composite_operations", node.where, {
-      expected: "names with a composition each",
-    });
-  refuseCode(node);
-  return [...all.entries].map(([name, { value }]) => {
-    if (value.kind === "map") refuseCode(value);
-    return { name, ...section("OpComposition", value).value };
-  });
+/** A file of compositions, under the component's name where it has none of its own; and each composition as plain data. */
+function opsOf(
+  node: Located,
+  owner: string,
+  version: string,
+): { readonly file: OpFile; readonly compositions: readonly OpComposition[] } {
+  const { file, collection } = opFileOf(node);
+  checkWindow(collection.requires.interpretune, version, placeOf(node, ["collection", "requires", "interpretune"]));
+  const compositions = [...file.compositions.entries].map(([name, { value }]): OpComposition => ({
+    name,
+    ...section("OpComposition", value).value,
+  }));
+  return { file: { ...file, namespace: file.namespace || owner }, compositions };
 }
 
-/** Python's op files name functions; here only compositions of ops that are there are data. */
-function refuseCode(node: LocatedMap): void {
-  const code = [...node.entries].find(([name]) => name === "implementation" || name === "importable_params");
-  if (code !== undefined)
-    throw configFault("an op file cannot name code", code[1].where, {
-      code: "session/component",
-      hint: "put the op into a package with defineOp, and list the package",
-    });
+/** @throws SessionError when this package's version does not lie in the window */
+function checkWindow(window: string | null, version: string, where: string): void {
+  if (window === null || isInWindow(version, window, where)) return;
+  throw new SessionError("the component is for another version of interpretune", {
+    code: "session/component",
+    where,
+    expected: window,
+    received: version,
+  });
 }
 
 async function definitionAt(entrypoint: string, packages: readonly string[], where: string): Promise<Definition> {

@@ -8,10 +8,11 @@ import { defaultRuntime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
 import { trainable, type Trainable } from "../train/index.ts";
 import { canonicalAdapters, type Adapter } from "./adapters.ts";
+import { loadComponent, type SharedComponent } from "./component.ts";
 import { sessionFileOf, treeOfInput, type SessionFile } from "./config/read.ts";
 import { checkAdapters, checkDeferral, checkProtocol, crossValidated, present } from "./checks.ts";
 import type { DataModuleConfig, ModuleConfig } from "./config/types.ts";
-import { merged, type Located } from "./config/yaml.ts";
+import { merged, plain, type Located } from "./config/yaml.ts";
 import {
   composeDataModule,
   type ComposedDataModule,
@@ -50,10 +51,11 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   overrides: SessionOverrides,
   given: GivenSides<M, D>,
 ): Promise<SessionState<A, M, D>> {
-  const { definitions = [], logStream = process.stderr } = overrides;
-  const file = sessionFileOf(merged(tree, overridesTree(overrides)), {
-    userNames: definitions.map(({ name }) => name),
-  });
+  const { logStream = process.stderr } = overrides;
+  const whole = merged(tree, overridesTree(overrides));
+  const components = await componentsOf(whole, overrides);
+  const definitions = [...(overrides.definitions ?? []), ...components.flatMap((each) => each.definitions)];
+  const file = sessionFileOf(whole, { userNames: definitions.map(({ name }) => name) });
   const adapters = canonicalAdapters(overrides.adapterCtx ?? file.adapterCtx ?? ["core"]);
   const { moduleCls, datamoduleCls } = file.registeredCfg;
   const moduleDefinition = given.moduleCls ?? definitionOf("module", moduleCls, RteBoolqModule, definitions);
@@ -152,6 +154,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     logger,
     environment,
     record,
+    sharedComponents: components,
     extensions,
     loadModel: loadModelOf,
     trainModel: () => {
@@ -163,6 +166,21 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     },
     names,
   };
+}
+
+/** The shared components that a file names, and those that were given. */
+async function componentsOf(
+  tree: Located,
+  { components = [], packages, hub, resources }: SessionOverrides,
+): Promise<SharedComponent[]> {
+  const list = tree.kind === "map" ? tree.entries.get("components")?.value : undefined;
+  const items = list?.kind === "list" ? list.items.map(plain) : [];
+  const named = items.filter((item) => typeof item === "string");
+  return Promise.all(
+    [...named, ...components].map((each) =>
+      typeof each === "string" ? loadComponent(each, { packages, hub, resources }) : each,
+    ),
+  );
 }
 
 async function callOptional(side: object, name: string): Promise<void> {

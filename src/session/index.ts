@@ -41,6 +41,7 @@ export {
 } from "./dataModule.ts";
 export { loadDefinitions, type Definition } from "./definitions.ts";
 export { SessionError } from "./errors.ts";
+export type { OpFile } from "./opFile.ts";
 export type { Log, LogStream } from "./log.ts";
 export {
   memoryFigure,

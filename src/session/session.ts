@@ -5,6 +5,7 @@ import type { HookedModel, Tokenizer } from "../model/index.ts";
 import type { Runtime } from "../runtime/index.ts";
 import type { Sae } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
+import { loadComponent, type SharedComponent } from "./component.ts";
 import { compose } from "./compose.ts";
 import { readConfigTree, treeOfInput, withOptions } from "./config/read.ts";
 import type { ConfigInput, DataModuleConfig, ModuleConfig, RunConfig, TrainerConfig } from "./config/types.ts";
@@ -48,6 +49,10 @@ export interface SessionExtras {
   readonly extensions?: readonly Extension[];
   /** Modules and data modules that a file may name beside the bundled ones. */
   readonly definitions?: readonly (ModuleDefinition | DataModuleDefinition)[];
+  /** Shared components, loaded or by folder or id: their modules may be named, and runs know their ops. */
+  readonly components?: readonly (SharedComponent | string)[];
+  /** Installed packages whose code components that are given by name may run. Default none. */
+  readonly packages?: readonly string[];
   /** Where log lines go beside the file. Default stderr; null: nowhere. */
   readonly logStream?: LogStream | null;
   readonly signal?: AbortSignal;
@@ -102,6 +107,7 @@ export interface SessionState<A extends Adapter, M extends object, D extends obj
   readonly logger: Log;
   readonly environment: JsonObject;
   readonly record: JsonObject;
+  readonly sharedComponents: readonly SharedComponent[];
   readonly extensions: readonly Extension[];
   readonly loadModel: () => Promise<HookedModel>;
   readonly trainModel: () => Trainable;
@@ -136,6 +142,7 @@ export class Session<
   /** Versions, provider, threads, commit. */
   readonly environment: JsonObject;
   readonly record: JsonObject;
+  readonly sharedComponents: readonly SharedComponent[];
   readonly #extensions: readonly Extension[];
   readonly #loadModel: () => Promise<HookedModel>;
   readonly #trainModel: () => Trainable;
@@ -153,6 +160,7 @@ export class Session<
     this.logger = state.logger;
     this.environment = state.environment;
     this.record = state.record;
+    this.sharedComponents = state.sharedComponents;
     this.#extensions = state.extensions;
     this.#loadModel = state.loadModel;
     this.#trainModel = state.trainModel;
@@ -217,6 +225,23 @@ export class Session<
     return new Session(
       await compose(entry.tree, { ...overrides, adapterCtx: overrides.adapterCtx ?? entry.adapters }, {}),
     );
+  }
+
+  /**
+   * A session from a shared component: an entry of its registry, with its modules and its ops.
+   * @param source its folder, or its id on the hub
+   * @throws SessionError as {@link loadComponent} and {@link Session.fromRegistry}
+   * @example
+   * await Session.fromHub("components/none", "rte_demo.gpt2.core").catch((error: Error) => error.name); // "SessionError"
+   */
+  static async fromHub<const K extends RegistryKey, const A extends readonly Adapter[] = readonly AdaptersOfKey<K>[]>(
+    source: string,
+    key: K,
+    overrides: SessionOverrides<A> = {},
+  ): Promise<Session<A[number], RteBoolqSteps>> {
+    const { packages, hub, resources, components = [] } = overrides;
+    const own = await loadComponent(source, { packages, hub, resources });
+    return Session.fromRegistry(key, { ...overrides, registry: own.registry, components: [...components, own] });
   }
 
   /** The two sides by the names under which loops take them. */

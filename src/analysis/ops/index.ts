@@ -24,4 +24,4 @@ export {
   type OpSetting,
   type Work,
 } from "./work.ts";
-export { readCompositions } from "./yaml.ts";
+export { readCompositions, withComponents, type CompositionsOptions, type PreferOps } from "./yaml.ts";

@@ -2,7 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { SessionError } from "../../session/errors.ts";
 import { AnalysisError } from "../errors.ts";
-import { bundledOps, manualStep, ops, readCompositions, withOps } from "./index.ts";
+import { parseYaml } from "../../session/config/yaml.ts";
+import { opFileOf, type OpFile } from "../../session/opFile.ts";
+import { bundledOps, manualStep, ops, readCompositions, withComponents, withOps, type OpTable } from "./index.ts";
 
 const file = "my-ops.yaml";
 
@@ -56,6 +58,57 @@ composite_operations:
   });
 });
 
+describe("compositions of components", () => {
+  const opFile = (text: string, namespace = ""): { opFiles: OpFile[] } => {
+    const { file: read } = opFileOf(parseYaml(text, file));
+    return { opFiles: [{ ...read, namespace: read.namespace || namespace }] };
+  };
+  const names = (table: OpTable, name: string): string[] => table.find(name).steps.map((step) => step.name);
+
+  test("are found by name, alias and full name, on top of a table, and in compositions", () => {
+    const own = manualStep("own_step", {}, () => ({}));
+    const plain = opFile(
+      "composite_operations: { plain: { composition: labels_to_ids.model_fwd, aliases: [p] } }",
+      "a.b",
+    );
+    const more = opFile(
+      "collection: { name: more, version: 1.2.0 }\ncomposite_operations: { more: { composition: (a.b.plain).own_step } }",
+      "a.b",
+    );
+    const base = withOps(bundledOps, [own]);
+    const table = withComponents(base, [plain, more]);
+    expect(names(table, "a.b.Plain")).toEqual(["labels_to_ids", "model_fwd"]);
+    expect([table.find("p"), table.find("a/b/plain")]).toEqual([table.find("plain"), table.find("plain")]);
+    expect(names(table, "more.more")).toEqual(["labels_to_ids", "model_fwd", "own_step"]);
+    expect(names(table, "(a.b.plain).own_step")).toEqual(["labels_to_ids", "model_fwd", "own_step"]);
+    expect([base.has("plain"), bundledOps.has("plain")]).toEqual([false, false]);
+  });
+
+  test("clash with what is there: an error, or one of the two keeps the name", () => {
+    const mine = opFile("composite_operations: { logit_diffs_base: { composition: logit_diffs_base.own } }", "org");
+    const base = withOps(bundledOps, [manualStep("own", {}, () => ({}))]);
+    expect(() => withComponents(base, [mine])).toThrow(
+      /two ops have one name; in my-ops.yaml:1:25; got logit_diffs_base, as logit_diffs_base has it .rename one.*prefer/,
+    );
+    const kept = withComponents(base, [mine], { prefer: "table" });
+    expect(kept.find("logit_diffs_base")).toBe(ops.logitDiffsBase);
+    expect(names(kept, "org.logit_diffs_base").at(-1)).toBe("own");
+    const replaced = withComponents(base, [mine], { prefer: "component" });
+    expect(names(replaced, "logit_diffs_base")).toEqual(names(kept, "org.logit_diffs_base"));
+    expect(replaced.find("org.logit_diffs_base")).toBe(replaced.find("logit_diffs_base"));
+  });
+
+  test("of two files under one name are an error, as are parts that are not there", () => {
+    const one = opFile("composite_operations: { same: { composition: model_fwd } }");
+    const files = [...one.opFiles, ...opFile("composite_operations:\n  Same: { composition: model_fwd }").opFiles];
+    expect(() => withComponents(bundledOps, [{ opFiles: files }])).toThrow(
+      "my-ops.yaml:2:3; got same, as my-ops.yaml:1",
+    );
+    const unknown = opFile("composite_operations: { a: { composition: labels_to_ids.ghost } }");
+    expect(() => withComponents(bundledOps, [unknown])).toThrow(/my-ops.yaml:1:43: there is no op ghost/);
+  });
+});
+
 describe("faults", () => {
   const inside = (body: string): string => `composite_operations:\n  mine:\n${body.replace(/^/gm, "    ")}\n`;
 
@@ -74,7 +127,8 @@ describe("faults", () => {
       `${file}:3:18`,
       /Missing required analysis input 'answer_logits' for logit_diffs/,
     ],
-    [inside("composition: model_fwd\nimplementation: os.system"), `${file}:4:5`, /a composition has no implementation/],
+    [inside("composition: model_fwd\nimplementation: os.system"), `${file}:4:5`, /an op file cannot name code/],
+    [inside("composition: model_fwd\ncompositions: a"), `${file}:4:5`, /a composition has no compositions/],
     [inside("composition: model_fwd\naliases: fwd"), `${file}:4:14`, /aliases are a list/],
     [inside("composition: model_fwd\naliases: [1]"), `${file}:4:15`, /an alias is a name/],
     [inside("composition: model_fwd\naliases: [logit_diffs_base]"), `${file}:2:3`, /two ops have one name/],

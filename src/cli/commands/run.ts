@@ -77,6 +77,7 @@ export async function run(this: CliContext, flags: RunFlags): Promise<void> {
   const session = await Session.fromConfig(paths, {
     ...overridesOf(flags, this),
     definitions,
+    packages: flags.modules,
     set,
     env: this.process.env,
   });

@@ -278,7 +278,7 @@ export const sections = {
     },
   },
   RunConfig: {
-    about: "What is run",
+    about: "What is run; how it is trained under the adapter core",
     fields: {
       maxEpochs: { kind: "limit", default: 1, about: "Times through the data; −1 is no limit" },
       maxSteps: { kind: "limit", default: -1, about: "Training steps at most; −1 is all" },
@@ -295,6 +295,14 @@ export const sections = {
       ignoreManual: { kind: "flag", default: false, about: "Run ops even where the module has an analysis step" },
       targetLayers: { kind: "integers", default: null, about: "Report latents of SAEs at these layers only" },
       out: { kind: "text", default: null, about: "Folder for the store of analyses" },
+      enableCheckpointing: { kind: "flag", default: true, about: "Keep the newest checkpoint of a training" },
+      checkpointDir: {
+        kind: "text",
+        default: null,
+        about: "Its folder; default: checkpoints in the experiment folder",
+      },
+      checkpointEveryNSteps: { kind: "count", default: null, about: "Steps between; default: after each epoch" },
+      resume: { kind: "text", default: null, about: "Checkpoint to go on from" },
     },
   },
   TrainerConfig: {
@@ -361,6 +369,7 @@ export const sections = {
       adapterCtx: { kind: "texts", default: null, about: "Adapters, such as [core, sae_lens]; default [core]" },
       runCfg: { kind: "RunConfig", default: {}, about: "What is run" },
       seedEverything: { kind: "seed", default: null, about: "A number, or true for a random one" },
+      components: { kind: "texts", default: [], about: "Shared components, by folder or id, whose ops may be named" },
       trainer: { kind: "TrainerConfig", default: {}, about: "Settings of the trainer (adapter lightning)" },
     },
   },
@@ -416,6 +425,16 @@ export const sections = {
       composition: { kind: "text", default: "", about: "Ops in order, with dots between them" },
       aliases: { kind: "texts", default: [], about: "Other names" },
       description: { kind: "text", default: "", about: "In a sentence" },
+      params: { kind: "mapping", default: {}, about: "Parameters of members, by the member's name" },
+      traits: { kind: "mapping", default: {}, about: "What its members say", effect: "none" },
+    },
+  },
+  OpCollection: {
+    about: "A collection of ops (the head of a file of compositions)",
+    fields: {
+      name: { kind: "text", default: "", about: "Stands before the names of its ops; default: the component's name" },
+      version: { kind: "text", default: null, about: "Of the collection", effect: "none" },
+      requires: { kind: "ComponentRequires", default: {}, about: "What it needs" },
     },
   },
 } as const;
