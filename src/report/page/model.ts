@@ -33,51 +33,84 @@ function bytes(packed: Packed): ArrayBuffer {
   return out.buffer;
 }
 
-/** Reads the document. */
-export function readModel(data: ReportData): Model {
-  const { rows, hooks, examples } = data;
-  const fields = Object.entries(data.latents);
-  const latents = data.latents.latent.map(
-    (_, i) => Object.fromEntries(fields.map(([field, values]) => [field, values[i]])) as object as ReportLatent,
-  );
+/** Each field of all latents as one object a latent. */
+function latentsOf({ latents: of }: ReportData): ReportLatent[] {
+  return of.latent.map((latent, i) => ({
+    hook: of.hook[i]!,
+    latent,
+    masked: of.masked[i]!,
+    unmasked: of.unmasked[i]!,
+    gradient: of.gradient[i]!,
+    mean: of.mean[i]!,
+    low: of.low[i]!,
+    high: of.high[i]!,
+    sd: of.sd[i]!,
+    meanActive: of.meanActive[i]!,
+    active: of.active[i]!,
+    proportion: of.proportion[i]!,
+    meanActivation: of.meanActivation[i]!,
+  }));
+}
+
+/** Active latents of single examples, by example and by latent. */
+interface Rows {
+  readonly at: (row: number) => ActiveLatent & { readonly place: number };
+  readonly ofExample: readonly (readonly number[])[];
+  readonly ofLatent: ReadonlyMap<number, readonly number[]>;
+}
+
+/** Hook and latent as one number. */
+const keyOf = (hook: number, latent: number): number => hook * 2 ** 32 + latent;
+
+function readRows({ rows, examples }: ReportData): Rows {
   const integers = (packed: Packed): Int32Array => new Int32Array(bytes(packed));
   const numbers = (packed: Packed | null): Float32Array | null =>
     packed === null ? null : new Float32Array(bytes(packed));
-  const [example, hook, latent] = [integers(rows.example), integers(rows.hook), integers(rows.latent)];
-  const activation = new Float32Array(bytes(rows.activation));
-  const values = {
-    ablation: numbers(rows.ablation),
-    ablatedDiff: numbers(rows.ablatedDiff),
-    gradient: numbers(rows.gradient),
-  };
-  const at = (i: number): ActiveLatent => ({
-    hook: hook[i]!,
-    latent: latent[i]!,
-    activation: activation[i]!,
-    ablation: values.ablation?.[i] ?? null,
-    ablatedDiff: values.ablatedDiff?.[i] ?? null,
-    gradient: values.gradient?.[i] ?? null,
-  });
-  const key = (h: number, l: number): string => `${h}/${l}`;
-  const byExample = examples.map((): number[] => []);
-  const byLatent = new Map<string, number[]>();
-  example.forEach((place, i) => {
-    byExample[place]!.push(i);
-    const own = byLatent.get(key(hook[i]!, latent[i]!));
-    if (own === undefined) byLatent.set(key(hook[i]!, latent[i]!), [i]);
+  const [places, hooks, latents] = [integers(rows.example), integers(rows.hook), integers(rows.latent)];
+  const activations = new Float32Array(bytes(rows.activation));
+  const [ablation, ablatedDiff, gradient] = [rows.ablation, rows.ablatedDiff, rows.gradient].map(numbers);
+  const ofExample = examples.map((): number[] => []);
+  const ofLatent = new Map<number, number[]>();
+  places.forEach((place, i) => {
+    ofExample[place]!.push(i);
+    const key = keyOf(hooks[i]!, latents[i]!);
+    const own = ofLatent.get(key);
+    if (own === undefined) ofLatent.set(key, [i]);
     else own.push(i);
   });
-  const metrics = new Map(latents.map((each) => [key(each.hook, each.latent), each]));
+  return {
+    at: (i) => ({
+      place: places[i]!,
+      hook: hooks[i]!,
+      latent: latents[i]!,
+      activation: activations[i]!,
+      ablation: ablation?.[i] ?? null,
+      ablatedDiff: ablatedDiff?.[i] ?? null,
+      gradient: gradient?.[i] ?? null,
+    }),
+    ofExample,
+    ofLatent,
+  };
+}
+
+/** Reads the document; what is active where only when it is asked for, so that the page opens soon. */
+export function readModel(data: ReportData): Model {
+  const { hooks, examples } = data;
+  const latents = latentsOf(data);
+  let unpacked: Rows | undefined;
+  const rows = (): Rows => (unpacked ??= readRows(data));
+  const metrics = new Map(latents.map((each) => [keyOf(each.hook, each.latent), each]));
   const names = hooks.map(({ name }) => name);
-  const dashboards = new Map(data.dashboards.map((each) => [key(names.indexOf(each.hook), each.latent), each]));
+  const dashboards = new Map(data.dashboards.map((each) => [keyOf(names.indexOf(each.hook), each.latent), each]));
   const places = new Map(examples.map(({ id }, place) => [id, place]));
 
   function effects(h: number, l: number): ExampleEffect[] {
     const size = (e: ExampleEffect): number => Math.abs(e.ablation ?? e.gradient ?? 0);
-    return (byLatent.get(key(h, l)) ?? [])
+    const { at, ofLatent } = rows();
+    return (ofLatent.get(keyOf(h, l)) ?? [])
       .map((i) => {
-        const { activation: own, ablation, ablatedDiff, gradient } = at(i);
-        const { id, sae } = examples[example[i]!]!;
+        const { place, activation: own, ablation, ablatedDiff, gradient } = at(i);
+        const { id, sae } = examples[place]!;
         return {
           example: id,
           activation: own,
@@ -94,11 +127,11 @@ export function readModel(data: ReportData): Model {
     data,
     latents,
     hookNames: names.map((name) => name.replace(/^blocks\./, "").replace(/\.(attn|mlp)\./, ".")),
-    latent: (h, l) => metrics.get(key(h, l)),
-    activeIn: (place) => byExample[place]!.map(at),
+    latent: (h, l) => metrics.get(keyOf(h, l)),
+    activeIn: (place) => rows().ofExample[place]!.map(rows().at),
     placeOf: (id) => places.get(id) ?? -1,
     dashboard(h, l) {
-      const own = dashboards.get(key(h, l));
+      const own = dashboards.get(keyOf(h, l));
       if (own !== undefined) return { ...own, effects: effects(h, l) };
       const { neuronpedia } = hooks[h]!;
       return {

@@ -62,7 +62,10 @@ export function plot(options: PlotOptions): HTMLElement {
   );
   const stage = root.querySelector<HTMLElement>(".plot")!;
   const live = root.querySelector<HTMLElement>("[aria-live]")!;
-  const order = points.map((_, i) => i).sort((a, b) => points[a]!.x - points[b]!.x || points[a]!.y - points[b]!.y);
+  let walk: readonly number[] | undefined;
+  /** Points from left to right. */
+  const order = (): readonly number[] =>
+    (walk ??= points.map((_, i) => i).sort((a, b) => points[a]!.x - points[b]!.x || points[a]!.y - points[b]!.y));
   const places: { x: number; y: number }[] = [];
   let current = -1;
 
@@ -173,7 +176,7 @@ export function plot(options: PlotOptions): HTMLElement {
     PageDown: (at) => at + 10,
     PageUp: (at) => at - 10,
     Home: () => 0,
-    End: () => order.length - 1,
+    End: () => points.length - 1,
   };
   stage.addEventListener("pointermove", (event) => point(nearest(event), false));
   stage.addEventListener("pointerleave", () => point(-1, false));
@@ -183,10 +186,10 @@ export function plot(options: PlotOptions): HTMLElement {
     if (event.key === "Enter") return open();
     if (event.key === "Escape") return point(-1, false);
     const step = steps[event.key];
-    if (step === undefined || order.length === 0) return;
+    if (step === undefined || points.length === 0) return;
     event.preventDefault();
-    const at = current < 0 ? (event.key === "End" ? order.length - 1 : 0) : step(order.indexOf(current));
-    point(order[Math.max(0, Math.min(order.length - 1, at))]!, true);
+    const at = current < 0 ? (event.key === "End" ? points.length - 1 : 0) : step(order().indexOf(current));
+    point(order()[Math.max(0, Math.min(points.length - 1, at))]!, true);
   });
   let drawn = 0;
   let near = false;
