@@ -110,6 +110,17 @@ describe("a file", () => {
   });
 });
 
+test("a cache that cannot be written to says which variable names another", async () => {
+  const { hub, options } = await hubFixture();
+  hub.add({ id: "owner/name", files });
+  const inTheWay = join(newFolder(), "file");
+  writeFileSync(inTheWay, "");
+  await expect(hubFile(model, "config.json", { ...options, cacheDir: inTheWay })).rejects.toMatchObject({
+    message: expect.stringContaining("The cache cannot be written") as string,
+    hint: expect.stringContaining("HF_HUB_CACHE") as string,
+  });
+});
+
 describe("a snapshot", () => {
   const many = {
     ...Object.fromEntries(Array.from({ length: 45 }, (_, i) => [`params/${i}/params.npz`, `params ${i}`])),
@@ -337,6 +348,22 @@ describe("who asks", () => {
     const fetch = (): Promise<Response> => Promise.reject(new TypeError(`bad header: Bearer ${secret}`));
     const error: unknown = await hubFile(model, "x", { ...options, token: secret, fetch }).catch((e: unknown) => e);
     expect((error as Error).message).toContain("bad header: Bearer (token)");
+  });
+
+  test("an endpoint that is no address and a token that is none are told at once, without showing them", async () => {
+    const { hub, options } = await hubFixture();
+    hub.add({ id: "owner/name", files });
+    for (const endpoint of ["not an address", "ftp://hub", `http://user:${secret}@${hub.endpoint.slice(7)}`]) {
+      const error: unknown = await hubFile(model, "config.json", { ...options, endpoint }).catch((e: unknown) => e);
+      expect(error).toMatchObject({ code: "hub/endpoint", where: expect.stringContaining("HF_ENDPOINT") as string });
+      expect(String(error)).not.toContain(secret);
+    }
+    for (const token of [`${secret}€`, "hf_two words"]) {
+      const error: unknown = await hubFile(model, "config.json", { ...options, token }).catch((e: unknown) => e);
+      expect(error).toMatchObject({ code: "hub/unauthorized", where: "the option token" });
+      expect(String(error)).not.toContain(token);
+    }
+    expect(hub.requests).toEqual([]);
   });
 
   test("a listing does not lead elsewhere", async () => {

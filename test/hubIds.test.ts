@@ -6,7 +6,13 @@ import { fileURLToPath } from "node:url";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test } from "vitest";
 import { openDataset, type OpenDatasetOptions } from "../src/data/index.ts";
-import { openCheckpoint, writeCheckpoint, type DownloadPlan, type TensorData } from "../src/formats/index.ts";
+import {
+  hubSnapshot,
+  openCheckpoint,
+  writeCheckpoint,
+  type DownloadPlan,
+  type TensorData,
+} from "../src/formats/index.ts";
 import { HookedModel, knownModels, modelId } from "../src/model/index.ts";
 import { loadModelFiles } from "../src/model/load.ts";
 import { Sae } from "../src/sae/index.ts";
@@ -161,6 +167,40 @@ describe("a model", () => {
     await HookedModel.load("gemma-2-2b", { hub: { ...options, token: "hf_right" } });
   });
 
+  test("that the cache has under its old name does not come again", async () => {
+    const { hub, options } = await hubFixture();
+    hub.add({ id: "openai-community/gpt2", files: gpt2Files, aliases: ["gpt2"] });
+    await hubSnapshot({ type: "model", repo: "gpt2" }, { ...options, patterns: ["*.json", "*.safetensors"] });
+    hub.recent();
+    (await HookedModel.load("gpt2", { hub: options })).dispose();
+    expect(hub.recent().filter((line) => /cdn|resolve/.test(line) && !line.includes("HEAD"))).toEqual([]);
+    (await HookedModel.load("gpt2", { hub: { ...options, offline: true } })).dispose();
+  });
+
+  test("of which the hub cannot be asked: no other name for it is tried", async () => {
+    const { options } = await hubFixture();
+    const asked: string[] = [];
+    const fetch = (url: unknown): Promise<Response> => {
+      asked.push(String(url));
+      return Promise.reject(new TypeError("no line"));
+    };
+    await expect(HookedModel.load("gpt2", { hub: { ...options, fetch } })).rejects.toThrow(
+      /could not be asked.*openai-community\/gpt2; got no line/s,
+    );
+    expect(new Set(asked).size).toBe(1);
+  });
+
+  test("without weights that are read says what there is", async () => {
+    const { hub, options } = await hubFixture();
+    const { "config.json": config, "tf_model.h5": other } = gpt2Files;
+    const files = { "config.json": config!, "tf_model.h5": other!, "q/a.gguf": "not read" };
+    hub.add({ id: "owner/other", files });
+    for (const headersOnly of [true, false])
+      await expect(loadModelFiles("owner/other", { hub: options, headersOnly })).rejects.toThrow(
+        /no model\.safetensors or pytorch_model\.bin.*owner\/other.*tf_model\.h5.*name one of its files: owner\/other\/q\/a\.gguf/s,
+      );
+  });
+
   test("aliases are TransformerLens'", () => {
     expect(modelId("pythia-70m-deduped")).toBe("EleutherAI/pythia-70m-deduped");
     expect(modelId("somebody/own")).toBe("somebody/own");
@@ -174,7 +214,7 @@ const kissane = "ckkissane/attn-saes-gpt2-small-all-layers";
 describe("SAEs", () => {
   test("of a release, by ids: its loader, its Neuronpedia ids, its files and no others", async () => {
     const { hub, options } = await hubFixture();
-    hub.add({ id: kissane, files: { ...hookZ, "README.md": "SAEs" } });
+    hub.add({ id: kissane, files: { ...hookZ, "README.md": "SAEs" }, refs: ["main", "refs/pr/7"] });
     const saes = await Sae.load("gpt2-small-hook-z-kk", ["blocks.9.hook_z", "blocks.10.hook_z"], { hub: options });
     expect(saes.map((sae) => sae.hookName)).toEqual(["blocks.9.attn.hook_z", "blocks.10.attn.hook_z"]);
     expect(saes.map((sae) => sae.cfg.metadata.neuronpedia_id)).toEqual(["gpt2-small/9-att-kk", "gpt2-small/10-att-kk"]);
@@ -182,8 +222,11 @@ describe("SAEs", () => {
     const local = await Sae.load(golden(`torch/hook-z/${Object.keys(hookZ).find((name) => /L9_.*pt$/.test(name))!}`));
     expect(saes[0]!.params.W_enc.data).toEqual(local.params.W_enc.data);
     const offline = { ...options, offline: true };
-    const again = await Sae.load("gpt2-small-hook-z-kk/blocks.9.hook_z@main", { hub: offline });
-    expect(again.cfg).toEqual(saes[0]!.cfg);
+    for (const name of ["gpt2-small-hook-z-kk/blocks.9.hook_z@main", "gpt2-small-hook-z-kk@main/blocks.9.hook_z"])
+      expect((await Sae.load(name, { hub: offline })).cfg).toEqual(saes[0]!.cfg);
+    const [pulled] = await Sae.load("gpt2-small-hook-z-kk@refs/pr/7", ["blocks.9.hook_z"], { hub: options });
+    expect(pulled!.cfg).toEqual(saes[0]!.cfg);
+    expect(hub.recent().join()).toContain("revision/refs/pr/7");
     expect(hub.recent()).toEqual([]);
   });
 
@@ -220,9 +263,12 @@ describe("SAEs", () => {
     hub.add({ id: "owner/saes", files: { "x/y.txt": "no SAE" } });
     const load = (name: string): Promise<Sae> => Sae.load(name, { hub: options });
     await expect(load("gpt2-small-hook-z-kk/blocks.12.hook_z")).rejects.toThrow(/near ones: blocks\.1/);
-    await expect(load("gpt2-small-hook-z-kk")).rejects.toThrow(/one of its 12 ids/);
+    await expect(load("gpt2-small-hook-z-kk")).rejects.toThrow(/one of its 12 ids.*such as blocks/s);
     expect(hub.recent()).toEqual([]);
     await expect(load("gpt2-small-hook-z-k/blocks.9.hook_z")).rejects.toThrow(/near releases: gpt2-small-hook-z-kk/);
+    const absent: unknown = await load("gpt2-small-res-jb/blocks.8.hook_resid_pre").catch(String);
+    expect(absent).toMatch(/no SAE of this name/);
+    expect(absent).not.toContain("near releases"); // the name is right
     await expect(load("owner/saes/x")).rejects.toThrow(/no SAE at this place.*x\/y\.txt/s);
     await expect(load("llama_scope_lxr_8x/l0r_8x")).rejects.toThrow(/layout that is not read.*llama_scope/s);
     await expect(load("./saes/none")).rejects.toThrow(/path does not exist/);
@@ -301,7 +347,7 @@ describe("data sets", () => {
       files: { "validation.jsonl": rte.map((row) => `${JSON.stringify(row)}\n`).join("") },
     });
     expect(await read("owner/lines", { hub: options })).toEqual([null, texts]);
-    await expect(read("owner/old", { hub: options })).rejects.toMatchObject({ code: "hub/revision-not-found" });
+    await expect(read("owner/old", { hub: options })).rejects.toThrow(/no files that are read.*Parquet.*old\.py/s);
     hub.add({
       ...{ type: "dataset", id: "owner/converted", refs: ["main", "refs/convert/parquet"] },
       files: { "default/validation/0000.parquet": parquet(rte) },
@@ -315,6 +361,12 @@ describe("data sets", () => {
     const open = (name: string, split = "validation"): Promise<unknown> => openDataset(name, { hub: options, split });
     await expect(open("rte", "dev")).rejects.toThrow(/no such split.*rte, split train.*rte, split validation/s);
     await expect(open("aps/super_glue")).rejects.toThrow(/name a configuration: aps\/super_glue:boolq/);
+    await expect(open("aps/super_glue:rtee@main")).rejects.toThrow(/name a configuration: aps\/super_glue:rte@main/);
+    const parts = { "data/train-00000-of-00001-a09b74b3ef9c3b56.parquet": parquet(rte), "data/rte/dev.jsonl": "{}" };
+    hub.add({ type: "dataset", id: "owner/parts", files: parts });
+    await expect(open("owner/parts")).rejects.toThrow(/data\/rte, split dev; split train.*such as train/s);
+    await expect(open("owner/parts:x", "train")).rejects.toThrow(/name a configuration: owner\/parts\b/);
+    expect(await read("owner/parts", { hub: options, split: "train" })).toEqual([3, texts]);
     await expect(open("owner/none:x")).rejects.toThrow(/no data set of this name/);
     hub.recent();
     await expect(open("rt")).rejects.toThrow(/no file at this path.*did you mean rte/s);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open as openFile, readdir, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
@@ -35,6 +35,21 @@ describe("JSON Lines", () => {
       { example: 0, prompt: "one\u2028still one" },
       { example: 1, prompt: "two", where: `${data.name}:4` },
     ]);
+  });
+
+  it.skipIf(process.platform !== "linux")("holds no file open where rows are left half way", async () => {
+    const path = await file([0, 1, 2].map((i) => `${line(i)}\n`).join(""), "left.jsonl");
+    const open = async (): Promise<string[]> =>
+      (
+        await Promise.all((await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")))
+      ).filter((target) => target === path);
+    const reader = (await openDataset(path))[Symbol.asyncIterator]();
+    expect((await reader.next()).value).toMatchObject({ prompt: "prompt 0" });
+    expect(await open()).toEqual([]);
+    expect((await reader.next()).value).toMatchObject({ prompt: "prompt 1" });
+    const held = await openFile(path);
+    expect(await open()).toEqual([path]); // they would be seen
+    await held.close();
   });
 
   it("reads anew at each iteration, up to the limit", async () => {

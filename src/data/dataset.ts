@@ -1,7 +1,7 @@
 /** @file Data files: JSON Lines and Parquet, read lazily in file order. */
 import type { Stats } from "node:fs";
 import { parquetMetadataAsync, parquetReadObjects, type FileMetaData } from "hyparquet";
-import { fileSource } from "../formats/index.ts";
+import { fileAtRest } from "../formats/index.ts";
 import type { ByteSource, HubOptions } from "../formats/index.ts";
 import { DataError } from "./errors.ts";
 import { findHubDataset, type DataFile } from "./hubDataset.ts";
@@ -76,7 +76,7 @@ async function localFile(path: string, stats: Stats, split: string): Promise<{ n
     : [path];
   for (const name of names)
     if ((await stat(name).catch(() => undefined))?.isDirectory() === false)
-      return { name, files: [{ name, open: () => fileSource(name) }] };
+      return { name, files: [{ name, open: () => fileAtRest(name) }] };
   throw new DataError("the folder has no file of this split", {
     code: "data/split",
     where: path,

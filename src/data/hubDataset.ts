@@ -1,6 +1,7 @@
 /** @file Data sets of the hub by id: which Parquet files of a repository a split is. */
 import {
-  fileSource,
+  fileAtRest,
+  FormatError,
   hubAbsence,
   hubFiles,
   hubSnapshot,
@@ -59,7 +60,7 @@ export async function findHubDataset(
     const name = `${named.repo}${config === undefined ? "" : `:${config}`}@${ref.revision!.slice(0, 12)}, ${split}`;
     if (stream) return { name, files: paths.map((path) => ({ name: path, open: () => hubSource(ref, path, hub) })) };
     const { folder } = await hubSnapshot(ref, { ...hub, patterns: paths });
-    return { name, files: paths.map((path) => ({ name: path, open: () => fileSource(`${folder}/${path}`) })) };
+    return { name, files: paths.map((path) => ({ name: path, open: () => fileAtRest(`${folder}/${path}`) })) };
   } catch (error) {
     const absence = hubAbsence(error);
     if (absence === undefined) throw error;
@@ -77,28 +78,67 @@ export async function findHubDataset(
       splits.get(`${config ?? ""}/${split}`) ?? (config === undefined ? splits.get(`default/${split}`) : undefined);
     if (paths !== undefined) return { ref: { ...ref, revision: commit }, paths };
     if (splits.size === 0 && ref.revision === undefined)
-      return splitPaths({ ...ref, revision: converted }, config, split);
-    const there = [...splits.keys()].map((key) => key.replace(/^\//, "").replace("/", ", split "));
-    throw new DataError("the data set has no such split", {
-      code: "data/split",
-      where: given,
-      expected: there.length === 0 ? "Parquet or JSONL files" : there.slice(0, 12).join("; "),
-      received: config === undefined ? `split ${split}` : `${config}, split ${split}`,
-      hint:
-        there.length > 0 && config === undefined
-          ? `name a configuration: ${repo!}:${[...splits.keys()][0]!.split("/")[0]!}`
-          : undefined,
-    });
+      try {
+        return await splitPaths({ ...ref, revision: converted }, config, split);
+      } catch (error) {
+        if (!(error instanceof FormatError) || error.code !== "hub/revision-not-found") throw error;
+      }
+    if (splits.size === 0)
+      throw new DataError("the data set has no files that are read", {
+        code: "data/split",
+        where: given,
+        expected: "Parquet or JSON Lines files, named after their split",
+        received: files.length === 0 ? "no files" : listed(files.map(({ path }) => path)),
+      });
+    throw noSplit(splits, given, config, split);
   }
 }
 
+const listed = (names: readonly string[]): string => names.slice(0, 5).join(", ") + (names.length > 5 ? ", …" : "");
+
+/** What a data set has instead of a split, and what to write. */
+function noSplit(
+  splits: ReadonlyMap<string, readonly string[]>,
+  given: string,
+  config: string | undefined,
+  split: string,
+): DataError {
+  const there = [...splits.keys()].map((key): [config: string, split: string] => {
+    const slash = key.lastIndexOf("/");
+    return [key.slice(0, slash), key.slice(slash + 1)];
+  });
+  const configs = [...new Set(there.map(([name]) => name))];
+  const own = there.filter(([name]) => name === config || (config === undefined && /^(default)?$/.test(name)));
+  const near = config === undefined ? configs[0]! : nearest(config, configs, 1)[0]!;
+  const [name = "", revision = ""] = given.split(/(?=@)/);
+  const id = datasetId(name).split(":")[0]! + (near === "" ? "" : `:${near}`) + revision;
+  return new DataError("the data set has no such split", {
+    code: "data/split",
+    where: given,
+    expected: there
+      .slice(0, 12)
+      .map(([name, part]) => (name === "" ? `split ${part}` : `${name}, split ${part}`))
+      .join("; "),
+    received: config === undefined ? `split ${split}` : `${config}, split ${split}`,
+    hint:
+      own.length > 0
+        ? `choose another split, such as ${
+            nearest(
+              split,
+              own.map(([, part]) => part),
+            )[0]!
+          }`
+        : `name a configuration: ${id}`,
+  });
+}
+
 /**
- * Files by `config/split`. Known are `config/split-00000-of-00001.parquet`, `data/split-…`, `split.jsonl`, and
- * `config/split/0000.parquet`.
+ * Files by `config/split`. Known are `config/split-00000-of-00001.parquet`, the same with a hash at the end,
+ * `data/split-…`, `split.jsonl`, and `config/split/0000.parquet`.
  */
 function splitsOf(paths: readonly string[]): Map<string, string[]> {
   const splits = new Map<string, string[]>();
-  const form = /^(?:(.+?)\/)??(?:([\w.]+)(?:-\d{5}-of-\d{5})?|([\w.-]+)\/\d+)\.(?:parquet|jsonl)$/;
+  const form = /^(?:(.+?)\/)??(?:([\w.]+)(?:-\d{5}-of-\d{5}(?:-[0-9a-f]{16})?)?|([\w.-]+)\/\d+)\.(?:parquet|jsonl)$/;
   for (const path of [...paths].sort()) {
     const [, folder = "", direct, below] = form.exec(path) ?? [];
     const split = direct ?? below;

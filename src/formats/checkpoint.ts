@@ -103,6 +103,16 @@ export async function checkpointFiles(
   return [];
 }
 
+/**
+ * Whether there are weights that {@link openCheckpoint} opens among the files of a folder.
+ * @example
+ * ```ts
+ * hasCheckpoint(["config.json", "tf_model.h5"]); // false
+ * ```
+ */
+export const hasCheckpoint = (names: readonly string[]): boolean =>
+  layouts.some(({ single, index }) => names.includes(single) || names.includes(index));
+
 async function openShards(
   layout: Layout,
   index: ByteSource,

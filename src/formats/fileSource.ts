@@ -64,14 +64,42 @@ export async function fileSource(path: string): Promise<ByteSource> {
   });
 }
 
+/**
+ * A local file as a byte source that holds it open only while it reads: for readers that may be left half way, such as
+ * rows of a data set, and never come back to close it.
+ *
+ * @throws FormatError as {@link fileSource}, at each read, too
+ * @example
+ * ```ts
+ * const source = await fileAtRest("rte/validation.jsonl");
+ * const start = await source.slice(0, 8);
+ * ```
+ */
+export async function fileAtRest(path: string): Promise<ByteSource> {
+  const opened = async <T>(use: (source: ByteSource) => Promise<T> | T): Promise<T> => {
+    const source = await fileSource(path);
+    try {
+      return await use(source);
+    } finally {
+      await source.close();
+    }
+  };
+  return byteSource({
+    byteLength: await opened(({ byteLength }) => byteLength),
+    name: path,
+    fill: (target, position) => opened((source) => source.readInto(target, position)),
+  });
+}
+
 /** A file-system failure as a `FormatError`, with the system's code kept as its cause. */
-export function fileError(message: string, path: string, cause: unknown): FormatError {
+export function fileError(message: string, path: string, cause: unknown, hint?: string): FormatError {
   const system = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
   const missing = system === "ENOENT" || system === "ENOTDIR";
   return new FormatError(message, {
     code: missing ? "formats/not-found" : "formats/io",
     where: path,
     received: missing ? "no such file" : system,
+    hint,
     cause,
   });
 }

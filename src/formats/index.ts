@@ -1,7 +1,7 @@
 /** @file Bytes: byte sources and the file formats of weights. */
 export { FormatError } from "./errors.ts";
 export { blobSource, byteSource, memorySource, type ByteReader, type ByteSource } from "./byteSource.ts";
-export { fileSource } from "./fileSource.ts";
+export { fileAtRest, fileSource } from "./fileSource.ts";
 export { urlSource, type UrlSourceOptions } from "./urlSource.ts";
 export { writeFileAtomic } from "./atomicFile.ts";
 export { type TensorFile, type TensorInfo } from "./tensorFile.ts";
@@ -15,6 +15,7 @@ export {
 } from "./safetensorsWriter.ts";
 export {
   checkpointFiles,
+  hasCheckpoint,
   openCheckpoint,
   writeCheckpoint,
   type CheckpointOptions,

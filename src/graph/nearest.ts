@@ -20,7 +20,7 @@ export function distance(a: string, b: string): number {
 export function nearest(wanted: string, names: Iterable<string>, count = 3, within: number = Infinity): string[] {
   return [...names]
     .map((name) => ({ name, far: distance(name.toLowerCase(), wanted.toLowerCase()) }))
-    .filter(({ far }) => far <= within * wanted.length)
+    .filter(({ far }) => far <= within * Math.max(1, wanted.length))
     .sort((a, b) => a.far - b.far)
     .slice(0, count)
     .map(({ name }) => name);

@@ -2,6 +2,7 @@
 import {
   checkpointFiles,
   fileSource,
+  hasCheckpoint,
   hubAbsence,
   hubFile,
   hubFiles,
@@ -57,17 +58,20 @@ const idsAre = "an id such as gpt2, owner/name, owner/name@revision or owner/nam
  */
 export async function findHubModel(name: string, options: HubOptions, looksFor: string): Promise<HubModel> {
   const { refs, file } = namedBy(name);
+  let hub = options;
   let failure: unknown;
-  for (const ref of refs)
+  for (const ref of await cachedFirst(refs, options))
     try {
-      return file === undefined ? await repositoryModel(ref, options) : { gguf: await hubFile(ref, file, options) };
+      return file === undefined ? await repositoryModel(ref, hub) : { gguf: await hubFile(ref, file, hub) };
     } catch (error) {
       failure ??= error;
-      if (hubAbsence(error) === undefined) throw error;
+      const absence = hubAbsence(error);
+      if (absence === undefined) throw error;
+      if (absence === "unasked") hub = { ...hub, offline: true }; // asking again would be as long and as much in vain
     }
   const absence = hubAbsence(failure);
   // A name that nobody could be asked about may well be right.
-  const near = absence === "unasked" || /^[./~\\]/.test(name) ? [] : modelsNear(name);
+  const near = absence === "unasked" || /^[./~\\]/.test(name) ? [] : modelsNear(name).filter((each) => each !== name);
   throw new ModelError(
     absence === undefined
       ? "there is no model at this path, and it is no model's id"
@@ -100,19 +104,32 @@ function namedBy(name: string): { refs: readonly HubRef[]; file?: string } {
   return { refs: ids.flatMap((each) => parseHubRef(each + revision, "model") ?? []) };
 }
 
+/** Where a name has moved, the cache may have the model under the old one: it does not come a second time. */
+async function cachedFirst(refs: readonly HubRef[], options: HubOptions): Promise<readonly HubRef[]> {
+  if (refs.length < 2) return refs;
+  const isCached = (ref: HubRef): Promise<boolean> =>
+    hubFiles(ref, { ...options, offline: true }).then(
+      () => true,
+      () => false,
+    );
+  const cached = await Promise.all(refs.map(isCached));
+  return [...refs.filter((_, i) => cached[i]), ...refs.filter((_, i) => !cached[i])];
+}
+
 async function repositoryModel(ref: HubRef, options: HubOptions): Promise<ModelFiles> {
   const { commit, files } = await hubFiles(ref, options);
   const pinned: HubRef = { ...ref, revision: commit };
   const names = files.map(({ path }) => path);
-  if (!names.includes("config.json")) {
+  const lacks = (what: string): ModelError => {
     const gguf = names.filter((path) => path.toLowerCase().endsWith(".gguf"));
-    throw new ModelError("the repository has no config.json", {
+    return new ModelError(`the repository has no ${what}`, {
       code: "model/not-found",
       where: ref.repo,
       received: names.length === 0 ? "no files" : names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : ""),
       hint: gguf.length > 0 ? `name one of its files: ${ref.repo}/${gguf[0]}` : undefined,
     });
-  }
+  };
+  if (!names.includes("config.json")) throw lacks("config.json");
   const { folder } = await hubSnapshot(pinned, { ...options, patterns: smallFiles });
   return {
     name: ref.repo.slice(ref.repo.indexOf("/") + 1),
@@ -122,6 +139,7 @@ async function repositoryModel(ref: HubRef, options: HubOptions): Promise<ModelF
         if (!names.includes(path)) return undefined;
         return headersOnly ? hubSource(pinned, path, options) : fileSource(await hubFile(pinned, path, options));
       };
+      if (!hasCheckpoint(names)) throw lacks("model.safetensors or pytorch_model.bin, nor an index of shards");
       const patterns = headersOnly ? [] : await checkpointFiles(names, open, { needs });
       if (patterns.length > 0) await hubSnapshot(pinned, { ...options, patterns });
       return openCheckpoint(open, { needs });

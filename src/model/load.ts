@@ -46,10 +46,11 @@ const looksFor = `a folder with ${CONFIG} and model.safetensors (or its shards),
 
 /**
  * Loads a model from a folder, a file, or the hub. A path that exists wins; else the name is an id, with a revision perhaps
- * (`gpt2`, `openai-community/gpt2@main`, `owner/name/file.gguf`), and what a run needs comes from the hub's cache or into it:
- * configuration, tokenizer, safetensors rather than PyTorch's files, of shards those with tensors that are needed. Folders are those of Hugging Face (families: gemma2, gpt2, gpt_neox, llama,
- * mistral, qwen2) or small TransformerLens models (config.json with the keys of HookedTransformerConfig); files are GGUF of
- * architecture llama. Weights become float32 leaves in the file's own layout, once; parameters are views of them.
+ * (`gpt2`, `openai-community/gpt2@main`, `owner/name/file.gguf`), and what a run needs comes from the hub's cache or into
+ * it: configuration, tokenizer, safetensors rather than PyTorch's files, of shards those with tensors that are needed.
+ * Folders are those of Hugging Face (families: gemma2, gpt2, gpt_neox, llama, mistral, qwen2) or small TransformerLens models
+ * (config.json with the keys of HookedTransformerConfig); files are GGUF of architecture llama. Weights become float32 leaves
+ * in the file's own layout, once; parameters are views of them.
  *
  * @throws ModelError for a path that is no model, an unsupported family or configuration, missing tensors, tensors of a
  *   wrong shape or type; FormatError for damaged files; the signal's reason when aborted

@@ -93,6 +93,17 @@ interface SaeId {
   readonly facts?: JsonObject;
 }
 
+/**
+ * An SAE of a release, a repository or a folder by one name: a revision goes to the end.
+ * @example
+ * saeName("gpt2-small-hook-z-kk@v1", "blocks.9.hook_z"); // "gpt2-small-hook-z-kk/blocks.9.hook_z@v1"
+ */
+export function saeName(release: string, id: string): string {
+  const [revision = ""] = /@(?:refs\/[^@\\]+|[^/@\\]+)$/.exec(release) ?? [];
+  const folder = release.slice(0, release.length - revision.length);
+  return (id === "" ? folder : `${folder}/${id}`) + revision;
+}
+
 function parseId(base: string): SaeId | undefined {
   const slash = base.indexOf("/");
   const head = slash < 0 ? base : base.slice(0, slash);
@@ -106,13 +117,20 @@ function parseId(base: string): SaeId | undefined {
   return name ? { repo: `${owner!}/${name}`, path: folders.join("/") } : undefined;
 }
 
-async function findOnHub(name: string, options: HubOptions): Promise<FoundSae> {
+/** `release@v1/id` as `release/id@v1`. */
+function revisionLast(name: string): string {
+  const [, release = "", id = ""] = /^([^/]+@[^/]+)\/(.+)$/.exec(name) ?? [];
+  return findSaeRelease(release.split("@")[0]!) === undefined ? name : saeName(release, id);
+}
+
+async function findOnHub(given: string, options: HubOptions): Promise<FoundSae> {
+  const name = revisionLast(given);
   const at = name.lastIndexOf("@");
   const base = at < 0 ? name : name.slice(0, at);
   const id = parseId(base);
   const ref = id && parseHubRef(id.repo + (at < 0 ? "" : name.slice(at)), "model");
   const near = /^[./~\\]/.test(name) ? [] : releasesNear(base.split("/")[0]!);
-  const nearby = near.length > 0 ? `near releases: ${near.join(", ")}` : undefined;
+  const nearby = near.length > 0 && id?.loader === undefined ? `near releases: ${near.join(", ")}` : undefined;
   const notFound = (message: string, facts: { received?: string; cause?: unknown; hint?: undefined } = {}): SaeError =>
     new SaeError(message, { code: "sae/not-found", where: name, expected, hint: nearby, ...facts });
   if (id === undefined || ref === undefined) throw notFound("the SAE's path does not exist, and it is no SAE's id");

@@ -9,7 +9,7 @@ export {
   type StoredSaeConfig,
 } from "./config.ts";
 export { SaeError } from "./errors.ts";
-export { type SaeLoadOptions } from "./files.ts";
+export { saeName, type SaeLoadOptions } from "./files.ts";
 export { saeLoaders, type SaeContent, type SaeLoader, type SaePlace } from "./loaders.ts";
 export { findSaeRelease, registeredSae, saeReleases, searchSaes, type SaeRelease } from "./registry/registry.ts";
 export { type RegisteredSae } from "./registry/unfold.ts";

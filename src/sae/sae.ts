@@ -21,7 +21,7 @@ import { memory, type LedgerHandle } from "../runtime/index.ts";
 import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./architectures.ts";
 import type { SaeConfig, SaeConfigInput } from "./config.ts";
 import { SaeError } from "./errors.ts";
-import { readSaeFiles, writeSaeFiles, type SaeLoadOptions } from "./files.ts";
+import { readSaeFiles, saeName, writeSaeFiles, type SaeLoadOptions } from "./files.ts";
 import { foldActivationScale, foldDecoderNorms } from "./fold.ts";
 import { normalizations, type OutputMap } from "./normalize.ts";
 import { prepare, type PreparedSae, type SaeArrays } from "./prepare.ts";
@@ -66,12 +66,6 @@ export interface SaeForwardOptions extends SaeRunOptions {
 }
 
 const isList = (given: readonly string[] | SaeLoadOptions): given is readonly string[] => Array.isArray(given);
-
-/** `release@main` as `release` and `@main`. */
-function splitRevision(name: string): [name: string, revision: string] {
-  const [revision = ""] = /@[^/\\]*$/.exec(name) ?? [];
-  return [name.slice(0, name.length - revision.length), revision];
-}
 
 /** An SAE that nobody holds any more leaves the ledger with its arrays. */
 const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
@@ -136,9 +130,8 @@ export class Sae {
       return new Sae(prepare(config, arrays, where));
     };
     if (!isList(given)) return one(name, given);
-    const [release, revision] = splitRevision(name);
     const saes: Sae[] = [];
-    for (const id of given) saes.push(await one(`${release}/${id}${revision}`, more));
+    for (const id of given) saes.push(await one(saeName(name, id), more));
     return saes;
   }
 

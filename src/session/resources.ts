@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { datasetId } from "../data/index.ts";
 import { FormatError, hubSnapshot, parseHubRef, type HubOptions } from "../formats/index.ts";
+import { saeName } from "../sae/index.ts";
 import { SessionError } from "./errors.ts";
 
 /** What stands behind names. Each gives a path or an id, or throws saying what to do. */
@@ -40,7 +41,7 @@ export function hubResources(hub: HubOptions): Resources {
       if (release === "")
         throw unnamed("the SAE's release", "give the path of its folder, or release and sae_id, as sae_cfgs");
       const path = join(release, saeId);
-      return (await exists(path)) ? path : `${release}/${saeId}`;
+      return (await exists(path)) ? path : saeName(release, saeId);
     },
     async dataset(task, split) {
       if (task !== "") return datasetId(task);

@@ -111,10 +111,16 @@ async function connect(
   { method = "GET", headers, redirect = "follow" }: RequestOptions,
 ): Promise<Connection> {
   const { signal, token, endpoint } = settings;
-  const hangUp = new AbortController();
-  const timer = setTimeout(() => hangUp.abort(silent(settings)), settings.timeout);
   // Redirects to other hosts drop the header by themselves.
   const authorization = token !== undefined && new URL(url).origin === new URL(endpoint).origin;
+  if (authorization && !/^[\x21-\x7e]+$/.test(token.secret))
+    throw new FormatError("The token has characters that no token has", {
+      code: "hub/unauthorized",
+      where: token.from,
+      hint: "copy it anew from the hub's settings, Access Tokens",
+    });
+  const hangUp = new AbortController();
+  const timer = setTimeout(() => hangUp.abort(silent(settings)), settings.timeout);
   try {
     const response = await settings.fetch(url, {
       method,

@@ -89,7 +89,13 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   } catch (cause) {
     const code = systemCode(cause);
     if (code === "ENOSPC" || code === "EDQUOT") throw noRoom(path, cause);
-    throw code === undefined ? cause : fileError("The cache cannot be written", path, cause);
+    if (code === undefined) throw cause;
+    throw fileError(
+      "The cache cannot be written",
+      path,
+      cause,
+      "let HF_HUB_CACHE name a folder that may be written to",
+    );
   }
 }
 

@@ -1,4 +1,5 @@
 /** @file Where the hub is, where its cache is and who asks: options, then environment, then files, as Python does it. */
+import { FormatError } from "../errors.ts";
 import type { HubOptions } from "./options.ts";
 import { nodeStore } from "./nodeStore.ts";
 import type { HubStore } from "./store.ts";
@@ -33,7 +34,7 @@ export async function hubSettings(options: HubOptions): Promise<HubSettings> {
   const env = options.env ?? environment();
   const offline = options.offline ?? truthy(env["HF_HUB_OFFLINE"] || env["TRANSFORMERS_OFFLINE"]);
   return {
-    endpoint: (options.endpoint ?? (env["HF_ENDPOINT"] || "https://huggingface.co")).replace(/\/+$/, ""),
+    endpoint: checkedEndpoint(options.endpoint ?? (env["HF_ENDPOINT"] || "https://huggingface.co")),
     offline,
     token: offline ? undefined : await findToken(options.token, env),
     store: options.store ?? (await nodeStore(options.cacheDir ?? (await defaultCacheDir(env)))),
@@ -42,6 +43,20 @@ export async function hubSettings(options: HubOptions): Promise<HubSettings> {
     retryDelay: options.retryDelay ?? 500,
     timeout: options.timeout ?? (Number(env["HF_HUB_DOWNLOAD_TIMEOUT"]) || 10) * 1000,
   };
+}
+
+/** An address may carry a password: it is never shown. */
+function checkedEndpoint(given: string): string {
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (url && /^https?:$/.test(url.protocol) && url.username + url.password + url.search + url.hash === "")
+    return given.replace(/\/+$/, "");
+  throw new FormatError("The hub's endpoint is no address", {
+    code: "hub/endpoint",
+    where: "HF_ENDPOINT, or the option endpoint",
+    expected: "an address such as https://huggingface.co",
+    received: url === undefined ? "something else" : `one of ${url.protocol}//, or with a user, a query or a fragment`,
+    hint: "a token goes into HF_TOKEN",
+  });
 }
 
 /**

@@ -71,7 +71,7 @@ export function registeredSae(release: string, id: string): RegisteredSae {
     code: "sae/not-found",
     expected: `one of its ${ids.length} ids`,
     received: JSON.stringify(id),
-    hint: `near ones: ${nearest(id, ids).join(", ")}`,
+    hint: `${id === "" ? "such as" : "near ones:"} ${nearest(id, ids).join(", ")}`,
   });
 }
 
