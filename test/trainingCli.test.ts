@@ -74,7 +74,21 @@ describe("interpretune run --run-command train", () => {
   it("runs the plain loop under core, from run_cfg", async () => {
     const core = ["--adapters", "core", "--set", "run-cfg.max-epochs=1"];
     expect(await document(args(...core))).toMatchObject({ phase: "train", globalStep: 4, epochs: 1 });
-    expect((await cli(args(...core, "--resume", "x"))).stderr).toContain("only the trainer resumes");
+    // Interrupted in its second epoch it goes on, from the flag or from the file, as if it had not been.
+    const more = ["--adapters", "core", "--set", "run-cfg.max-epochs=2", "--set", `checkpoint-dir=${at("core")}`];
+    const last = at("core", "last.safetensors");
+    await document(args(...more));
+    const whole = readFileSync(last);
+    for (const resume of [
+      ["--resume", last],
+      ["--set", `run-cfg.resume=${last}`],
+    ]) {
+      rmSync(at("core"), { recursive: true });
+      await document(args(...more, "--set", "run-cfg.max-steps=5"));
+      expect(readFileSync(last).equals(whole)).toBe(false);
+      expect(await document(args(...more, ...resume))).toMatchObject({ globalStep: 8, epochs: 2 });
+      expect(readFileSync(last).equals(whole)).toBe(true);
+    }
   });
 
   it("ends with one line that points at the fault", async () => {

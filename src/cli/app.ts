@@ -359,7 +359,7 @@ const run = buildCommand<RunFlags, [], CliContext>({
         optional: true,
       },
       out: { ...textFlag("DIR", "Folder for the store of analyses, or for the trained model"), optional: true },
-      resume: { ...textFlag("FILE", "Checkpoint to go on from (train, adapter lightning)"), optional: true },
+      resume: { ...textFlag("FILE", "Checkpoint to go on from (train)"), optional: true },
       threads,
       dryRun: booleanFlag("Check the files and print the whole configuration"),
       options: booleanFlag("List every option"),

@@ -163,6 +163,113 @@ it("rows are shuffled by seed and epoch, or not at all", async () => {
   expect(a.slice(0, 6).sort()).toEqual([0, 1, 2, 3, 4, 5]);
 });
 
+describe.each(["core", "lightning"] as const)("a training under %s that stops", (adapter) => {
+  const lrPlateau = { classPath: "torch.optim.lr_scheduler.ReduceLROnPlateau", initArgs: { patience: 0, factor: 0.5 } };
+  const moduleCfg = { lrSchedulerInit: lrPlateau, plLrsCfg: { monitor: "val_loss" } } as const;
+  const where = { core: "runCfg", lightning: "trainer" } as const;
+  const lastOf = ({ experimentFolder }: Made): string => join(experimentFolder, "checkpoints", "last.safetensors");
+  const build = (options: Partial<Options> = {}): Promise<Made> =>
+    make([adapter], { runCfg: { maxEpochs: 3 }, moduleCfg, ...options });
+  const resumed = (file: string): Promise<Made> =>
+    build(
+      adapter === "core"
+        ? { runCfg: { maxEpochs: 3, resume: file } }
+        : { runCfg: { maxEpochs: 3 }, trainer: { resume: file } },
+    );
+  let whole: { weights: number[][]; metrics: object };
+  beforeAll(async () => {
+    const session = await build();
+    const { metrics } = await runTraining(session);
+    whole = { weights: await weights(session), metrics };
+  });
+
+  it.each([1, 2, 3, 4])("after step %i goes on bit for bit", async (steps) => {
+    const session = await build();
+    const abort = new AbortController();
+    const stop = { onProgress: ({ globalStep }: { globalStep: number }) => globalStep === steps && abort.abort() };
+    const first = await runTraining(session, { signal: abort.signal, onProgress: (at) => void stop.onProgress(at) });
+    expect(first).toMatchObject({ reason: "interrupted", globalStep: steps, epochs: Math.ceil(steps / 3) });
+    const next = await resumed(lastOf(session));
+    expect(await runTraining(next)).toMatchObject({ reason: "max epochs", globalStep: 9, metrics: whole.metrics });
+    expect(await weights(next)).toEqual(whole.weights);
+    // There is nothing left to do.
+    expect(await runTraining(await resumed(lastOf(next)))).toMatchObject({ globalStep: 9, metrics: whole.metrics });
+  });
+
+  it("at its last step goes on to more of them, bit for bit", async () => {
+    const session = await build({ runCfg: { maxEpochs: 3, maxSteps: 4 } });
+    expect(await runTraining(session)).toMatchObject({ reason: "max steps", globalStep: 4, epochs: 2 });
+    const next = await resumed(lastOf(session));
+    await runTraining(next);
+    expect(await weights(next)).toEqual(whole.weights);
+  });
+
+  it("by a failure keeps the last step that was finished", async () => {
+    let evaluations = 0;
+    const failing = {
+      name: "failing",
+      hooks: {
+        onValidationStart: () => {
+          if (++evaluations === 2) throw new Error("the power is gone");
+        },
+      },
+    };
+    // In the middle of what is due after step 6: the checkpoint of step 3, where that epoch ended, is the last good one.
+    const session = await build({ extensions: [failing], trainer: { numSanityValSteps: 0 } });
+    await expect(runTraining(session)).rejects.toThrow("the power is gone");
+    const next = await resumed(lastOf(session));
+    expect(next.cfg[where[adapter]].resume).toBe(lastOf(session));
+    await runTraining(next);
+    expect(await weights(next)).toEqual(whole.weights);
+  });
+
+  it("is told apart from others", async () => {
+    const session = await build({ runCfg: { maxSteps: 1 } });
+    await runTraining(session);
+    const last = lastOf(session);
+    const bytes = readFileSync(last);
+    const fails = async (message: string, options: Partial<Options>, file: string = last): Promise<void> => {
+      await expect(runTraining(await build(options), { resume: file })).rejects.toThrow(message);
+    };
+    await fails(`the checkpoint is of another training; in ${last}; expected seed_everything: 6`, {
+      seedEverything: 6,
+    });
+    await fails("datamodule_cfg.shuffle: false", { datamoduleCfg: { shuffle: false } });
+    await fails("module_cfg.optimizer_init", {
+      moduleCfg: { ...moduleCfg, optimizerInit: { classPath: "SGD", initArgs: { lr: 0.1 } } },
+    });
+    await fails("limitTrainBatches: 2", { runCfg: { limitTrainBatches: 2 } });
+    const other = await make([adapter === "core" ? "lightning" : "core"], { moduleCfg });
+    await expect(runTraining(other, { resume: last })).rejects.toThrow(
+      /the checkpoint is of something else; .*; expected the .* loop's|expected the trainer's/,
+    );
+    writeFileSync(join(folder, "cut.safetensors"), bytes.subarray(0, bytes.length - 8));
+    await fails("cut.safetensors", {}, join(folder, "cut.safetensors"));
+    await fails("none.safetensors", {}, join(folder, "none.safetensors"));
+    expect(readFileSync(last).equals(bytes)).toBe(true);
+  });
+});
+
+it("the plain loop keeps its checkpoint where and when it is told", async () => {
+  const checkpointDir = join(folder, "own");
+  const file = join(checkpointDir, "last.safetensors");
+  const seen: boolean[] = [];
+  const onProgress = (): void => void seen.push(existsSync(file));
+  await runTraining(await make(["core"], { runCfg: { checkpointDir, checkpointEveryNSteps: 2 } }), { onProgress });
+  expect(seen).toEqual([false, true, true]);
+  expect(readdirSync(checkpointDir)).toEqual(["last.safetensors"]);
+  const before = readFileSync(file);
+  await runTraining(await make(["core"], { runCfg: { checkpointDir, enableCheckpointing: false, maxEpochs: 2 } }));
+  // Whoever fails before a first step has nothing to keep.
+  const refused = { runCfg: { checkpointDir, resume: join(folder, "none.safetensors") } };
+  await expect(runTraining(await make(["core"], refused))).rejects.toThrow("none.safetensors");
+  const Broken = defineModule("Broken", (module) => ({
+    trainingStep: (batch: Batch) => module.trace(batch).loss.mul(Infinity),
+  }));
+  await expect(runTraining(await make(["core"], { runCfg: { checkpointDir }, moduleCls: Broken }))).rejects.toThrow();
+  expect(readFileSync(file).equals(before)).toBe(true);
+});
+
 describe("the trainer of a session", () => {
   const trainer = {
     logEveryNSteps: 1,

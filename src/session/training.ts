@@ -55,7 +55,7 @@ export interface TrainableSession extends SteppedSession {
 export interface TrainingRun {
   /** Training batches of each epoch at most. */
   readonly limit?: number | undefined;
-  /** A checkpoint of the Trainer. Default: `trainer.resume`. */
+  /** A checkpoint to go on from. Default: `run_cfg.resume` under `core`, `trainer.resume` under `lightning`. */
   readonly resume?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** After each training batch: optimiser steps, and what was measured last. */
@@ -81,14 +81,17 @@ export interface Training {
   readonly trainingStep: (batch: Batch, index: number) => TrainingLoss | Promise<TrainingLoss>;
   /** The batches of an epoch, in its order. */
   readonly epoch: (epoch: number) => Promise<readonly Batch[]>;
+  /** What of the session decides how training goes. */
+  readonly identity: JsonObject;
 }
 
 /**
  * Trains a session's module: `training_step` over the rows of `train`, `validation_step` after each epoch. With the adapter
- * `core` it is the plain loop of `run_cfg`; with `lightning` the {@link Trainer} of `trainer`, which logs, keeps checkpoints
- * and can be resumed. Both run the same module. The model that the session was given stays as it is; `module.model` learns.
+ * `core` it is the plain loop of `run_cfg`; with `lightning` the {@link Trainer} of `trainer`, with callbacks and loggers.
+ * Both run the same module, keep checkpoints, also when the signal aborts, and go on from one bit for bit. The model that
+ * the session was given stays as it is; `module.model` learns.
  * @throws SessionError without an optimiser, a training step or training rows, and when a batch is larger than the data;
- *   TrainError when the loss is not finite
+ *   TrainError when the loss is not finite, and for a checkpoint of another configuration
  * @example
  * const session = await Session.create({
  *   model,
@@ -165,6 +168,7 @@ async function trainingOf(session: TrainableSession, clip: Clip, tuning?: Tuning
     schedule: plan.lrScheduler === undefined ? undefined : scheduledOf(plan.lrScheduler),
     trainingStep: (batch, index) => step(batch, index) as TrainingLoss | Promise<TrainingLoss>,
     epoch: (epoch) => trainBatches(session, epoch),
+    identity: identityOf(session.record),
   };
 }
 
@@ -207,7 +211,7 @@ async function trainerFit(training: Training, run: TrainingRun): Promise<FitResu
     metrics: module.metrics,
     state: module.state,
     call: (hook) => session.call(hook),
-    identity: identityOf(session.record),
+    identity: training.identity,
   };
   const data = {
     train: (epoch: number) => later(training.epoch(epoch)),

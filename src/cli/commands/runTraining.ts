@@ -4,7 +4,6 @@ import { saveModel } from "../../model/index.ts";
 import { runTraining, type Session } from "../../session/index.ts";
 import { settled } from "../../train/index.ts";
 import type { CliContext } from "../context.ts";
-import { CliError } from "../failure.ts";
 import type { Output } from "../output.ts";
 import { Progress } from "../progress.ts";
 
@@ -24,12 +23,6 @@ export async function train(
   { process, signal }: CliContext,
   output: Output,
 ): Promise<void> {
-  if (resume !== undefined && !session.cfg.adapterCtx.includes("lightning"))
-    throw new CliError("only the trainer resumes", {
-      code: "cli/flag",
-      received: "--resume with the plain loop",
-      hint: "--adapters lightning, or adapter_ctx: [lightning]",
-    });
   using progress = new Progress({ label: "train", unit: "step", stream: process.stderr, signal });
   const result = await runTraining(session, {
     limit: limitBatches,

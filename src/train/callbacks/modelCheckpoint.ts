@@ -137,7 +137,7 @@ export function modelCheckpoint(options: ModelCheckpointOptions): ModelCheckpoin
       await saveLastOf(view);
     },
     onFitEnd: saveLastOf,
-    onError: saveLastOf,
+    onError: (view) => (view.whole && view.globalStep > 0 ? saveLastOf(view) : undefined),
     state: () => ({ kept: kept.map(({ file, score }) => ({ file, score })), lastAt }),
     restore(state) {
       const saved = state as { kept: readonly { file: string; score: number | null }[]; lastAt: number };

@@ -21,7 +21,7 @@ import type {
   TrainerModule,
   TrainerView,
 } from "./protocol.ts";
-import { storable, trainerRecord, type Position, type TrainerRecord } from "./record.ts";
+import { loopRecord, storable, type Position, type TrainerRecord } from "./record.ts";
 
 /** What a fit is given. */
 export interface FitInput<B> {
@@ -53,6 +53,7 @@ export class Fit<B> implements TrainerView {
   #next: Position = this.#position;
   #batches: number | undefined;
   #stop: StopReason | undefined;
+  #whole = true;
 
   constructor(input: FitInput<B>) {
     this.#input = input;
@@ -72,6 +73,9 @@ export class Fit<B> implements TrainerView {
   }
   get globalStep(): number {
     return this.#position.globalStep;
+  }
+  get whole(): boolean {
+    return this.#whole;
   }
   get schedule(): Schedule | undefined {
     return this.#schedule?.schedule;
@@ -170,7 +174,7 @@ export class Fit<B> implements TrainerView {
 
   async #restoreFrom(file: string): Promise<void> {
     const { learner, record } = await loadCheckpoint(file);
-    const saved = trainerRecord(record, this.#identity(), file);
+    const saved = loopRecord("trainer", record, this.#identity(), file);
     this.learner.restore(learner);
     if (saved.rescheduled !== null) this.reschedule(saved.rescheduled);
     if (saved.schedule !== null) this.schedule?.restore(saved.schedule);
@@ -280,6 +284,7 @@ export class Fit<B> implements TrainerView {
     let result: StepResult<StepMetrics>;
     try {
       result = await (steps ? this.learner.step(scaled) : this.learner.accumulate(scaled));
+      if (steps) this.#whole = false;
     } catch (error) {
       const { epoch, globalStep } = this;
       throw await keepBatch(error, this.#input.options.folder, { epoch, globalStep, index }, batch);
@@ -309,6 +314,7 @@ export class Fit<B> implements TrainerView {
     if (moment.validated) this.log(await this.#evaluate(settings.limitValBatches));
     if (moment.epochEnded) await this.#endEpoch();
     for (const each of this.callbacks) await each.onStep?.(this, moment);
+    this.#whole = true;
     if (signal?.aborted === true) this.#stop = "interrupted";
     await this.#hearStop();
     for (const each of this.callbacks) await each.afterStep?.(this, moment);

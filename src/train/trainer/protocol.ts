@@ -61,6 +61,8 @@ export interface TrainerView {
   /** The latest value of everything that was logged. */
   readonly metrics: Readonly<Record<string, number>>;
   readonly callbacks: readonly TrainerCallback[];
+  /** Whether everything that is due after the last step is done, and so training can go on from here bit for bit. */
+  readonly whole: boolean;
   /** Writes metrics into the loggers and {@link metrics}. */
   log(metrics: Readonly<Record<string, number>>): void;
   /** Writes a checkpoint that {@link Trainer.fit} resumes from. */
@@ -98,7 +100,7 @@ export interface TrainerCallback {
   preventStop?(view: TrainerView, reason: StopReason): boolean | Promise<boolean>;
   /** Whatever ended it. */
   onFitEnd?(view: TrainerView, reason: StopReason): void | Promise<void>;
-  /** The fit failed; the last complete step is the state. */
+  /** The fit failed; where the view is {@link TrainerView.whole} the last complete step is the state. */
   onError?(view: TrainerView, error: unknown): void | Promise<void>;
   /** What {@link restore} takes. */
   state?(): Json;
