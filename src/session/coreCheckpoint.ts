@@ -1,5 +1,4 @@
 /** @file The checkpoint of the plain training loop: the newest one, whole or not at all. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { JsonObject } from "../formats/index.ts";
 import { loadCheckpoint, saveCheckpoint } from "../train/index.ts";
@@ -19,7 +18,7 @@ export interface CoreState {
 
 /** Writes and reads the checkpoints of one training. */
 export interface CoreCheckpoint {
-  /** Replaces `last.safetensors`, unless it is of this step already. @throws FormatError when it cannot be written */
+  /** Replaces `last.safetensors`, unless it is of this step already. @throws TrainError when it cannot be written */
   save(at: Position): Promise<void>;
   /** Goes on from a file. @throws TrainError when it is of another training */
   restore(file: string): Promise<Position>;
@@ -45,7 +44,6 @@ export function coreCheckpoint({ training, schedule, latest, limit }: CoreState)
         metrics: storable(latest),
         epochMetrics: metrics.state(),
       };
-      await mkdir(folder, { recursive: true });
       const file = join(folder, "last.safetensors");
       await saveCheckpoint(file, { learner: learner.state(), record: record as object as JsonObject });
       savedAt = at.globalStep;

@@ -3,6 +3,7 @@ import { z } from "zod";
 import {
   canonicalJson,
   fileSource,
+  FormatError,
   openSafetensors,
   writeFileAtomic,
   safetensorsPieces,
@@ -37,8 +38,8 @@ const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [str
 /**
  * Writes a checkpoint: a safetensors file (`learner.parameter.<name>`, `learner.<slot>.<name>`, `tensors.<name>`) whose
  * metadata holds the rest as JSON. It is written beside, synced and renamed, so that a process that dies or a disk that is
- * full leaves what was there before.
- * @throws FormatError when it cannot be written
+ * full leaves what was there before. Its folder is made where it is missing.
+ * @throws TrainError when it cannot be written
  * @example
  * const parameters = new Map([["w", leaf(Float32Array.of(1), [1])]]);
  * const learner = new Learner({ parameters, optimizer: { name: "SGD", lr: 0.1 } });
@@ -49,7 +50,21 @@ export async function saveCheckpoint(file: string, { learner, tensors = {}, reco
   const { steps, learningRates, frozen } = learner;
   const about = canonicalJson({ version: 1, steps, learningRates, frozen: [...frozen], record });
   const all = [...stored("learner", learner.tensors), ...stored("tensors", tensors)];
-  await writeFileAtomic(file, safetensorsPieces(new Map(all), { checkpoint: about }));
+  const { mkdir } = await import("node:fs/promises");
+  const { dirname } = await import("node:path");
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFileAtomic(file, safetensorsPieces(new Map(all), { checkpoint: about }));
+  } catch (cause) {
+    const system = cause instanceof FormatError ? cause.cause : cause;
+    throw new TrainError("the checkpoint cannot be written; an earlier one is as it was", {
+      code: "train/checkpoint",
+      where: file,
+      received: system instanceof Error ? system.message.replace(/, \w+( '.*)?$/, "") : String(system),
+      hint: "make room or choose another folder, and go on from the last checkpoint",
+      cause,
+    });
+  }
 }
 
 /**

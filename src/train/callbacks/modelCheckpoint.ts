@@ -1,6 +1,6 @@
 /** @file Checkpoints while a fit goes on: the best ones, and the last. */
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { monitored } from "../scheduled.ts";
 import type { TrainerCallback, TrainerView } from "../trainer/protocol.ts";
@@ -91,7 +91,6 @@ export function modelCheckpoint(options: ModelCheckpointOptions): ModelCheckpoin
   };
   const saveLastOf = async (view: TrainerView): Promise<void> => {
     if (!saveLast || lastAt === view.globalStep) return;
-    await mkdir(folder, { recursive: true });
     const before = lastAt;
     lastAt = view.globalStep;
     await view.save(lastFile).catch((error: unknown) => {
@@ -108,7 +107,6 @@ export function modelCheckpoint(options: ModelCheckpointOptions): ModelCheckpoin
     const all = [entry, ...kept].sort(orderOf);
     const next = saveTopK < 0 ? all : all.slice(0, saveTopK);
     if (!next.includes(entry)) return;
-    await mkdir(folder, { recursive: true });
     const before = kept;
     kept = next;
     await view.save(entry.file).catch((error: unknown) => {
