@@ -1,15 +1,17 @@
 /**
  * @file Row 3 of training: grokking (Power et al. 2022, arXiv 2201.02177; Nanda et al. 2023, arXiv 2301.05217). One layer
  * learns addition modulo 113 from 30 % of the pairs, full batch, weight decay 1, until the others are right too. Its curve
- * goes to bench/grokking.csv. About an hour on two cores; `GROKKING_STEPS` stops it earlier.
+ * goes to bench/grokking.csv and grokking.svg. About an hour on two cores; `GROKKING_STEPS` stops it earlier.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { argMax, leaf, logSoftmax, mean, neg, placeholder, select, takeAlong, uniformAt } from "../src/graph/index.ts";
 import { placeholderBatch } from "../src/model/index.ts";
 import { Learner, trainable } from "../src/train/index.ts";
+import { grokkingCurve } from "./grokkingCurve.ts";
 import { HookedModel, report } from "./lib.ts";
 
+const bench = join(import.meta.dirname, "../../../bench");
 const prime = 113;
 const limit = Number(process.env["GROKKING_STEPS"] ?? 25_000);
 const pairs = Array.from({ length: prime ** 2 }, (_, n) => [Math.floor(n / prime), n % prime, prime]);
@@ -63,7 +65,9 @@ while (done < limit && right <= 0.995) {
   if (done % 250 !== 0) continue;
   right = await accuracy();
   curve.push(`${done},${loss.toExponential(4)},${right.toFixed(5)}`);
-  writeFileSync(join(import.meta.dirname, "../../../bench/grokking.csv"), `${curve.join("\n")}\n`);
+  const csv = `${curve.join("\n")}\n`;
+  writeFileSync(join(bench, "grokking.csv"), csv);
+  writeFileSync(join(bench, "grokking.svg"), await grokkingCurve(csv));
   process.stderr.write(`${curve.at(-1)!}\n`);
 }
 report({
