@@ -1,8 +1,8 @@
 /** Exact ablation of single latents against one full forward pass per latent, with a hook that sets the latent to 0. */
 import { describe, expect, test } from "vitest";
 import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
-import { leaf, mul, takeRows, type Tensor } from "../src/graph/index.ts";
-import type { HookedModel, TokenBatch } from "../src/model/index.ts";
+import { add, leaf, mean, mul, sub, takeRows, where, type Tensor } from "../src/graph/index.ts";
+import type { HookedModel, HookSpec, TokenBatch } from "../src/model/index.ts";
 import { spliceHooks, type Sae, type SpliceOptions } from "../src/sae/index.ts";
 import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
 import { notCausal, randomModel, randomRows, randomSae, saeKinds, shapes, type SaeKind } from "./support/random.ts";
@@ -20,7 +20,8 @@ interface Setting {
   saes: Sae[];
   side: "left" | "right";
   options: AnalysisOptions;
-  dSae?: number;
+  /** What stands in the place of a latent: the same as `options.ablateLatentFn`, written for whole activations. */
+  instead?: (acts: Tensor) => Tensor;
 }
 
 interface Values {
@@ -40,15 +41,15 @@ function valuesOf(logits: readonly number[], row: number, kind: "mean" | "best-o
   return { diff: right - against, loss: logSum - right, pred: picked.indexOf(Math.max(...picked)) };
 }
 
-/** The full forward pass with SAEs spliced and one latent of one of them multiplied by a mask [b, p]. */
+/** The full forward pass with SAEs spliced and one latent of one of them set to 0 (or to something else) at a mask. */
 async function fullForward(
-  { model, saes, options }: Setting,
+  { model, saes, options, instead }: Setting,
   batch: TokenBatch,
   index: readonly number[],
   zero?: { hook: string; latent: number; width: number; everywhere: boolean },
 ): Promise<Values[]> {
   const splice: SpliceOptions = { useErrorTerm: options.useErrorTerm };
-  const hooks = [];
+  const hooks: HookSpec[] = [...(options.fwdHooks ?? [])];
   if (zero !== undefined) {
     const { latent, width, everywhere } = zero;
     const keep = new Float32Array(batch.batchSize * batch.length * width).fill(1);
@@ -56,7 +57,8 @@ async function fullForward(
       for (let p = 0; p < batch.length; p++)
         if (everywhere || p === index[b]) keep[(b * batch.length + p) * width + latent] = 0;
     const mask = leaf(keep, [batch.batchSize, batch.length, width], { shape: [batch.batch, batch.pos, width] });
-    hooks.push([zero.hook, (acts: Tensor): Tensor => mul(acts, mask)] as const);
+    const other = instead ?? ((acts: Tensor): Tensor => mul(acts, 0));
+    hooks.push([zero.hook, (acts): Tensor => add(mul(acts, mask), mul(other(acts), sub(1, mask)))]);
   }
   const at = indexLeaf(index, [batch.batchSize, 1], [batch.batch, 1]);
   const logits = await model.run(batch, (traced) => takeRows(traced.logits, at), {
@@ -215,5 +217,78 @@ describe("ablation through whole rows", () => {
       randomSae(model, "blocks.1.hook_resid_pre", useErrorTerm ? "standard-layer-norm" : "batchtopk", 10, 2),
     ];
     await check({ model, saes, side, options: { ablate: "all", useErrorTerm } });
+  });
+});
+
+describe("ablation by a function of one's own", () => {
+  const functions: { readonly [name: string]: (acts: Tensor) => Tensor } = {
+    "half of it": (acts) => mul(acts, 0.5),
+    "the mean of the rows of the batch": (acts) => add(mul(acts, 0), mean(acts, 0, { keepDims: true })),
+    "the mean of all positions": (acts) => add(mul(acts, 0), mean(acts, 1, { keepDims: true })),
+  };
+
+  test.each(
+    Object.keys(functions).flatMap((name, i) =>
+      families.map((family, f) => [name, family, (["left", "right"] as const)[(i + f) % 2]!, (i + f) % 3] as const),
+    ),
+  )("%s: %s, %s padding", async (name, family, side, n) => {
+    const model = randomModel(shapes[family]!, 9);
+    const saes = [
+      randomSae(model, "blocks.0.hook_resid_post", "standard", 10, 1),
+      randomSae(model, "blocks.2.attn.hook_z", n === 1 ? "topk" : "jumprelu", 10, 2),
+    ];
+    const instead = functions[name]!;
+    const options: AnalysisOptions = {
+      useErrorTerm: n === 0,
+      ablate: n === 2 ? "all" : "answer",
+      ablateLatentFn: (acts, { mask }) => where(mask, instead(acts), acts),
+    };
+    await check({ model, saes, side, options, instead });
+  });
+
+  test("sees the latent, its point and the answer positions", async () => {
+    const model = randomModel(shapes["gpt2"]!, 2);
+    const saes = ["hook_embed", "blocks.1.attn.hook_z"].map((h, j) => randomSae(model, h, "standard", 10, j));
+    const seen = new Set<string>();
+    const options: AnalysisOptions = {
+      ablateLatentFn: (acts, { hook, latent, positions, mask }) => {
+        seen.add([hook, latent.dims.length, positions.shape[0] === acts.shape[0], mask.dtype].join(" "));
+        return where(mask, 0, acts);
+      },
+    };
+    await check({ model, saes, side: "left", options });
+    expect([...seen].sort()).toEqual(saes.map((sae) => `${sae.hookName}.hook_sae_acts_post 0 true bool`).sort());
+  });
+
+  test("of another shape is an error", async () => {
+    const model = randomModel(shapes["gpt2"]!, 2);
+    const saes = ["blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"].map((h, j) =>
+      randomSae(model, h, "standard", 10, j),
+    );
+    const options: AnalysisOptions = { ablateLatentFn: (acts) => acts.reshape([-1]) };
+    await expect(check({ model, saes, side: "left", options })).rejects.toThrow("hook_sae_acts_post returned another");
+  });
+});
+
+describe("ablation under hooks equals the full forward pass under the same hooks", () => {
+  const hooks: AnalysisOptions["fwdHooks"] = [
+    ["blocks.0.hook_resid_pre", (x): Tensor => mul(x, 1.5)],
+    // Every position hears of all others: not causal.
+    ["blocks.*.hook_mlp_out", (x): Tensor => sub(x, mul(mean(x, 1, { keepDims: true }), 0.5))],
+    ["blocks.2.attn.hook_z.hook_sae_acts_post", (x): Tensor => mul(x, 2)],
+  ];
+  const saesOf = (model: HookedModel): Sae[] =>
+    ["blocks.1.hook_resid_pre", "blocks.2.attn.hook_z"].map((h, j) => randomSae(model, h, "standard", 10, j + 1));
+
+  test.each(families)("of the analysis: %s", async (family) => {
+    const model = randomModel(shapes[family]!, 5);
+    await check({ model, saes: saesOf(model), side: "left", options: { fwdHooks: hooks } });
+  });
+
+  test("of the model", async () => {
+    const model = randomModel(shapes["gpt2"]!, 5);
+    const undo = model.addHook(hooks[1]![0], hooks[1]![1]);
+    await check({ model, saes: saesOf(model), side: "right", options: {} });
+    undo();
   });
 });

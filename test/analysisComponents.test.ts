@@ -70,11 +70,13 @@ const ops = withOps(bundledOps, [countRows]);
 it("a session's YAML names a component, and run_cfg.ops its compositions", async () => {
   const yaml = join(folder("session", {}), "session.yaml");
   mkdirSync(dirname(yaml), { recursive: true });
-  writeFileSync(yaml, `components: [${component()}]\nrun_cfg: { ops: [ours.plain_diffs, pd.count_rows, counted] }\n`);
+  writeFileSync(
+    yaml,
+    `components: [${component()}]\nrun_cfg: { ops: [ours.plain_diffs, pd.count_rows, counted, logit_diffs_base] }\n`,
+  );
   const session = await Session.fromConfig(yaml, given());
   const runner = new AnalysisRunner(session, { ops });
-  const names: string[] = [...session.cfg.runCfg.ops, "logit_diffs_base"];
-  const results = await runner.run(names);
+  const results = await runner.run();
   expect(Object.keys(results)).toEqual(["plain_diffs", "pd.count_rows", "counted", "logit_diffs_base"]);
   const diffs = (name: string): unknown[] =>
     results[name]!.examples.map((row) => (row as { logit_diffs?: unknown }).logit_diffs);

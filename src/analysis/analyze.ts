@@ -3,8 +3,10 @@ import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../d
 import type { Json, JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import { spliceHooks, type Sae } from "../sae/index.ts";
-import { hooksOf } from "./engine/targets.ts";
+import { filterText } from "../model/hooks.ts";
+import { hooksOf, reported } from "./engine/targets.ts";
 import { AnalysisError } from "./errors.ts";
+import { hookConfig } from "./hookOptions.ts";
 import { modelHash, saeHash } from "./identity.ts";
 import { runLoop, stopwatch, type AnalyzeTimings } from "./loop.ts";
 import { ops, type OpOptions } from "./ops/index.ts";
@@ -61,7 +63,8 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
   const hooks = hooksFor(model, saes, analyses, options);
   const reading = readingOptions(options);
   const plan = await survey(batches(data, reading), signal);
-  const inputs = { prompts: saveInputs, tokens: saveInputs };
+  const own = (options.answers ?? defaultAnswers(data.kind)) === null;
+  const inputs = { prompts: saveInputs, tokens: saveInputs, answers: saveInputs && own };
   const config = configOf(options, plan, hooks);
   const prepare_seconds = clock.lap();
   const { results, timings, reused } = await runLoop(
@@ -106,7 +109,7 @@ function hooksFor(
   model: HookedModel,
   saes: readonly Sae[],
   analyses: readonly AnalysisName[],
-  { layers, hooks: names }: OpOptions,
+  { layers, hooks: names, namesFilter }: OpOptions,
 ): HookInfo[] {
   if (analyses.length === 0)
     throw new AnalysisError("no analysis was asked for", { code: "analysis/none", expected: analysisNames.join(", ") });
@@ -117,12 +120,14 @@ function hooksFor(
       hint: "give SAEs, or ask for logit_diffs_base alone",
     });
   if (saes.length > 0) model.trace([[0]], { splices: spliceHooks(saes), capture: "*.hook_sae_acts_post" });
-  const hooks = hooksOf(model, saes, layers, names).map(({ info }) => info);
+  const hooks = reported(hooksOf(model, saes, layers, names), namesFilter).map(({ info }) => info);
   if (saes.length > 0 && hooks.length === 0)
-    throw new AnalysisError("no SAE is at these layers", {
+    throw new AnalysisError("no SAE's latents are asked for", {
       code: "analysis/layers",
-      expected: `layers of ${saes.map((sae) => sae.hookName).join(", ")}`,
-      received: layers?.join(", "),
+      expected: `layers or names of ${hooksOf(model, saes)
+        .map(({ info }) => info.name)
+        .join(", ")}`,
+      received: [layers?.join(", "), namesFilter && filterText(namesFilter)].filter(Boolean).join("; "),
     });
   return hooks;
 }
@@ -165,5 +170,6 @@ function configOf(options: AnalyzeOptions, plan: Survey, hooks: readonly HookInf
     use_error_term: options.useErrorTerm ?? false,
     gradient_through_error: options.gradientThroughError ?? false,
     save_inputs: options.saveInputs ?? true,
+    ...hookConfig(options),
   };
 }

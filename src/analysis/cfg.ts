@@ -1,7 +1,9 @@
 /** @file What is to be run under which name: an op, its text, or a step of one's own. */
 import type { Batch } from "../data/index.ts";
+import type { RunConfig } from "../session/index.ts";
 import type { Columns, ColumnSpecs, OpColumns, Outputs } from "./columns.ts";
 import { AnalysisError } from "./errors.ts";
+import type { HookOptions } from "./hookOptions.ts";
 import { compose, manualStep, type AnyOp, type OpContext, type OpTable } from "./ops/index.ts";
 import { storedColumns } from "./ops/results.ts";
 import {
@@ -24,16 +26,27 @@ export type InputStore =
   | string
   | { readonly store: AnalysisStore | string; readonly analysis: string };
 
+/** How token ids become the texts that are kept with examples. */
+export interface DecodeKwargs {
+  /** Default true. */
+  readonly skipSpecialTokens?: boolean;
+  /** Default true. */
+  readonly cleanUpTokenizationSpaces?: boolean;
+}
+
+/** Hooks, the names filter and the ablation's function go before those of the runner. */
 export interface AnalysisCfgOptions<
   Target = AnyOp | string | readonly (AnyOp | string)[],
   Name extends string = string,
-> {
+> extends HookOptions {
   /** An op, its name or an alias, a composition `a.b.c`, or a list of ops that are composed. */
   readonly targetOp?: Target;
   /** What it is called in the store and among the results. Default: the op's name. */
   readonly name?: Name;
   /** Keep the texts of the examples. Default true. */
   readonly savePrompts?: boolean;
+  /** Keep the texts that the token ids decode to, as published. Default: the texts that the data has. */
+  readonly decodeKwargs?: DecodeKwargs;
   /** Keep the token ids of the examples. Default true. */
   readonly saveTokens?: boolean;
   /** Answer positions, active latents and other columns that the op takes where they are there already. */
@@ -109,6 +122,12 @@ export type RunResults<T> = { readonly [E in ElementOf<T> as NameOf<E>]: ResultO
  * @example
  * const cfg = analysisCfg({ targetOp: ops.logitDiffsSae, name: "clean", savePrompts: false });
  * analysisCfg({ targetOp: "labels_to_ids.model_fwd.logit_diffs", name: "by_hand" });
+ * // Latents at half their activation instead of 0:
+ * analysisCfg({
+ *   targetOp: ops.logitDiffsAttrAblation,
+ *   name: "halved",
+ *   ablateLatentFn: (acts, { mask }) => where(mask, mul(acts, 0.5), acts),
+ * });
  */
 export function analysisCfg<
   const Target extends AnyOp | string | readonly (AnyOp | string)[] | undefined = undefined,
@@ -132,6 +151,26 @@ export function runnables(analyses: Runnable | Iterable<Runnable>): AnalysisCfg[
       expected: "an op, its name, an analysisCfg, or several of these",
     });
   return list.map((each) => (isCfg(each) ? each : { kind: "analysis", targetOp: each }));
+}
+
+/**
+ * What `run_cfg` of a session's file asks for: its `analysis_cfgs`, or its `ops` where there are none.
+ * @example
+ * const { runCfg } = await readSessionFile(["rte.yaml"]);
+ * analysisCfgs(runCfg).map(({ targetOp }) => targetOp)[0]; // "logit_diffs_base"
+ */
+export function analysisCfgs({ ops, analysisCfgs: cfgs }: Pick<RunConfig, "ops" | "analysisCfgs">): AnalysisCfg[] {
+  if (cfgs.length === 0) return ops.map((targetOp) => ({ kind: "analysis", targetOp }));
+  return cfgs.map((cfg): AnalysisCfg => {
+    const { runInputs, targetLayers, ...rest } = cfg;
+    const given = Object.entries(rest).filter(([, value]) => value !== null);
+    return {
+      kind: "analysis",
+      ...Object.fromEntries(given),
+      ...(Object.keys(runInputs).length > 0 && { runInputs }),
+      ...(targetLayers !== null && { targets: { layers: targetLayers } }),
+    };
+  });
 }
 
 /** What a cfg comes to. */

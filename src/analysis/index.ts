@@ -3,9 +3,11 @@ export { analyzeDataset, type AnalysisRun, type AnalyzeOptions } from "./analyze
 export type { ArtifactCfg } from "./artifacts.ts";
 export {
   analysisCfg,
+  analysisCfgs,
   type AnalysisCfg,
   type AnalysisCfgOptions,
   type AnalysisStep,
+  type DecodeKwargs,
   type InputStore,
   type Runnable,
   type RunResults,
@@ -16,6 +18,7 @@ export { type Reused } from "./reuse.ts";
 export { AnalysisRunner, type AnalysisRunnerOptions, type RunFacts, type RunnerSession } from "./runner.ts";
 export { LatentAnalysisTargets, SAEAnalysisTargets, type SaeFqn, type TargetOptions } from "./targets.ts";
 export { logitDiff, withAnswers, type AnsweredBatch, type AnswerLeaves, type DiffKind } from "./engine/answers.ts";
+export { type AblatedLatent, type AblateLatentFn } from "./engine/generalAblation.ts";
 export { analyzeBatch, hooksOf, type AnalysisOptions } from "./engine/batch.ts";
 export * from "./dashboards/index.ts";
 export { AnalysisError } from "./errors.ts";

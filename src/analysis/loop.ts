@@ -4,6 +4,7 @@ import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
 import type { Columns } from "./columns.ts";
+import { hookOptions, sameHooks, type HookOptions } from "./hookOptions.ts";
 import { findOp, OpState, runOps, type AnyOp, type OpOptions, type OpRequest } from "./ops/index.ts";
 import { Tally, type AnalyzeProgress } from "./progress.ts";
 import { reusable, type Reused } from "./reuse.ts";
@@ -28,6 +29,8 @@ export interface PlannedAnalysis {
   readonly entry: AnalysisEntry;
   readonly op: AnyOp;
   readonly inputs: SavedInputs;
+  /** Instead of those of the run. */
+  readonly hookOptions?: HookOptions;
   /** Columns that are there before it runs. */
   readonly given?: (batch: Batch) => Columns;
 }
@@ -251,7 +254,7 @@ class Memory {
   }
 }
 
-/** Runs a company of analyses over a batch; those with the same hooks in one go. */
+/** Runs a company of analyses over a batch; those with the same points and hooks in one go. */
 async function compute(
   { model, saes, options, hooks, signal }: LoopOptions,
   group: readonly PlannedAnalysis[],
@@ -259,15 +262,18 @@ async function compute(
   state: OpState,
   onAblation: (done: number, total: number) => void,
 ): Promise<Awaited<ReturnType<typeof runOps>>> {
-  const byHooks = new Map<string, PlannedAnalysis[]>();
+  const company: { readonly key: string; readonly own: HookOptions; readonly some: PlannedAnalysis[] }[] = [];
   for (const each of group) {
     const key = (each.entry.hooks ?? hooks).map(({ name }) => name).join(" ");
-    byHooks.set(key, [...(byHooks.get(key) ?? []), each]);
+    const own = each.hookOptions ?? hookOptions({}, options);
+    const found = company.find((other) => other.key === key && sameHooks(other.own, own));
+    if (found === undefined) company.push({ key, own, some: [each] });
+    else found.some.push(each);
   }
   const results: Awaited<ReturnType<typeof runOps>> = new Map();
-  for (const some of byHooks.values()) {
+  for (const { own: hooked, some } of company) {
     const saveInputs = some.some(({ inputs }) => inputs.prompts || inputs.tokens);
-    const own = { ...options, saveInputs, hooks: (some[0]!.entry.hooks ?? hooks).map(({ name }) => name) };
+    const own = { ...options, ...hooked, saveInputs, hooks: (some[0]!.entry.hooks ?? hooks).map(({ name }) => name) };
     const requests = some.map(({ op, entry, given }): OpRequest => ({ op, name: entry.name, given: given?.(batch) }));
     for (const [name, result] of await runOps(
       { model, saes, options: own, signal, onAblation, state },
@@ -294,7 +300,7 @@ async function computedTogether(
     if (asked !== undefined) return [asked];
     const entry = typeof name === "string" ? entryOf(manifest, name) : undefined;
     if (entry === undefined || !isPlain(entry) || !isAnalysisName(entry.name)) return [];
-    return [{ entry, op: findOp(entry.name), inputs: { prompts: false, tokens: false } }];
+    return [{ entry, op: findOp(entry.name), inputs: { prompts: false, tokens: false, answers: false } }];
   };
   const before = writer.earlierRuns.map(({ computed_together: names }) =>
     Array.isArray(names) ? names.flatMap(known) : [],

@@ -3,13 +3,15 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Batch } from "../data/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
+import { compileFilter, filterText } from "../model/hooks.ts";
 import type { AnalysisDataModule, AnalysisModule, AnalysisSession, LifecycleHook, Split } from "../session/index.ts";
 import { spliceHooks } from "../sae/index.ts";
 import { openStores } from "./analyze.ts";
 import { artifactCfg, type ArtifactCfg } from "./artifacts.ts";
-import { resolveCfg, runnables, type AnalysisCfg, type Runnable, type RunResults } from "./cfg.ts";
+import { analysisCfgs, resolveCfg, runnables, type AnalysisCfg, type Runnable, type RunResults } from "./cfg.ts";
 import { hooksOf } from "./engine/targets.ts";
 import { AnalysisError } from "./errors.ts";
+import { hookConfig, hookOptions } from "./hookOptions.ts";
 import { modelHash, saeHash } from "./identity.ts";
 import { givenInputs } from "./inputStore.ts";
 import {
@@ -21,13 +23,14 @@ import {
   type PlannedAnalysis,
 } from "./loop.ts";
 import { bundledOps, withComponents, type AnyOp, type OpOptions, type OpTable, type PreferOps } from "./ops/index.ts";
+import { storedColumns } from "./ops/results.ts";
 import type { AnalyzeProgress } from "./progress.ts";
 import type { Reused } from "./reuse.ts";
 import type { AnalysisStore, HookInfo } from "./store/index.ts";
 import { configHash } from "./store/manifest.ts";
 import { first, survey } from "./survey.ts";
 import { LatentAnalysisTargets, type TargetOptions } from "./targets.ts";
-import { entryFor } from "./tables.ts";
+import { entryFor, type SavedInputs } from "./tables.ts";
 
 /** A session, or just its two sides. */
 export type RunnerSession =
@@ -54,7 +57,7 @@ export interface AnalysisRunnerOptions extends Omit<OpOptions, "layers" | "hooks
   /** Run ops even where a cfg has a step of its own. Default false. */
   readonly ignoreManual?: boolean;
   readonly artifactCfg?: Partial<ArtifactCfg>;
-  /** What `run()` runs where it is given nothing. */
+  /** What `run()` runs where it is given nothing. Default: what the session's `run_cfg` asks for. */
   readonly analysisCfgs?: Runnable | Iterable<Runnable>;
   /** Ops by name; those of the session's components come on top. Default: the bundled ones. */
   readonly ops?: OpTable;
@@ -152,11 +155,12 @@ export class AnalysisRunner {
    *   written or continued; the signal's reason when aborted: what was written stays and can be resumed
    */
   async run<const T extends Runnable | Iterable<Runnable>>(analyses: T): Promise<RunResults<T>>;
-  /** Runs the runner's `analysisCfgs`. */
+  /** Runs the runner's `analysisCfgs`, or what `run_cfg` of the session asks for. */
   async run(): Promise<LoopRun["results"]>;
   async run(analyses?: Runnable | Iterable<Runnable>): Promise<LoopRun["results"]> {
-    const wanted = runnables(analyses ?? this.options.analysisCfgs ?? []);
     const { session } = this;
+    const ofSession = session.cfg === undefined ? [] : analysisCfgs(session.cfg.runCfg);
+    const wanted = runnables(analyses ?? this.options.analysisCfgs ?? ofSession);
     await session.init();
     const call = (hook: LifecycleHook): Promise<void> => session.call(hook);
     await call("onAnalysisStart");
@@ -235,17 +239,38 @@ export class AnalysisRunner {
           code: "analysis/no-saes",
           hint: "give the session SAEs, or ask for logit_diffs_base alone",
         });
-      const own = cfg.targets === undefined ? undefined : this.#hooks(targetsOf(cfg.targets));
-      const inputs = { prompts: cfg.savePrompts ?? true, tokens: cfg.saveTokens ?? true };
+      const hooked = hookOptions(cfg, this.options);
+      const own = this.#own(cfg, name, op, hooks);
+      const inputs = savedInputs(cfg, module);
       const given = await givenInputs(cfg, op, own ?? hooks);
-      const config = { ...given?.config, ...inputsConfig(inputs), ...chainConfig(op, table, manual) };
+      const config = { ...given?.config, ...inputsConfig(cfg), ...hookConfig(cfg), ...chainConfig(op, table, manual) };
       const entry = entryFor(op, name, inputs, {
         hooks: own,
         config: Object.keys(config).length > 0 ? config : undefined,
       });
-      planned.push({ entry, op, inputs, given: given?.given });
+      planned.push({ entry, op, inputs, hookOptions: hooked, given: given?.given });
     }
     return planned;
+  }
+
+  /**
+   * The hooks whose latents an analysis reports, where they are not the run's.
+   * @throws AnalysisError where its names filter leaves none for an op with latents
+   */
+  #own(cfg: AnalysisCfg, name: string, op: AnyOp, hooks: readonly HookInfo[]): readonly HookInfo[] | undefined {
+    const targets = cfg.targets === undefined ? undefined : this.#hooks(targetsOf(cfg.targets));
+    const { namesFilter = this.options.namesFilter } = cfg;
+    if (namesFilter === undefined) return targets;
+    const named = compileFilter(namesFilter);
+    const all = targets ?? hooks;
+    const own = all.filter((hook) => named(hook.name));
+    const latents = Object.values(storedColumns(op.output)).some(({ per }) => per === "latent");
+    if (own.length > 0 || !(latents && op.requires.includes("saes"))) return own;
+    throw new AnalysisError(`no latents of ${name} match its names filter`, {
+      code: "analysis/names-filter",
+      expected: all.map((hook) => hook.name).join(", "),
+      received: filterText(namesFilter),
+    });
   }
 
   /** Batches of the split that are run at most. */
@@ -284,6 +309,7 @@ export class AnalysisRunner {
       ablate: options.ablate ?? "answer",
       use_error_term: options.useErrorTerm ?? false,
       gradient_through_error: options.gradientThroughError ?? false,
+      ...hookConfig(options),
     };
   }
 }
@@ -307,9 +333,37 @@ function check(options: AnalysisRunnerOptions): z.infer<typeof numbersSchema> {
   });
 }
 
-/** What is left out of the examples table, where anything is. */
-function inputsConfig(inputs: { readonly prompts: boolean; readonly tokens: boolean }): JsonObject {
-  return inputs.prompts && inputs.tokens ? {} : { save_prompts: inputs.prompts, save_tokens: inputs.tokens };
+/** What stands with the examples. @throws AnalysisError for texts of token ids without a tokenizer */
+function savedInputs(
+  { savePrompts = true, saveTokens = true, decodeKwargs }: AnalysisCfg,
+  { model, answers }: AnalysisModule,
+): SavedInputs {
+  const inputs = { prompts: savePrompts, tokens: saveTokens, answers: savePrompts && answers === null };
+  if (!savePrompts || decodeKwargs === undefined) return inputs;
+  if (!model.hasTokenizer)
+    throw new AnalysisError("token ids cannot be decoded", {
+      code: "analysis/capability",
+      expected: "a model with a tokenizer",
+      hint: "leave decodeKwargs out",
+    });
+  const { skipSpecialTokens = true, cleanUpTokenizationSpaces = true } = decodeKwargs;
+  const { tokenizer } = model;
+  return { ...inputs, prompts: (ids) => tokenizer.decode(ids, { skipSpecialTokens, cleanUpTokenizationSpaces }) };
+}
+
+/** What of the examples table is left out or made in another way, where anything is. */
+function inputsConfig({ savePrompts = true, saveTokens = true, decodeKwargs }: AnalysisCfg): JsonObject {
+  const { skipSpecialTokens = true, cleanUpTokenizationSpaces = true } = decodeKwargs ?? {};
+  return {
+    ...(!(savePrompts && saveTokens) && { save_prompts: savePrompts, save_tokens: saveTokens }),
+    ...(savePrompts &&
+      decodeKwargs !== undefined && {
+        decode_kwargs: {
+          skip_special_tokens: skipSpecialTokens,
+          clean_up_tokenization_spaces: cleanUpTokenizationSpaces,
+        },
+      }),
+  };
 }
 
 /** The chain of an op where its name does not say it all: parameters, and the text of what is not bundled. */

@@ -24,13 +24,17 @@ import { joinLatents, latentArrays, zeroLatents } from "./store/latents.ts";
 
 /** Which inputs stand in the examples table beside what the op gives. */
 export interface SavedInputs {
-  readonly prompts: boolean;
+  /** The data's own texts, or what makes a text of token ids. */
+  readonly prompts: boolean | ((tokens: readonly number[]) => string);
   readonly tokens: boolean;
+  /** Texts of the answers: examples have their own. */
+  readonly answers: boolean;
 }
 
 const inputColumns: ColumnSpecs = {
   prompts: { per: "example", type: "string", optional: true, description: "text of the example" },
   tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids without padding" },
+  answers: { per: "example", type: "string", list: true, optional: true, description: "answers of the example's own" },
 };
 
 /** Latents stand in rows of their own; this column of theirs is those rows. */
@@ -48,7 +52,7 @@ export function entryFor(
   const stored = Object.entries(storedColumns(op.output));
   const latents = stored.some(([, { per }]) => per === "latent");
   const columns = Object.fromEntries(stored.filter(([column]) => column !== aliveColumn));
-  const kept = Object.entries(inputColumns).filter(([column]) => inputs[column as keyof SavedInputs]);
+  const kept = Object.entries(inputColumns).filter(([column]) => inputs[column as keyof SavedInputs] !== false);
   return checked({ name, op: op.name, columns: { ...columns, ...Object.fromEntries(kept) }, latents, ...beside });
 }
 
@@ -61,12 +65,9 @@ function checked(entry: AnalysisEntry): AnalysisEntry {
  * A batch's tables for a store.
  * @throws AnalysisError `analysis/not-finite` naming analysis, batch, example and column
  */
-export function batchTables(
-  entry: AnalysisEntry,
-  inputs: SavedInputs,
-  { index, examples }: Batch,
-  result: OpBatchResult,
-): Tables {
+export function batchTables(entry: AnalysisEntry, inputs: SavedInputs, batch: Batch, given: OpBatchResult): Tables {
+  const { index, examples } = batch;
+  const result = withInputs(inputs, batch, given);
   const at = (example?: number): string =>
     `batch ${index}${example === undefined ? "" : `, example ${examples[example]}`}`;
   const specs = columnsPer(entry.columns, "example").filter(
@@ -88,6 +89,24 @@ export function batchTables(
     examples: rows,
     latents: latentTable(entry, examples, result, at),
     batches: perBatch.length > 0 ? [batchRow] : [],
+  };
+}
+
+/** The result with what is kept beside it: texts of the token ids where these are asked for, the examples' answers. */
+function withInputs(
+  { prompts: text, answers }: SavedInputs,
+  { answerNames }: Batch,
+  result: OpBatchResult,
+): OpBatchResult {
+  const { tokens } = result.examples;
+  return {
+    ...result,
+    examples: {
+      ...result.examples,
+      ...(typeof text === "function" &&
+        tokens !== undefined && { prompts: tokens.map((ids) => text(ids as readonly number[])) }),
+      ...(answers && { answers: answerNames }),
+    },
   };
 }
 

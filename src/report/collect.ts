@@ -32,7 +32,7 @@ export interface ReportSource {
   readonly dashboards?: Dashboards;
   readonly dashboardSource?: string;
   readonly title?: string;
-  /** Names of the answers, one per class. Default: of the store's config, else the classes' numbers. */
+  /** Names of the answers, one per class. Default: of the store's config, else of each example, else the classes' numbers. */
   readonly answers?: readonly string[];
 }
 
@@ -141,7 +141,8 @@ function examplesOf(
   const tokenizer = model?.hasTokenizer ? model.tokenizer : undefined;
   return first.examples.map((row, i) => {
     const name = (place: number): string => {
-      if (names?.[place] !== undefined) return names[place];
+      const known = names?.[place] ?? row.answers?.[place];
+      if (known !== undefined) return known;
       return place === row.orig_labels && tokenizer ? tokenizer.decode([row.label_ids]) : `class ${place}`;
     };
     const side = (result: AnalysisResult | undefined): ReportExample["base"] => {

@@ -3,6 +3,7 @@ import type { Answer, Batch } from "../data/index.ts";
 import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel, PositionPolicy } from "../model/index.ts";
 import type { Sae } from "../sae/index.ts";
+import type { RunConfig } from "./config/types.ts";
 import type { OpFile } from "./opFile.ts";
 
 /** The parts of a data set. As published, test and predict read the rows of `validation`. */
@@ -57,6 +58,8 @@ export interface AnalysisSession {
   readonly datamodule: AnalysisDataModule;
   /** What decides results and is worth keeping with them: entered into the provenance of stores. */
   readonly record: JsonObject;
+  /** Its configuration: what is run where nobody says. */
+  readonly cfg?: { readonly runCfg: Pick<RunConfig, "ops" | "analysisCfgs"> };
   /** The shared components it was given: their compositions are further ops for whoever runs analyses. */
   readonly sharedComponents?: readonly { readonly opFiles: readonly OpFile[] }[];
   /** Prepares data, sets both sides up; the second call does nothing. */

@@ -14,7 +14,7 @@ import {
   type Tensor,
 } from "../../graph/index.ts";
 import { tokenBatch, type HookedModel, type TokenBatch } from "../../model/index.ts";
-import { Trace, type Splice } from "../../model/hooks.ts";
+import { Trace, type HookEntry, type Splice } from "../../model/hooks.ts";
 import type { KeyValues } from "../../model/attention.ts";
 import { forward } from "../../model/transformer.ts";
 import { spliceHooks, type Sae, type SpliceOptions } from "../../sae/index.ts";
@@ -33,12 +33,16 @@ export interface AblatedValues {
   readonly preds: Int32Array;
 }
 
-/** What of the spliced run the ablation builds on, realized. */
-export interface SplicedRun {
+/** Where an ablation begins in the spliced run, realized. */
+export interface SplicedEntry {
   readonly batch: TokenBatch;
   readonly answers: AnswerLeaves;
   /** The residual entering the hook's block, before its hook fires: [batch, pos or 1, d_model]; absent at the embedding. */
   readonly entering: Tensor | undefined;
+}
+
+/** What of the spliced run the ablation by zero builds on, realized. */
+export interface SplicedRun extends SplicedEntry {
   /** Keys and values of the blocks from the hook's on; null below. */
   readonly keyValues: readonly (KeyValues | null)[];
   /** `hook_sae_input`, `hook_sae_acts_post`, `hook_sae_output` at the answer position ([batch, 1, …]) or everywhere. */
@@ -52,6 +56,8 @@ export interface AblationSetting {
   readonly splice: SpliceOptions;
   readonly kind: DiffKind;
   readonly signal: AbortSignal | undefined;
+  /** Those of the spliced run. */
+  readonly hooks?: readonly HookEntry[];
 }
 
 /** The first block whose inputs an ablation at a hook point changes: 0 with tokens for the embedding. */
@@ -72,7 +78,7 @@ export const isCausal = (model: HookedModel): boolean =>
 const chunkRows = 256;
 
 /** SAEs from a block on; those before it have done their part in the spliced run. */
-function splicesFrom(setting: AblationSetting, layer: number, replacement: Splice): ReadonlyMap<string, Splice> {
+export function splicesFrom(setting: AblationSetting, layer: number, replacement: Splice): ReadonlyMap<string, Splice> {
   const { saes, target, splice, model } = setting;
   const later = saes.filter(
     (s) =>
@@ -174,7 +180,7 @@ function takeVariants(acts: Tensor, latents: Tensor): Tensor {
   return takeRows(flat, latents);
 }
 
-async function realizeValues(
+export async function realizeValues(
   setting: AblationSetting,
   values: ReturnType<typeof answerValues>,
 ): Promise<AblatedValues> {
@@ -274,11 +280,11 @@ function answerLeavesOf(answers: AnswerLeaves, rows: Int32Array, batch: Axis): A
   });
 }
 
-function emptyValues(size: number): { diffs: Float32Array; losses: Float32Array; preds: Int32Array } {
+export function emptyValues(size: number): { diffs: Float32Array; losses: Float32Array; preds: Int32Array } {
   return { diffs: new Float32Array(size), losses: new Float32Array(size), preds: new Int32Array(size) };
 }
 
-function copyValue(from: AblatedValues, i: number, to: ReturnType<typeof emptyValues>, j: number): void {
+export function copyValue(from: AblatedValues, i: number, to: ReturnType<typeof emptyValues>, j: number): void {
   to.diffs[j] = from.diffs[i]!;
   to.losses[j] = from.losses[i]!;
   to.preds[j] = from.preds[i]!;

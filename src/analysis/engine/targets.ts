@@ -1,9 +1,17 @@
 /** @file Which latents an analysis reports: the SAEs' points in the order of the forward pass. */
+import { compileFilter, type NameFilter } from "../../model/hooks.ts";
 import type { HookedModel } from "../../model/index.ts";
 import type { Sae } from "../../sae/index.ts";
 import { AnalysisError } from "../errors.ts";
 import type { HookInfo } from "../store/index.ts";
 import { startLayer } from "./ablation.ts";
+
+/** Those whose points a filter names; without one, all. */
+export function reported(targets: readonly Target[], filter: NameFilter | undefined): readonly Target[] {
+  if (filter === undefined) return targets;
+  const named = compileFilter(filter);
+  return targets.filter(({ info }) => named(info.name));
+}
 
 /** An SAE and the point of its latents. */
 export interface Target {

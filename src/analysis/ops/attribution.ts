@@ -38,7 +38,7 @@ export const modelGradient: Op<
     return {
       ...values,
       answer_indices,
-      cache: hooks,
+      cache: context.kept(hooks),
       grad_cache: Object.fromEntries(names.map((name, i) => [name, grads[i]!])), // [batch, pos, width] each
     };
   },

@@ -53,7 +53,7 @@ export const modelFwdWCache: Op<
     const { logits, hooks } = context.forward();
     return {
       answer_logits: logits,
-      cache: hooks,
+      cache: context.kept(hooks),
       answer_indices: answer_indices ?? context.positions,
       alive_latents: {},
     };

@@ -20,6 +20,7 @@ export {
   openBatch,
   type AnalysisBatch,
   type ForwardChoice,
+  type OpHook,
   type OpOptions,
   type OpSetting,
   type Work,

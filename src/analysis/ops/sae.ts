@@ -1,6 +1,5 @@
 /** @file The family `sae`: spliced forward passes, alive latents, exact ablation. */
 import { greater, mul, cast, squeeze, takeRows, unsqueeze, type Tensor } from "../../graph/index.ts";
-import type { KeyValues } from "../../model/attention.ts";
 import type { HookTensors } from "../columns.ts";
 import {
   ablateCone,
@@ -10,8 +9,10 @@ import {
   startsAtTokens,
   type AblatedValues,
   type AblationSetting,
+  type SplicedEntry,
   type SplicedRun,
 } from "../engine/ablation.ts";
+import { ablateGenerally } from "../engine/generalAblation.ts";
 import { answerLeaves } from "../engine/answers.ts";
 import type { Target } from "../engine/targets.ts";
 import { flow, known, maybe, type Flow, type Known, type Maybe } from "./known.ts";
@@ -59,7 +60,7 @@ export const modelFwdWCacheLatentModels: Op<
     const positions = answer_indices ?? context.positions;
     return {
       answer_logits: logits,
-      cache: hooks,
+      cache: context.kept(hooks),
       answer_indices: positions,
       alive_latents: alive_latents ?? latentsAtAnswer(hooks, positions, context.targets),
     };
@@ -90,7 +91,8 @@ export const latentCorrectActs: Op<
 
 /**
  * `model_ablation`: for each (example, active latent), the run with that latent set to 0 at the answer position. Exact:
- * causal models are run from the SAE on for the one position that changes, others in whole rows.
+ * causal models are run from the SAE on for the one position that changes, others in whole rows. With `ablateLatentFn`
+ * that function says what stands in the latent's place, and whole batches are run, as where there are hooks.
  */
 export const modelAblation: Op<
   Known<"answer_indices" | "orig_labels" | "alive_latents">,
@@ -103,13 +105,17 @@ export const modelAblation: Op<
   requires: ["saes"],
   perLatentPreds: true,
   run: async ({ answer_indices, orig_labels, alive_latents }, context) => {
-    const { model, targets, tokens, batch, options, onAblation } = context;
-    const cone = (options.ablate ?? "answer") === "answer" && isCausal(model);
+    const { model, targets, tokens, batch, options, onAblation, hooks } = context;
+    const { ablateLatentFn: ablate } = options;
+    const everywhere = options.ablate === "all";
+    // Hooks may do anything to any position: only a pass without them changes at one position alone.
+    const hooked = (options.fwdHooks ?? []).length > 0 || model.newTrace({}).hooked;
+    const way = ablate !== undefined || hooked ? "general" : !everywhere && isCausal(model) ? "cone" : "rows";
     const done = await context.realize({
       alive: alive_latents,
       index: answer_indices,
       labels: orig_labels,
-      runs: targets.map((target) => runOf(target, answer_indices, cone, context)),
+      runs: targets.map((target) => runOf(target, answer_indices, way, context)),
     });
     const table = await context.latents(alive_latents);
     const answers = answerLeaves(tokens.batch, {
@@ -127,12 +133,24 @@ export const modelAblation: Op<
         latents: Int32Array.from(where, (i) => table.latent[i]!),
       };
       const { saes, splice, signal } = context;
-      const setting: AblationSetting = { model, saes, target: sae, splice, kind: options.diff ?? "mean", signal };
-      const run: SplicedRun = { batch: tokens, answers, ...done.runs[h]! };
+      const setting: AblationSetting = {
+        model,
+        saes,
+        target: sae,
+        splice,
+        kind: options.diff ?? "mean",
+        signal,
+        hooks,
+      };
+      const { entering, rest } = done.runs[h]!;
+      const entry: SplicedEntry = { batch: tokens, answers, entering };
       const tell = (count: number): void => onAblation?.(before + count, table.length);
-      const part = cone
-        ? await ablateCone(setting, run, pairs, tell)
-        : await ablateRows(setting, run, pairs, options.ablate === "all", tell);
+      const part =
+        rest === undefined
+          ? await ablateGenerally(setting, entry, pairs, { everywhere, ablate }, tell)
+          : way === "cone"
+            ? await ablateCone(setting, { ...entry, ...rest }, pairs, tell)
+            : await ablateRows(setting, { ...entry, ...rest }, pairs, everywhere, tell);
       where.forEach((i, j) => {
         all.diffs[i] = part.diffs[j]!;
         all.losses[i] = part.losses[j]!;
@@ -150,22 +168,25 @@ const emptyValues = (size: number): AblatedValues => ({
   preds: new Int32Array(size),
 });
 
+/** How latents are ablated: one position, whole rows, or (for any function, under any hooks) whole batches. */
+type Way = "cone" | "rows" | "general";
+
 interface RunTree {
   readonly entering: Tensor | undefined;
-  readonly keyValues: readonly (KeyValues | null)[];
-  readonly sae: SplicedRun["sae"];
+  /** What ablation by zero needs beside. */
+  readonly rest: Pick<SplicedRun, "keyValues" | "sae"> | undefined;
 }
 
 /** What of the spliced pass the ablation of one SAE's latents builds on. */
-function runOf({ sae }: Target, answerIndices: Tensor, cone: boolean, { model, forward }: OpContext): RunTree {
+function runOf({ sae }: Target, answerIndices: Tensor, way: Way, { model, forward }: OpContext): RunTree {
   const { hooks, output } = forward({ spliced: true });
-  const pick = (x: Tensor): Tensor => (cone ? takeRows(x, unsqueeze(answerIndices, 1)) : x);
+  const pick = (x: Tensor): Tensor => (way === "cone" ? takeRows(x, unsqueeze(answerIndices, 1)) : x);
   const hook = (name: string): Tensor => pick(hooks[`${sae.hookName}.${name}`]!);
   const layer = startLayer(sae.hookName, model.cfg.n_layers);
   const entering = startsAtTokens(sae.hookName) ? undefined : (output.entering[layer] ?? undefined);
-  return {
-    entering: entering && pick(entering),
-    keyValues: cone ? output.keyValues.map((kv, l) => (l >= layer ? kv : null)) : [],
+  const rest = (): RunTree["rest"] => ({
+    keyValues: way === "cone" ? output.keyValues.map((kv, l) => (l >= layer ? kv : null)) : [],
     sae: { input: hook("hook_sae_input"), acts: hook("hook_sae_acts_post"), output: hook("hook_sae_output") },
-  };
+  });
+  return { entering: entering && pick(entering), rest: way === "general" ? undefined : rest() };
 }

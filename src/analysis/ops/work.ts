@@ -1,11 +1,14 @@
 /** @file One batch at work: its leaves, forward passes and SAEs, shared by all ops that run on it. */
 import { leaf, type Dim, type Tensor } from "../../graph/index.ts";
+import { nearest } from "../../graph/nearest.ts";
 import { rowsOf } from "../../model/batch.ts";
+import { compileFilter, filterText, type Hook, type HookEntry, type NameFilter } from "../../model/hooks.ts";
 import type { HookedModel, PositionPolicy, TokenBatch, Traced } from "../../model/index.ts";
 import { spliceHooks, type Sae, type SpliceOptions } from "../../sae/index.ts";
-import type { ColumnSpec, FlowSpec } from "../columns.ts";
+import type { ColumnSpec, FlowSpec, HookTensors } from "../columns.ts";
 import { answerLeaves, int64, type AnswerLeaves, type DiffKind } from "../engine/answers.ts";
-import { hooksOf, type Target } from "../engine/targets.ts";
+import type { AblateLatentFn } from "../engine/generalAblation.ts";
+import { hooksOf, reported, type Target } from "../engine/targets.ts";
 import { AnalysisError } from "../errors.ts";
 import { Realizer, type Realize } from "./realizer.ts";
 
@@ -44,7 +47,21 @@ export interface OpOptions {
   prependBos?: boolean;
   /** Keep prompts and token ids with the examples. Default true. */
   saveInputs?: boolean;
+  /** Hooks of every forward pass: plain functions over tensors. An ablation then runs the whole batch for each latent. */
+  fwdHooks?: readonly OpHook[];
+  /** Hooks that see derivatives with respect to a point, and may replace them. */
+  bwdHooks?: readonly OpHook[];
+  /**
+   * The points that `cache` and `grad_cache` hold, and among those of the SAEs the ones that are reported. Default: every
+   * point that needs no flag, and the latents of all targets.
+   */
+  namesFilter?: NameFilter;
+  /** What stands in the place of an ablated latent. Default: 0, which is much faster than any function. */
+  ablateLatentFn?: AblateLatentFn;
 }
+
+/** Which points, and what happens there. */
+export type OpHook = readonly [filter: NameFilter, hook: Hook];
 
 /** A model with its SAEs, and how ops run on them. */
 export interface OpSetting {
@@ -81,6 +98,10 @@ export interface Work {
   /** The SAEs whose latents are reported, in the order of the forward pass. */
   readonly targets: readonly Target[];
   readonly splice: SpliceOptions;
+  /** The hooks of every pass. */
+  readonly hooks: readonly HookEntry[];
+  /** Of a pass' values those that `namesFilter` asks for. */
+  readonly kept: (hooks: HookTensors) => HookTensors;
   /** The pass over this batch, traced once. */
   readonly forward: (choice?: ForwardChoice) => Traced;
   /** Numbers of a column as a leaf; the same array always gives the same leaf. */
@@ -111,7 +132,9 @@ export function openBatch(setting: OpSetting, batch: AnalysisBatch): Work {
   });
   const index = Array.from(batch.answerIndices, (i) => (i < 0 ? i + tokens.length : i));
   const splice: SpliceOptions = { useErrorTerm, gradientThroughError };
-  const targets = hooksOf(model, saes, options.layers, options.hooks);
+  const targets = reported(hooksOf(model, saes, options.layers, options.hooks), options.namesFilter);
+  const named = options.namesFilter === undefined ? undefined : compileFilter(options.namesFilter);
+  const hooks = hookEntries(options);
   const passes = new Map<string, Traced>();
   const leaves = new WeakMap<object, Tensor>();
   const realizer = new Realizer(model, signal);
@@ -125,6 +148,8 @@ export function openBatch(setting: OpSetting, batch: AnalysisBatch): Work {
     tokens,
     targets,
     splice,
+    hooks,
+    kept: (values) => (named === undefined ? values : keptOf(values, named, options.namesFilter!)),
     answers: answerLeaves(tokens.batch, {
       ids: batch.answerIds,
       classes: batch.classes,
@@ -137,7 +162,8 @@ export function openBatch(setting: OpSetting, batch: AnalysisBatch): Work {
       let pass = passes.get(key);
       if (pass === undefined) {
         const splices = spliced ? spliceHooks(saes, splice) : undefined;
-        passes.set(key, (pass = model.trace(tokens, { splices, capture })));
+        const fires = named === undefined ? capture : either(capture, named);
+        passes.set(key, (pass = model.trace(tokens, { splices, capture: fires, hooks })));
       }
       return pass;
     },
@@ -151,6 +177,28 @@ export function openBatch(setting: OpSetting, batch: AnalysisBatch): Work {
     },
     realize: (tree) => realizer.realize(tree),
   };
+}
+
+/** Forward hooks, then backward hooks. */
+const hookEntries = ({ fwdHooks = [], bwdHooks = [] }: OpOptions): HookEntry[] => [
+  ...fwdHooks.map(([filter, hook]): HookEntry => ({ filter, hook })),
+  ...bwdHooks.map(([filter, hook]): HookEntry => ({ filter, hook, direction: "bwd" })),
+];
+
+function either(capture: string, named: (name: string) => boolean): (name: string) => boolean {
+  const captured = compileFilter(capture);
+  return (name) => captured(name) || named(name);
+}
+
+function keptOf(values: HookTensors, named: (name: string) => boolean, filter: NameFilter): HookTensors {
+  const names = Object.keys(values).filter(named);
+  if (names.length > 0) return Object.fromEntries(names.map((name) => [name, values[name]!]));
+  const text = filterText(filter);
+  throw new AnalysisError("the names filter matches no hook point of this pass", {
+    code: "analysis/names-filter",
+    received: text,
+    hint: `near ones: ${nearest(text.replaceAll('"', ""), Object.keys(values)).join(", ")}`,
+  });
 }
 
 type Values = ArrayLike<number | boolean>;

@@ -54,6 +54,7 @@ const exampleColumns: ColumnSpecs = {
   answer_logits: { per: "example", type: "float32", list: true, description: "logits of the answers" },
   prompts: { per: "example", type: "string", optional: true, description: "text of the example" },
   tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids without padding" },
+  answers: { per: "example", type: "string", list: true, optional: true, description: "answers of the example's own" },
 };
 
 const latentDescriptions: Readonly<Record<LatentValue, string>> = {
@@ -103,6 +104,8 @@ export interface ExampleRow {
   readonly answer_logits: readonly number[];
   readonly prompts?: string;
   readonly tokens?: readonly number[];
+  /** The text of each class' answer, where examples have answers of their own. */
+  readonly answers?: readonly string[];
 }
 
 /** One row of the `latents` table: a latent that is active (> 0) in an example at its answer position. */

@@ -125,7 +125,7 @@ async function analyze(
   { process, signal }: CliContext,
   output: Output,
 ): Promise<void> {
-  const { ops, targetLayers, maxEpochs, limitAnalysisBatches, ignoreManual, out } = session.cfg.runCfg;
+  const { targetLayers, maxEpochs, limitAnalysisBatches, ignoreManual, out } = session.cfg.runCfg;
   let progress: Progress | undefined;
   const runner = new AnalysisRunner(session, {
     limitAnalysisBatches: flags.limitBatches ?? limitAnalysisBatches,
@@ -140,7 +140,7 @@ async function analyze(
     },
   });
   try {
-    const results = await runner.run(ops);
+    const results = await runner.run();
     progress?.finish();
     const { timings, reused, out: store } = runner.facts!;
     const loaded = { model: session.module.model, saes: session.module.saes ?? [], seconds };

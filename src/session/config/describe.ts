@@ -71,6 +71,7 @@ const words: Readonly<Record<string, string>> = {
   limit: "integer from −1",
   flag: "true or false",
   texts: "list of texts",
+  names: "text, or list of texts",
   integers: "list of integers",
   answers: "list of token ids or vocabulary strings",
   mapping: "mapping",

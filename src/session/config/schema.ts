@@ -31,6 +31,7 @@ const scalars: Readonly<Record<string, z.ZodType>> = {
   number: z.number(),
   flag: z.boolean(),
   texts: z.array(text),
+  names: z.union([text.min(1), z.array(text.min(1)).min(1)], { error: "expected a name or a list of names" }),
   integers: z.array(integer),
   answers: z
     .array(

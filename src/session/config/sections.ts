@@ -18,7 +18,11 @@ export const sections = {
       osEnvModelAuthKey: { kind: "text", default: null, about: "Environment variable that holds the hub's token" },
       tokenizerIdOverrides: { kind: "ids", default: {}, about: "Special tokens by name, such as pad_token_id: 50256" },
       tokenizerKwargs: { kind: "TokenizerKwargs", default: {}, about: "How the tokenizer is loaded" },
-      specialTokensDict: { kind: "words", default: {}, about: "Special tokens as text, such as pad_token: <pad>" },
+      specialTokensDict: {
+        kind: "words",
+        default: {},
+        about: "Special tokens as text, such as pad_token: <pad>; added where there is none",
+      },
       deferModelInit: {
         kind: "flag",
         default: false,
@@ -236,6 +240,11 @@ export const sections = {
       saeId: { kind: "text", default: "", about: "SAE of the release, such as blocks.9.hook_z" },
       path: { kind: "text", default: null, about: "Folder or file of the SAE; goes before release and sae_id" },
       hookName: { kind: "text", default: null, about: "Where it hooks in; default: what its files say" },
+      cfg: {
+        kind: "mapping",
+        default: {},
+        about: "Keys of cfg.json: a standard SAE with initial weights instead of a release",
+      },
       device: { kind: "text", default: null, about: "The model's", effect: "none" },
       dtype: { kind: "text", default: null, about: "Computation is float32", effect: "none" },
     },
@@ -292,6 +301,11 @@ export const sections = {
         default: ["logit_diffs_base", "logit_diffs_sae", "logit_diffs_attr_grad", "logit_diffs_attr_ablation"],
         about: "Analyses, by op name or composition a.b.c",
       },
+      analysisCfgs: {
+        kind: "AnalysisConfig[]",
+        default: [],
+        about: "Analyses with settings of their own; then ops is not read",
+      },
       ignoreManual: { kind: "flag", default: false, about: "Run ops even where the module has an analysis step" },
       targetLayers: { kind: "integers", default: null, about: "Report latents of SAEs at these layers only" },
       out: { kind: "text", default: null, about: "Folder for the store of analyses" },
@@ -303,6 +317,46 @@ export const sections = {
       },
       checkpointEveryNSteps: { kind: "count", default: null, about: "Steps between; default: after each epoch" },
       resume: { kind: "text", default: null, about: "Checkpoint to go on from" },
+    },
+  },
+  AnalysisConfig: {
+    about: "An analysis with settings of its own (AnalysisCfg)",
+    fields: {
+      targetOp: {
+        kind: "names",
+        default: null,
+        about: "An op, a composition a.b.c, or a list of ops that is composed",
+      },
+      name: { kind: "text", default: null, about: "Its name in the store; default: the op's" },
+      savePrompts: { kind: "flag", default: true, about: "Keep the texts of the examples" },
+      saveTokens: { kind: "flag", default: true, about: "Keep the token ids of the examples" },
+      decodeKwargs: {
+        kind: "DecodeKwargs",
+        default: null,
+        about: "Keep what the token ids decode to; default: the data's texts",
+      },
+      namesFilter: {
+        kind: "names",
+        default: null,
+        about: "Points (globs) that caches hold and whose latents are reported",
+      },
+      targetLayers: {
+        kind: "integers",
+        default: null,
+        about: "Report latents of SAEs at these layers only; default: the run's",
+      },
+      inputStore: { kind: "text", default: null, about: "A store that has columns for the op already" },
+      runInputs: { kind: "mapping", default: {}, about: "Columns for the op, the same in every batch" },
+      stepFn: { kind: "text", default: null, about: "Method of the module that stands in for the op" },
+      outputSchema: { kind: "text", default: null, about: "The op whose columns such a method gives" },
+      ignoreManual: { kind: "flag", default: null, about: "Run the op whatever step_fn says; default: the run's" },
+    },
+  },
+  DecodeKwargs: {
+    about: "How token ids become texts",
+    fields: {
+      skipSpecialTokens: { kind: "flag", default: true, about: "Leave special tokens out" },
+      cleanUpTokenizationSpaces: { kind: "flag", default: true, about: "No spaces before punctuation" },
     },
   },
   TrainerConfig: {

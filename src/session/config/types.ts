@@ -21,6 +21,8 @@ export interface Scalars {
   number: number;
   flag: boolean;
   texts: readonly string[];
+  /** One, or several. */
+  names: string | readonly string[];
   integers: readonly number[];
   answers: readonly Answer[];
   /** Anything by name; names stay as they are. */
