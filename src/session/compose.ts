@@ -103,7 +103,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   const saes: Sae[] = [];
   const loadAll = async (): Promise<HookedModel> => {
     const model = await loaded.load();
-    if (saes.length === 0) saes.push(...(await givenSaes(moduleCfg, overrides, context)));
+    if (saes.length === 0) saes.push(...(await givenSaes(moduleCfg, cfg.seed ?? 0, overrides, context)));
     return model;
   };
   const data: MadeDataModule<D> =
@@ -295,9 +295,10 @@ async function loadModel(
 
 async function givenSaes(
   cfg: ModuleConfig,
+  seed: number,
   { saes = [] }: SessionOverrides,
   context: LoadContext,
 ): Promise<readonly Sae[]> {
   const loaded = saes.filter((sae) => typeof sae !== "string");
-  return loaded.length > 0 ? loaded : saesOf(cfg, context);
+  return loaded.length > 0 ? loaded : saesOf(cfg, seed, context);
 }

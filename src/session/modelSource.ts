@@ -11,9 +11,11 @@ import {
 import type { Runtime } from "../runtime/index.ts";
 import { Sae } from "../sae/index.ts";
 import type { Config, ModuleConfig, SharedConfig } from "./config/types.ts";
+import { customSae } from "./customSae.ts";
 import { SessionError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { Resources } from "./resources.ts";
+import { withVocabulary } from "./vocabulary.ts";
 
 export interface LoadContext {
   readonly resources: Resources;
@@ -54,6 +56,7 @@ export async function tokenizerOf(
   const options = {
     hub,
     special: specialOf(shared),
+    addTokens: Object.values(shared.specialTokensDict),
     ...(paddingSide === null ? {} : { paddingSide }),
     ...(addBosToken === null ? {} : { defaultPrependBos: addBosToken }),
   };
@@ -76,9 +79,10 @@ export async function modelOf(
     sizes === undefined
       ? await HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress, hub })
       : HookedModel.fromConfig(sizes as JsonObject & ModelConfigInput, { runtime });
-  const { cfg: sized, weights } = processed(loaded, cfg.tlCfg);
+  // As published, the vocabulary grows before weights are processed.
+  const grown = withVocabulary(loaded, tokensOf(cfg, tokenizer));
+  const { cfg: sized, weights } = processed(grown, cfg.tlCfg);
   const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };
-  checkOverrides(cfg, sized.d_vocab);
   return new HookedModel({
     cfg: prepended,
     weights,
@@ -89,7 +93,10 @@ export async function modelOf(
   });
 }
 
-function processed(model: HookedModel, tl: Config<"TlConfig"> | null): Pick<HookedModel, "cfg" | "weights"> {
+function processed(
+  model: Pick<HookedModel, "cfg" | "weights">,
+  tl: Config<"TlConfig"> | null,
+): Pick<HookedModel, "cfg" | "weights"> {
   if (tl === null) return model;
   const all = tl.preset === "from_pretrained";
   const { foldLn, centerWritingWeights, centerUnembed, foldValueBiases } = tl;
@@ -129,24 +136,21 @@ function refuseUnsupported({ hfFromPretrainedCfg: hf, tlCfg, addSaesOnInit, saeC
   if (addSaesOnInit && saeCfgs.length === 0) refuse("add_saes_on_init", true, "name SAEs in sae_cfgs");
 }
 
-/** Hugging Face would grow the embedding for a special token outside it; that is not done behind the user's back. */
-function checkOverrides({ tokenizerIdOverrides }: SharedConfig, vocabulary: number): void {
-  for (const [name, id] of Object.entries(tokenizerIdOverrides))
-    if (id >= vocabulary)
-      throw new SessionError("the model has no such token", {
-        code: "session/tokenizer",
-        where: `tokenizer_id_overrides.${name}`,
-        expected: `an id below ${vocabulary}`,
-        received: String(id),
-        hint: "padding is masked, so any id will do",
-      });
+/** How many tokens there are at least: as published, what overrides and added tokens name has an embedding. */
+function tokensOf({ tokenizerIdOverrides, specialTokensDict }: SharedConfig, tokenizer: Tokenizer | undefined): number {
+  const added = Object.values(specialTokensDict).map((token) => tokenizer?.idOf(token) ?? -1);
+  return 1 + Math.max(-1, ...Object.values(tokenizerIdOverrides), ...added);
 }
 
-/** The SAEs of a configuration, in its order. */
-export async function saesOf(cfg: ModuleConfig, { resources, hub, signal }: LoadContext): Promise<Sae[]> {
+/** The SAEs of a configuration, in its order; those of a configuration alone drawn from the seed. */
+export async function saesOf(cfg: ModuleConfig, seed: number, { resources, hub, signal }: LoadContext): Promise<Sae[]> {
   const saes: Sae[] = [];
-  for (const { path, release, saeId, hookName } of cfg.saeCfgs) {
+  for (const [i, { path, release, saeId, hookName, cfg: own }] of cfg.saeCfgs.entries()) {
     signal?.throwIfAborted();
+    if (Object.keys(own).length > 0) {
+      saes.push(customSae(own, hookName, seed + i, `sae_cfgs.${i}`));
+      continue;
+    }
     const name = path ?? (await resources.sae(release, saeId));
     saes.push(await Sae.load(name, { hub, ...(hookName === null ? {} : { hookName }) }));
   }

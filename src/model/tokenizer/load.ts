@@ -10,7 +10,7 @@ import { Tokenizer } from "./tokenizer.ts";
 import type { TokenizerSources } from "./tokenizer.ts";
 
 /** Choices that are the user's and not the files'. */
-export type TokenizerOptions = Pick<TokenizerSources, "special" | "defaultPrependBos" | "paddingSide">;
+export type TokenizerOptions = Pick<TokenizerSources, "special" | "addTokens" | "defaultPrependBos" | "paddingSide">;
 
 export interface LoadTokenizerOptions extends TokenizerOptions {
   /** How the hub is asked for a tokenizer that is given by its model's id. */

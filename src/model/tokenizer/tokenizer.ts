@@ -1,4 +1,5 @@
 /** @file Text to token ids and back, as Hugging Face's fast tokenizers do it, with TransformerLens' rules for BOS. */
+import { withAddedTokens } from "./addedTokens.ts";
 import { byteOfFallback, bytesOfByteLevel, showBytes, utf8Bytes } from "./bytes.ts";
 import { chatTemplatesOf, renderChat } from "./chat.ts";
 import type { ChatMessage, ChatOptions, ChatTemplates } from "./chat.ts";
@@ -87,6 +88,8 @@ export interface TokenizerSources {
   chatTemplate?: string;
   /** Special tokens that the files do not say, or say wrongly. */
   special?: SpecialOverrides;
+  /** Special tokens that are added where the vocabulary lacks them. */
+  addTokens?: readonly string[];
   /**
    * Whether `toTokens` puts BOS first when it is not told. Default: `add_bos_token` of tokenizer_config.json, else true as
    * in TransformerLens (which has false for Pythia, Bloom, Qwen and Phi: the model's family says so).
@@ -128,7 +131,8 @@ export class Tokenizer {
 
   /** Use `loadTokenizer`, `tokenizerFromJson` or `tokenizerFromGguf`. */
   constructor(tokenizerJson: unknown, sources: TokenizerSources = {}) {
-    const json = checkTokenizerJson(tokenizerJson, sources.where ?? "tokenizer.json");
+    const checked = checkTokenizerJson(tokenizerJson, sources.where ?? "tokenizer.json");
+    const json = withAddedTokens(checked, sources.addTokens ?? []);
     const config: JsonObject = isObject(sources.config) ? sources.config : {};
     this.#library = openLibrary(json, sources.where ?? "tokenizer.json");
     this.#pipeline = pipelineOf(json, this.#library);

@@ -55,6 +55,8 @@ const components: Readonly<Record<string, Component>> = {
   ITLensFromPretrainedNoProcessingConfig: { at: "tl_cfg", sets: { preset: "no_processing" }, modules: lens },
   ITLensCustomConfig: { at: "tl_cfg", sets: { preset: "custom" }, modules: lens },
   SAELensFromPretrainedConfig: { at: "sae_cfgs", modules: sae },
+  SAELensCustomConfig: { at: "sae_cfgs", modules: sae },
+  StandardSAEConfig: { at: "cfg", modules: ["sae_lens", "sae_lens.saes.standard_sae"] },
   RTEBoolqDataModule: { at: "datamodule_cls", modules: examples },
   GPT2RTEBoolqDataModule: { at: "datamodule_cls", modules: examples },
   RTEBoolqModule: { at: "module_cls", modules: examples },
