@@ -2,28 +2,38 @@
 import { batches, lastReal, type Batch, type BatchesOptions, type Dataset } from "../data/index.ts";
 import { padRows, type Side } from "../model/tokenizer/index.ts";
 
-/** Batches that are made once and can be gone through any number of times. */
+/**
+ * Batches that are made once and can be gone through any number of times. Their source is open while somebody goes through
+ * them: when the last one leaves before its end it is closed, and opened again when more is asked for.
+ */
 export class KeptBatches implements AsyncIterable<Batch> {
   readonly #made: Batch[] = [];
-  readonly #source: AsyncGenerator<Batch>;
+  readonly #open: () => AsyncIterable<Batch>;
+  #source: AsyncGenerator<Batch> | undefined;
+  #readers = 0;
   #finished = false;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(source: AsyncGenerator<Batch>) {
-    this.#source = source;
+  constructor(open: () => AsyncIterable<Batch>) {
+    this.#open = open;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
-    for (let i = 0; ; i++) {
-      while (this.#made.length <= i && !this.#finished) await this.#next();
-      if (this.#made.length <= i) return;
-      yield this.#made[i]!;
+    this.#readers++;
+    try {
+      for (let i = 0; ; i++) {
+        while (this.#made.length <= i && !this.#finished) await this.#next();
+        if (this.#made.length <= i) return;
+        yield this.#made[i]!;
+      }
+    } finally {
+      if (--this.#readers === 0) await this.#close();
     }
   }
 
   async #next(): Promise<void> {
     try {
-      const next = await this.#source.next();
+      const next = await (this.#source ??= after(this.#open(), this.#made.length)).next();
       if (next.done === true) this.#finished = true;
       else this.#made.push(next.value);
     } catch (error) {
@@ -32,6 +42,18 @@ export class KeptBatches implements AsyncIterable<Batch> {
     // A generator that threw is at its end: whoever comes later must hear of it, too.
     if (this.#failure !== undefined) throw this.#failure.error;
   }
+
+  async #close(): Promise<void> {
+    const source = this.#source;
+    this.#source = undefined;
+    await source?.return(undefined);
+  }
+}
+
+/** What comes after the first `count`. */
+async function* after(batches: AsyncIterable<Batch>, count: number): AsyncGenerator<Batch> {
+  let seen = 0;
+  for await (const batch of batches) if (seen++ >= count) yield batch;
 }
 
 /** The batches of a data set, each as wide as its own longest row or all as wide as the longest of the split. */

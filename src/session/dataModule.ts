@@ -100,7 +100,7 @@ export function composeDataModule<D extends object>(
     const size = split === "train" ? cfg.trainBatchSize : cfg.evalBatchSize;
     const key = `${source(split, cfg)} ${size}`;
     let found = kept.get(key);
-    if (found === undefined) kept.set(key, (found = new KeptBatches(read(split, size))));
+    if (found === undefined) kept.set(key, (found = new KeptBatches(() => read(split, size))));
     return found;
   };
   async function* read(split: Split, batchSize: number): AsyncGenerator<Batch> {
