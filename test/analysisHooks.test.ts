@@ -7,6 +7,7 @@ import {
   analysisCfg,
   AnalysisRunner,
   AnalysisStore,
+  analyzeDataset,
   compose,
   defineOp,
   HookedModel,
@@ -25,6 +26,7 @@ import {
   type Sae,
 } from "../src/index.ts";
 import { batches } from "../src/data/index.ts";
+import { loadResults, reportData, reportMetrics } from "../src/report/collect.ts";
 import { writeModel } from "./support/exampleScope.ts";
 import { randomSae } from "./support/random.ts";
 
@@ -171,4 +173,41 @@ run_cfg:
   await expect(Session.fromConfig(yaml, { model, data, logStream: null })).rejects.toThrow(
     /session.yaml:1:73; expected a name or a list of names/,
   );
+});
+
+it("answers of examples' own are kept with them, and the report names each by its example", async () => {
+  const own = [
+    { prompt: "The cat sat on the", answers: [" mat", " ground"], label: 0 },
+    { prompt: "It rained all", answers: [" ground", " day"], label: 1 },
+    { prompt: "The ground is", answers: [" cat", " day"], label: 0 },
+  ];
+  const file = join(root, "own.jsonl");
+  writeFileSync(file, own.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const out = join(root, "own-store");
+  const { results } = await analyzeDataset({ model, saes, data: await openDataset(file), batchSize: 2, out });
+  const answersOf = own.map(({ answers }) => answers);
+  expect(results.logit_diffs_sae!.examples.map((row) => row.answers)).toEqual(answersOf);
+  const runner = new AnalysisRunner({
+    ...session,
+    datamodule: {
+      evalBatchSize: 2,
+      batches: async function* () {
+        yield* batches(await openDataset(file), { tokenizer: model.tokenizer, batchSize: 2 });
+      },
+    },
+  });
+  const { listed, without } = await runner.run([
+    analysisCfg({ targetOp: compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs), name: "listed" }),
+    analysisCfg({ targetOp: "logit_diffs_base", name: "without", savePrompts: false }),
+  ]);
+  expect(listed.examples.map((row) => (row as { answers?: unknown }).answers)).toEqual(answersOf);
+  expect(without.examples.map((row) => Object.hasOwn(row, "answers"))).toEqual([false, false, false]);
+
+  const source = { results: await loadResults(await AnalysisStore.open(out)) };
+  const { examples } = reportData(source, reportMetrics(source.results));
+  const base = results.logit_diffs_base!.examples;
+  expect(examples.map(({ answer }) => answer)).toEqual([" mat", " day", " cat"]);
+  expect(examples.map((example) => example.base!.answer)).toEqual(base.map((row, i) => answersOf[i]![row.preds]));
+  const { results: shared } = await analyzeDataset({ model, data, batchSize: 2, analyses: ["logit_diffs_base"] });
+  expect(shared.logit_diffs_base!.examples.map((row) => row.answers)).toEqual([undefined, undefined, undefined]);
 });
