@@ -617,7 +617,7 @@ export class HookedModel {
   }
 
   /**
-   * A view of this model with SAEs in place of their hook points.
+   * A view of this model with SAEs in place of their hook points, and transcoders in place of what they stand for.
    * @param options how each is spliced: `useErrorTerm`, `gradientThroughError`, `sparseDecode`
    * @throws ModelError when two share a hook point
    * @example
@@ -627,9 +627,10 @@ export class HookedModel {
   splice<Options>(spliced: Iterable<Spliceable<Options>>, options?: Options): SplicedModel {
     const splices = new Map<string, Splice>();
     for (const sae of spliced) {
-      if (splices.has(sae.hookName))
-        throw new ModelError("two SAEs share a hook point", { code: "model/splice", where: sae.hookName });
-      splices.set(sae.hookName, sae.splice(options));
+      const place = sae.hookNameOut ?? sae.hookName;
+      if (splices.has(place))
+        throw new ModelError("two SAEs share a hook point", { code: "model/splice", where: place });
+      splices.set(place, sae.splice(options));
     }
     return this.withSplices(splices);
   }

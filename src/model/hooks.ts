@@ -14,6 +14,11 @@ export interface HookPoint {
   readonly layer: number | undefined;
   /** Fires another point from inside this one (an SAE's inner points). */
   fire(name: string, value: Tensor): Tensor;
+  /**
+   * The value that an earlier point had in this pass, after its hooks; for the one that a splice {@link Splice.reads}.
+   * @throws ModelError when the pass has not come through it
+   */
+  read(name: string): Tensor;
 }
 
 /** Sees a lazy value and may return another one in its place. */
@@ -21,11 +26,17 @@ export type Hook = (value: Tensor, point: HookPoint) => Tensor | void;
 /** Sees a realized value; the graph is cut here, and no gradient crosses the cut. */
 export type AsyncHook = (value: Tensor, point: HookPoint) => Promise<Tensor | void>;
 /** Replaces the whole point: its own name no longer fires, the points it fires itself do. */
-export type Splice = (value: Tensor, point: HookPoint) => Tensor;
+export interface Splice {
+  (value: Tensor, point: HookPoint): Tensor;
+  /** An earlier point whose value it needs, beside that of its own. */
+  readonly reads?: string;
+}
 
 /** Something that can stand in place of a hook point: an SAE. */
 export interface Spliceable<Options = object> {
   readonly hookName: string;
+  /** Where it stands, if that is not where it reads: a transcoder. */
+  readonly hookNameOut?: string;
   splice(options?: Options): Splice;
 }
 
@@ -216,11 +227,14 @@ export class Trace {
   readonly #capture: Matcher | undefined;
   readonly #cuts: ReadonlyMap<string, Tensor>;
   readonly #spliced = new Set<string>();
+  /** Values that splices read, by name; undefined before their point. */
+  readonly #read = new Map<string, Tensor | undefined>();
 
   constructor(options: TraceOptions = {}) {
     const { hooks = [], splices = new Map<string, Splice>(), capture, cuts = new Map<string, Tensor>() } = options;
     this.#hooks = hooks.map((entry) => ({ entry, filter: new Matcher(entry.filter) }));
     this.#splices = splices;
+    for (const { reads } of splices.values()) if (reads !== undefined) this.#read.set(reads, undefined);
     this.#capture = capture === undefined ? undefined : new Matcher(capture);
     this.#cuts = cuts;
   }
@@ -234,18 +248,25 @@ export class Trace {
   wants(name: string): boolean {
     this.names.add(name);
     const captured = this.#capture?.matches(name) === true;
-    return captured || this.#splices.has(name) || this.#hooks.some((h) => h.filter.matches(name));
+    return (
+      captured || this.#splices.has(name) || this.#read.has(name) || this.#hooks.some((h) => h.filter.matches(name))
+    );
   }
 
   /** Passes a value through a point: splice, hooks in order of registration, capture. */
   fire(name: string, value: Tensor): Tensor {
     this.names.add(name);
-    const point: HookPoint = { name, layer: layerOf(name), fire: (inner, x) => this.fire(inner, x) };
+    const point: HookPoint = {
+      name,
+      layer: layerOf(name),
+      fire: (inner, x) => this.fire(inner, x),
+      read: (other) => this.#valueOf(other, name),
+    };
     const splice = this.#splices.get(name);
     if (splice !== undefined && !this.#spliced.has(name)) {
       this.names.delete(name);
       this.#spliced.add(name);
-      return splice(value, point);
+      return this.#kept(name, splice(value, point));
     }
     let current = value;
     this.#hooks.forEach(({ entry, filter }, i) => {
@@ -256,7 +277,22 @@ export class Trace {
       else current = this.#applied(hook, current, point);
     });
     if (this.#capture?.matches(name)) this.captured.set(name, current);
-    return current;
+    return this.#kept(name, current);
+  }
+
+  #kept(name: string, value: Tensor): Tensor {
+    if (this.#read.has(name)) this.#read.set(name, value);
+    return value;
+  }
+
+  #valueOf(name: string, reader: string): Tensor {
+    const value = this.#read.get(name);
+    if (value !== undefined) return value;
+    throw noSuchPoint(
+      `the splice at ${reader} reads ${name}, which this pass does not reach before it`,
+      name,
+      this.names,
+    );
   }
 
   #applied(hook: Hook, value: Tensor, point: HookPoint): Tensor {

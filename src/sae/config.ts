@@ -95,6 +95,7 @@ export function parseSaeConfig(config: unknown, where = "the SAE configuration")
       where,
       expected: `one of ${known.join(", ")}`,
       received: JSON.stringify(upgraded["architecture"]),
+      hint: String(upgraded["architecture"]).endsWith("transcoder") ? "it is loaded with Transcoder.load" : undefined,
     });
   const parsed = schema.safeParse(upgraded);
   if (!parsed.success)

@@ -171,8 +171,15 @@ function loaderNamed(name: string, where: string): SaeLoader {
   });
 }
 
-/** Writes SAELens' own layout; cfg.json comes last, so a folder with it is whole. */
+/** An SAE in SAELens' own layout. */
 export async function writeSaeFiles(folder: string, cfg: SaeConfig, arrays: SaeArrays): Promise<void> {
+  const { architecture, k, rescale_acts_by_decoder_norm, ...shared } = cfg;
+  const own = architecture === "topk" ? { k, rescale_acts_by_decoder_norm } : {};
+  await writeSaeArrays(folder, { ...shared, ...own, architecture }, arrays);
+}
+
+/** Writes SAELens' own layout; cfg.json comes last, so a folder with it is whole. */
+export async function writeSaeArrays(folder: string, cfg: object, arrays: SaeArrays): Promise<void> {
   const { mkdir } = await import("node:fs/promises");
   const { default: path } = await import("node:path");
   await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
@@ -182,8 +189,6 @@ export async function writeSaeFiles(folder: string, cfg: SaeConfig, arrays: SaeA
     ([name, { dims, data }]) => [name, { dtype: "float32", shape: dims, data }] as const,
   );
   await writeSafetensors(path.join(folder, weightsName), Object.fromEntries(tensors));
-  const { architecture, k, rescale_acts_by_decoder_norm, ...shared } = cfg;
-  const own = architecture === "topk" ? { k, rescale_acts_by_decoder_norm } : {};
-  const json = JSON.stringify({ ...shared, dtype: "float32", device: "cpu", ...own, architecture }, null, 1);
+  const json = JSON.stringify({ ...cfg, dtype: "float32", device: "cpu" }, null, 1);
   await writeFileAtomic(path.join(folder, "cfg.json"), [new TextEncoder().encode(json)]);
 }

@@ -25,3 +25,5 @@ export {
 } from "./sae.ts";
 export { type SparseDecode } from "./sparse.ts";
 export { spliceHooks, type SpliceOptions } from "./splice.ts";
+export { Transcoder, type TranscoderParams, type TranscoderRunOptions } from "./transcoder.ts";
+export { type TranscoderArchitecture, type TranscoderConfig } from "./transcoderConfig.ts";

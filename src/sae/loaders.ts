@@ -32,6 +32,13 @@ export interface SaeLoader {
 export const weightsName = "sae_weights.safetensors";
 const configName = "cfg.json";
 
+const inFolder = (folder: string, file: string): string => (folder === "" ? file : `${folder}/${file}`);
+
+const gemmaScope: SaeLoader = {
+  files: (path) => [path.endsWith(".npz") ? path : inFolder(path, "params.npz")],
+  read: ([archive], place) => readGemmaScope(archive!, place),
+};
+
 /** The layouts that are read, by SAELens' names of its loaders; a path is tried in this order. */
 export const saeLoaders: Readonly<Record<string, SaeLoader>> = {
   /** SAELens' folders of any version. */
@@ -47,10 +54,9 @@ export const saeLoaders: Readonly<Record<string, SaeLoader>> = {
     }),
   },
   /** Gemma Scope: an archive `params.npz`. */
-  gemma_2: {
-    files: (path) => [path.endsWith(".npz") ? path : inFolder(path, "params.npz")],
-    read: ([archive], place) => readGemmaScope(archive!, place),
-  },
+  gemma_2: gemmaScope,
+  /** Gemma Scope's transcoders, likewise. */
+  gemma_2_transcoder: gemmaScope,
   /** Kissane et al.'s attention SAEs: a PyTorch file, and its configuration beside it. */
   connor_rob_hook_z: {
     files: (path) => (path.endsWith(".pt") ? [path, path.replace(/\.pt$/, "_cfg.json")] : undefined),
@@ -62,8 +68,6 @@ export const saeLoaders: Readonly<Record<string, SaeLoader>> = {
     read: ([file]) => readSingle(file!),
   },
 };
-
-const inFolder = (folder: string, file: string): string => (folder === "" ? file : `${folder}/${file}`);
 
 async function readObject(source: ByteSource): Promise<Json> {
   const bytes = new Uint8Array(await source.slice(0).finally(() => source.close()));
@@ -142,20 +146,17 @@ const siteHooks: Readonly<Record<string, string>> = {
   res: "hook_resid_post",
   mlp: "hook_mlp_out",
   att: "attn.hook_z",
+  transcoders: "ln2.hook_normalized",
 };
 
 /** The hook point of a Gemma Scope archive, from `gemma-scope-2b-pt-att/layer_7/width_16k/average_l0_31/params.npz`. */
 function gemmaScopeHook(path: string): string | undefined {
   const parts = path.split(/[\\/]/);
-  if (parts.some((part) => part.includes("transcoder")))
-    throw new SaeError("this SAE architecture is not supported", {
-      code: "sae/architecture",
-      where: path,
-      received: "a transcoder",
-    });
   if (parts.includes("embedding")) return "hook_embed";
   const layer = parts.map((part) => /^layer_(\d+)$/.exec(part)?.[1]).findLast((found) => found !== undefined);
-  const site = parts.map((part) => /^gemma-scope-.*-(res|mlp|att)\b/.exec(part)?.[1]).findLast((s) => s !== undefined);
+  const site = parts
+    .map((part) => /^gemma-scope-.*-(res|mlp|att|transcoders)\b/.exec(part)?.[1])
+    .findLast((s) => s !== undefined);
   return layer === undefined || site === undefined ? undefined : `blocks.${layer}.${siteHooks[site]!}`;
 }
 
@@ -182,12 +183,18 @@ async function readGemmaScope(archive: ByteSource, { where, hookName }: SaePlace
     arrays["W_enc"] = { ...arrays["W_enc"]!, data: arrays["W_enc"]!.data.map((w) => w / root) };
     arrays["W_dec"] = { ...arrays["W_dec"], data: arrays["W_dec"].data.map((w) => w * root) };
   }
-  const config = {
-    architecture: "jumprelu",
-    d_in,
-    d_sae,
-    apply_b_dec_to_input: false,
-    metadata: { hook_name: hook, context_size: 1024, prepend_bos: true },
-  };
+  const common = { d_in, d_sae, apply_b_dec_to_input: false };
+  const metadata = { hook_name: hook, context_size: 1024, prepend_bos: true };
+  // A transcoder reads the MLP's input and stands for its output.
+  const mlp = /^(blocks\.\d+\.)ln2\.hook_normalized$/.exec(hook)?.[1];
+  const config =
+    mlp === undefined
+      ? { ...common, architecture: "jumprelu", metadata }
+      : {
+          ...common,
+          architecture: "jumprelu_transcoder",
+          d_out: arrays["W_dec"]?.dims[1],
+          metadata: { ...metadata, hook_name_out: `${mlp}hook_mlp_out` },
+        };
   return { config, arrays };
 }

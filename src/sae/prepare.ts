@@ -78,10 +78,20 @@ function checkArrays(cfg: SaeConfig, arrays: SaeArrays, where: string): void {
     ["b_dec", [d_in]],
     ...architectures[architecture].parameters.map((name: SaeParamName) => [name, [d_sae]] as const),
   ]);
+  checkShapes(`${architecture} SAE`, expected, arrays, where);
+}
+
+/** @throws SaeError for tensors that are missing, unknown or of another shape */
+export function checkShapes(
+  what: string,
+  expected: ReadonlyMap<string, readonly number[]>,
+  arrays: SaeArrays,
+  where: string,
+): void {
   for (const [name, shape] of expected) {
     const array = Object.hasOwn(arrays, name) ? arrays[name] : undefined;
     if (array === undefined)
-      throw new SaeError(`the ${architecture} SAE lacks a tensor`, {
+      throw new SaeError(`the ${what} lacks a tensor`, {
         code: "sae/tensor",
         where,
         expected: `${name} ${shapeText(shape)}`,
@@ -91,7 +101,7 @@ function checkArrays(cfg: SaeConfig, arrays: SaeArrays, where: string): void {
   }
   const unknown = Object.keys(arrays).filter((name) => !expected.has(name));
   if (unknown.length > 0)
-    throw new SaeError(`a ${architecture} SAE has no such tensor`, {
+    throw new SaeError(`a ${what} has no such tensor`, {
       code: "sae/tensor",
       where,
       expected: [...expected.keys()].join(", "),

@@ -8,7 +8,7 @@ import { leaf, type Tensor } from "../../src/graph/index.ts";
 import { HookedModel, type Tokenizer } from "../../src/model/index.ts";
 import { saveModel } from "../../src/model/save.ts";
 import { defaultRuntime, type Runtime } from "../../src/runtime/index.ts";
-import { Sae } from "../../src/sae/index.ts";
+import { Sae, Transcoder } from "../../src/sae/index.ts";
 import { GgufBytes } from "../support/ggufBytes.ts";
 import { repository } from "./docExamples.ts";
 import { randomSae } from "./random.ts";
@@ -23,6 +23,8 @@ export interface ExampleScope {
   readonly saes: Sae[];
   /** For values [..., 32] */
   readonly sae: Sae;
+  /** For values [..., 32]; it is `transcoders/blocks.9.mlp`, too. */
+  readonly transcoder: Transcoder;
   readonly prompts: string[];
   /** Of the prompts, with their answers. */
   readonly batch: AnsweredBatch;
@@ -97,12 +99,27 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
     "shared_config: {model_name_or_path: models/gpt2, task_name: rte}\nadapter_ctx: [core]\n",
   );
   await analyzeDataset({ model, saes, data: await openDataset("rte/validation.jsonl"), batchSize: 2, out: "runs/rte" });
+  const array = (...dims: number[]) => ({
+    dims,
+    data: Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Math.cos(i) / 8),
+  });
+  const transcoder = Transcoder.fromParams(
+    {
+      architecture: "transcoder",
+      d_in: 32,
+      d_sae: 64,
+      metadata: { hook_name: "blocks.9.ln2.hook_normalized", hook_name_out: "blocks.9.hook_mlp_out" },
+    },
+    { W_enc: array(32, 64), b_enc: array(64), W_dec: array(64, 32), b_dec: array(32) },
+  );
+  await transcoder.save("transcoders/blocks.9.mlp");
   const prompts = ["The Eiffel Tower is in", "Once upon a time"];
   const scope = {
     model,
     tokenizer: model.tokenizer,
     saes,
     sae: randomSae(model, "blocks.9.hook_resid_pre", "standard", 64, 1),
+    transcoder,
     prompts,
     batch: withAnswers(model.batch(prompts), { ids: [5297, 2949], labels: [0, 1] }),
     x: leaf(

@@ -1,14 +1,14 @@
 /** @file How good SAEs are: reconstruction over all tokens, sparsity, and what splicing them costs the model. */
 import { cast, greater, mul, reshape, sub, sum, type Tensor } from "../../graph/index.ts";
 import type { HookedModel } from "../../model/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import { Transcoder, type Sae } from "../../sae/index.ts";
 import { hookValues, tokenRowsOf } from "./source/modelSource.ts";
 import { packer, type Documents, type TokenRow } from "./source/packing.ts";
 import type { SaeTrainingOptions } from "./options.ts";
 
 /** SAELens' numbers, by its formulas as corrected in 6.45. */
 export interface SaeEvaluation {
-  /** 1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²), expectations over all tokens. */
+  /** 1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²), expectations over all tokens; x is what a transcoder stands for. */
   readonly explainedVariance: number;
   /** E‖x − x̂‖² */
   readonly mse: number;
@@ -23,7 +23,7 @@ export interface SaeEvaluation {
 }
 
 /**
- * Evaluates an SAE on documents: activations as in training, the model's loss with it spliced in.
+ * Evaluates an SAE or a transcoder on documents: activations as in training, the model's loss with it spliced in.
  * @param options those of the training: how documents become rows, which positions count, `nEvalBatches` forward passes
  * @example
  * const options = parseSaeTrainingOptions({ contextSize: 4, storeBatchSizePrompts: 2, nEvalBatches: 1 });
@@ -31,23 +31,24 @@ export interface SaeEvaluation {
  */
 export async function evaluateSae(
   model: HookedModel,
-  sae: Sae,
+  sae: Sae | Transcoder,
   documents: Documents,
   options: SaeTrainingOptions,
 ): Promise<SaeEvaluation> {
-  const { hookName: name, dIn, dSae } = sae;
+  const { dSae } = sae;
+  const [name, width] = sae instanceof Transcoder ? [sae.hookNameOut, sae.dOut] : [sae.hookName, sae.dIn];
   const rows = packer(documents, model.hasTokenizer ? model.tokenizer : undefined, options);
   const tokenRows = tokenRowsOf(model, options);
   const density = new Float64Array(dSae);
-  const means = new Float64Array(dIn);
+  const means = new Float64Array(width);
   const ce = { clean: 0, sae: 0, ablated: 0 };
   let [tokens, error, squares, passes] = [0, 0, 0, 0];
-  const spliced = model.splice([sae]);
+  const spliced = model.splice<object>([sae]);
   for (; passes < options.nEvalBatches; passes++) {
     const taken: TokenRow[] = [];
     while (taken.length < options.storeBatchSizePrompts) taken.push(await rows.next());
     const { batch, counts } = tokenRows(taken);
-    const flat = (x: Tensor): Tensor => reshape(hookValues({ x }, ["x"])["x"]!, [-1, dIn]);
+    const flat = (x: Tensor): Tensor => reshape(hookValues({ x }, ["x"])["x"]!, [-1, width]);
     const clean = await model.run(batch, ({ loss, hooks }) => ({ loss, x: flat(hooks[name]!) }), { capture: [name] });
     const inner = { acts: `${name}.hook_sae_acts_post`, out: `${name}.hook_sae_output` };
     const with_ = await spliced.run(
@@ -72,8 +73,8 @@ export async function evaluateSae(
       if (counted === 0) return;
       tokens++;
       error += missed[t]!;
-      for (let c = 0; c < dIn; c++) {
-        const value = x[t * dIn + c]!;
+      for (let c = 0; c < width; c++) {
+        const value = x[t * width + c]!;
         means[c]! += value;
         squares += value * value;
       }

@@ -6,7 +6,7 @@ import { openSafetensors, fileSource } from "../../formats/index.ts";
 import { uniformAt } from "../../graph/index.ts";
 import { HookedModel } from "../../model/index.ts";
 import { Runtime } from "../../runtime/index.ts";
-import { Sae } from "../../sae/index.ts";
+import { Sae, Transcoder } from "../../sae/index.ts";
 import { cacheActivations } from "./source/cached.ts";
 import { trainSae, type TrainSaeOptions } from "./run.ts";
 
@@ -163,7 +163,8 @@ describe("trainSae", () => {
       hookName: "blocks.0.ln2.hook_normalized",
       hookNameOut: "blocks.0.hook_mlp_out",
     } as const;
-    const [trained] = await trainSae({ ...base, sae, out: join(folder, "transcoder") });
+    const out = join(folder, "transcoder");
+    const [trained] = await trainSae({ ...base, sae, out, trainingTokens: 32 * 100, lr: 1e-2 });
     expect(Object.keys(await weights(trained!.folder!)).sort()).toEqual(["W_dec", "W_enc", "W_skip", "b_dec", "b_enc"]);
     const cfg = JSON.parse(await readFile(join(trained!.folder!, "cfg.json"), "utf8")) as Record<string, unknown>;
     expect(cfg).toMatchObject({
@@ -171,6 +172,14 @@ describe("trainSae", () => {
       d_out: 16,
       metadata: { hook_name_out: "blocks.0.hook_mlp_out" },
     });
+    expect(trained!.evaluation!.explainedVariance).toBeGreaterThan(0.5);
+    // What was saved runs in the model's place as what was trained.
+    const loaded = await Transcoder.load(trained!.folder!);
+    const rows = documents.slice(0, 2).map((ids) => ids.slice(0, 3));
+    const [a, b] = await Promise.all(
+      [loaded, trained!.transcoder!].map(async (each) => (await model.splice([each]).run(rows)).toArray()),
+    );
+    expect(a).toEqual(b);
   });
 
   test("faults say what to do, and lose nothing", async () => {

@@ -2,10 +2,10 @@
 import { canonicalJson, writeFileAtomic, writeSafetensors, type JsonObject } from "../../formats/index.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { defaultRuntime, type Runtime } from "../../runtime/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import { Sae, Transcoder } from "../../sae/index.ts";
 import { TrainError } from "../errors.ts";
 import { jsonlLogger } from "../loggers/index.ts";
-import { inFiles, isTranscoder } from "./config.ts";
+import { inFiles } from "./config.ts";
 import { evaluateSae, type SaeEvaluation } from "./evaluate.ts";
 import {
   parseSaeOfRun,
@@ -17,7 +17,7 @@ import {
 } from "./options.ts";
 import { writeCurves, type SaeHistory } from "./page.ts";
 import { readRun, writeRun } from "./resume.ts";
-import { inferenceSae, saveTrained } from "./save.ts";
+import { inferenceOf, saveTrained } from "./save.ts";
 import { mixingBuffer, type MixingBuffer } from "./source/buffer.ts";
 import { openActivations } from "./source/cached.ts";
 import { hookWidths, modelSource } from "./source/modelSource.ts";
@@ -58,8 +58,9 @@ export interface TrainSaeOptions extends Partial<SaeTrainingOptions> {
 /** A trained SAE. */
 export interface TrainedSae {
   readonly name: string;
-  /** As it runs; a transcoder is only saved. */
+  /** As it runs, where it is one. */
   readonly sae: Sae | undefined;
+  readonly transcoder: Transcoder | undefined;
   readonly evaluation: SaeEvaluation | undefined;
   readonly history: SaeHistory;
   /** Its folder in `out`. */
@@ -297,9 +298,8 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
     return metrics;
   }
 
-  async function evaluate(trainer: SaeTrainer): Promise<SaeEvaluation | undefined> {
-    if (isTranscoder(trainer.sae.architecture)) return undefined;
-    const sae = inferenceSae(trainer.sae, trainer.trained(metadata(trainer.sae)));
+  async function evaluate(trainer: SaeTrainer): Promise<SaeEvaluation> {
+    const sae = inferenceOf(trainer.sae, trainer.trained(metadata(trainer.sae)));
     try {
       return await evaluateSae(model, sae, evalDocuments, settings);
     } finally {
@@ -366,9 +366,16 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
             new TextEncoder().encode(JSON.stringify(runner, null, 1)),
           ]);
         }
-        const made = isTranscoder(sae.architecture) ? undefined : inferenceSae(sae, state);
+        const made = inferenceOf(sae, state);
         const history = { ...histories[i]!, sparsity: trainer.sparsity() };
-        done.push({ name: sae.name, sae: made, evaluation, history, folder });
+        done.push({
+          name: sae.name,
+          sae: made instanceof Sae ? made : undefined,
+          transcoder: made instanceof Transcoder ? made : undefined,
+          evaluation,
+          history,
+          folder,
+        });
       }
       await curves(false);
       return done;

@@ -1,6 +1,5 @@
 /** @file A trained SAE as one that runs: scales and decoder norms folded, in SAELens' files. */
-import { writeFileAtomic, writeSafetensors } from "../../formats/index.ts";
-import { Sae, type SaeArray, type SaeArrays } from "../../sae/index.ts";
+import { Sae, Transcoder, type SaeArray, type SaeArrays } from "../../sae/index.ts";
 import { isTranscoder, trainingDetails, type TrainedSaeConfig } from "./config.ts";
 
 /** What training leaves behind beside the parameters. */
@@ -39,8 +38,8 @@ const sharedConfig = (cfg: TrainedSaeConfig, state: TrainedState): Record<string
   metadata: metadataOf(cfg, state),
 });
 
-/** The SAE that runs; not for a transcoder. */
-export function inferenceSae(cfg: TrainedSaeConfig, state: TrainedState): Sae {
+/** The SAE that runs. */
+function inferenceSae(cfg: TrainedSaeConfig, state: TrainedState): Sae {
   const { architecture, k, rescaleActsByDecoderNorm: rescale } = cfg;
   const arrays = unscaled(state);
   const own = cfg.architecture.endsWith("topk") ? { k, rescale_acts_by_decoder_norm: rescale } : {};
@@ -55,25 +54,22 @@ export function inferenceSae(cfg: TrainedSaeConfig, state: TrainedState): Sae {
   return architecture === "topk" && rescale ? sae.foldWDecNorm() : sae;
 }
 
+/** The transcoder that runs. */
+function inferenceTranscoder(cfg: TrainedSaeConfig, state: TrainedState): Transcoder {
+  const config = { ...sharedConfig(cfg, state), d_out: cfg.dOut, architecture: cfg.architecture };
+  return Transcoder.fromParams(config, unscaled(state), "the trained transcoder");
+}
+
+/** Whatever was trained, as it runs. */
+export const inferenceOf = (cfg: TrainedSaeConfig, state: TrainedState): Sae | Transcoder =>
+  isTranscoder(cfg.architecture) ? inferenceTranscoder(cfg, state) : inferenceSae(cfg, state);
+
 /**
  * Saves as SAELens does: cfg.json and sae_weights.safetensors, loadable here and there. batchtopk and matryoshka become
  * jumprelu with their threshold; scales and, where latents are ranked by them, decoder norms are folded.
  */
 export async function saveTrained(folder: string, cfg: TrainedSaeConfig, state: TrainedState): Promise<void> {
-  if (!isTranscoder(cfg.architecture)) {
-    const sae = inferenceSae(cfg, state);
-    await sae.save(folder);
-    sae.dispose();
-    return;
-  }
-  const { mkdir } = await import("node:fs/promises");
-  const { default: path } = await import("node:path");
-  await mkdir(folder, { recursive: true });
-  const arrays = Object.entries(unscaled(state));
-  await writeSafetensors(
-    path.join(folder, "sae_weights.safetensors"),
-    Object.fromEntries(arrays.map(([name, { dims, data }]) => [name, { dtype: "float32", shape: dims, data }])),
-  );
-  const config = { ...sharedConfig(cfg, state), d_out: cfg.dOut, architecture: cfg.architecture };
-  await writeFileAtomic(path.join(folder, "cfg.json"), [new TextEncoder().encode(JSON.stringify(config, null, 1))]);
+  const made = inferenceOf(cfg, state);
+  await made.save(folder);
+  made.dispose();
 }
