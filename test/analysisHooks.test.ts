@@ -151,6 +151,12 @@ run_cfg:
     - { target_op: [labels_to_ids, model_fwd, logit_diffs], name: listed, save_tokens: false, decode_kwargs: {} }
     - { target_op: logit_diffs_base, name: raw, decode_kwargs: { skip_special_tokens: false } }
     - { target_op: logit_diffs_sae, name: layer, target_layers: [10], save_prompts: false }
+    - target_op: logit_diffs_sae
+      name: named
+      latent_analysis_targets:
+        class_path: interpretune.LatentAnalysisTargets
+        init_args: { sae_release: any, target_sae_ids: [blocks.11.hook_z] }
+    - { target_op: logit_diffs_sae, name: pairs, latent_analysis_targets: { sae_fqns: [[any, blocks.11.hook_z]] } }
 `,
   );
   const made = await Session.fromConfig(yaml, {
@@ -159,9 +165,10 @@ run_cfg:
     datamoduleCfg: { tokenizerKwargs: { addBosToken: true } },
   });
   const results = await new AnalysisRunner(made).run();
-  const { narrow, listed, raw, layer } = results;
-  expect(Object.keys(results)).toEqual(["narrow", "listed", "raw", "layer"]);
-  expect([narrow, layer].map((each) => each!.hooks.map(({ name }) => name))).toEqual([[names[1]], [names[0]]]);
+  const { narrow, listed, raw, layer, named, pairs } = results;
+  expect(Object.keys(results)).toEqual(["narrow", "listed", "raw", "layer", "named", "pairs"]);
+  const hooksOf = (result: typeof raw): string[] => result!.hooks.map(({ name }) => name);
+  expect([narrow, layer, named, pairs].map(hooksOf)).toEqual([[names[1]], [names[0]], [names[1]], [names[1]]]);
   expect(isAnalysisResult(narrow!)).toBe(true);
   const prompts = (result: typeof raw): unknown[] =>
     result!.examples.map((row) => (row as { prompts?: unknown }).prompts);

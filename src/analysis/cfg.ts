@@ -162,15 +162,32 @@ export function runnables(analyses: Runnable | Iterable<Runnable>): AnalysisCfg[
 export function analysisCfgs({ ops, analysisCfgs: cfgs }: Pick<RunConfig, "ops" | "analysisCfgs">): AnalysisCfg[] {
   if (cfgs.length === 0) return ops.map((targetOp) => ({ kind: "analysis", targetOp }));
   return cfgs.map((cfg): AnalysisCfg => {
-    const { runInputs, targetLayers, ...rest } = cfg;
+    const { runInputs, targetLayers: _layers, latentAnalysisTargets: _all, ...rest } = cfg;
+    const targets = configuredTargets(cfg);
     const given = Object.entries(rest).filter(([, value]) => value !== null);
     return {
       kind: "analysis",
       ...Object.fromEntries(given),
       ...(Object.keys(runInputs).length > 0 && { runInputs }),
-      ...(targetLayers !== null && { targets: { layers: targetLayers } }),
+      ...(targets !== undefined && { targets }),
     };
   });
+}
+
+/**
+ * Whose latents a session's file wants reported: its `latent_analysis_targets` and `target_layers`.
+ * @returns undefined where it says nothing of it: all of them
+ * @example
+ * configuredTargets((await readSessionFile(["rte.yaml"])).runCfg); // undefined
+ */
+export function configuredTargets({
+  latentAnalysisTargets: targets,
+  targetLayers: layers,
+}: Pick<RunConfig, "latentAnalysisTargets" | "targetLayers">): TargetOptions | undefined {
+  if (targets === null) return layers === null ? undefined : { layers };
+  const { saeFqns, targetLayers, ...rest } = targets;
+  const pairs = saeFqns.map(([release = "", saeId = ""]) => [release, saeId] as const);
+  return { ...rest, saeFqns: pairs, targetLayers: layers ?? targetLayers };
 }
 
 /** What a cfg comes to. */

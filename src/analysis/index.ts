@@ -4,6 +4,7 @@ export type { ArtifactCfg } from "./artifacts.ts";
 export {
   analysisCfg,
   analysisCfgs,
+  configuredTargets,
   type AnalysisCfg,
   type AnalysisCfgOptions,
   type AnalysisStep,

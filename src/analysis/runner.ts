@@ -265,7 +265,8 @@ export class AnalysisRunner {
     const all = targets ?? hooks;
     const own = all.filter((hook) => named(hook.name));
     const latents = Object.values(storedColumns(op.output)).some(({ per }) => per === "latent");
-    if (own.length > 0 || !(latents && op.requires.includes("saes"))) return own;
+    if (own.length > 0) return own;
+    if (!(latents && op.requires.includes("saes"))) return targets;
     throw new AnalysisError(`no latents of ${name} match its names filter`, {
       code: "analysis/names-filter",
       expected: all.map((hook) => hook.name).join(", "),

@@ -1,6 +1,6 @@
 /** @file `interpretune run`: a session from YAML files, checked, or run through one of its phases. */
 import { stringify } from "yaml";
-import { AnalysisRunner, isAnalysisName } from "../../analysis/index.ts";
+import { AnalysisRunner, configuredTargets, isAnalysisName } from "../../analysis/index.ts";
 import { Runtime } from "../../runtime/index.ts";
 import {
   canonicalAdapters,
@@ -125,13 +125,13 @@ async function analyze(
   { process, signal }: CliContext,
   output: Output,
 ): Promise<void> {
-  const { targetLayers, maxEpochs, limitAnalysisBatches, ignoreManual, out } = session.cfg.runCfg;
+  const { maxEpochs, limitAnalysisBatches, ignoreManual, out } = session.cfg.runCfg;
   let progress: Progress | undefined;
   const runner = new AnalysisRunner(session, {
     limitAnalysisBatches: flags.limitBatches ?? limitAnalysisBatches,
     maxEpochs,
     ignoreManual,
-    targets: targetLayers === null ? undefined : { layers: targetLayers },
+    targets: configuredTargets(session.cfg.runCfg),
     out: flags.out ?? out ?? undefined,
     signal,
     onProgress: ({ done, total }) => {

@@ -57,6 +57,7 @@ const components: Readonly<Record<string, Component>> = {
   SAELensFromPretrainedConfig: { at: "sae_cfgs", modules: sae },
   SAELensCustomConfig: { at: "sae_cfgs", modules: sae },
   StandardSAEConfig: { at: "cfg", modules: ["sae_lens", "sae_lens.saes.standard_sae"] },
+  LatentAnalysisTargets: { at: "latent_analysis_targets", modules: ["interpretune", "interpretune.analysis"] },
   RTEBoolqDataModule: { at: "datamodule_cls", modules: examples },
   GPT2RTEBoolqDataModule: { at: "datamodule_cls", modules: examples },
   RTEBoolqModule: { at: "module_cls", modules: examples },

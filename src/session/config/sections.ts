@@ -308,6 +308,7 @@ export const sections = {
       },
       ignoreManual: { kind: "flag", default: false, about: "Run ops even where the module has an analysis step" },
       targetLayers: { kind: "integers", default: null, about: "Report latents of SAEs at these layers only" },
+      latentAnalysisTargets: { kind: "TargetsConfig", default: null, about: "Report latents of these SAEs only" },
       out: { kind: "text", default: null, about: "Folder for the store of analyses" },
       enableCheckpointing: { kind: "flag", default: true, about: "Keep the newest checkpoint of a training" },
       checkpointDir: {
@@ -345,11 +346,21 @@ export const sections = {
         default: null,
         about: "Report latents of SAEs at these layers only; default: the run's",
       },
+      latentAnalysisTargets: { kind: "TargetsConfig", default: null, about: "Of these SAEs only; default: the run's" },
       inputStore: { kind: "text", default: null, about: "A store that has columns for the op already" },
       runInputs: { kind: "mapping", default: {}, about: "Columns for the op, the same in every batch" },
       stepFn: { kind: "text", default: null, about: "Method of the module that stands in for the op" },
       outputSchema: { kind: "text", default: null, about: "The op whose columns such a method gives" },
       ignoreManual: { kind: "flag", default: null, about: "Run the op whatever step_fn says; default: the run's" },
+    },
+  },
+  TargetsConfig: {
+    about: "Whose latents are reported (LatentAnalysisTargets)",
+    fields: {
+      saeFqns: { kind: "combinations", default: [], about: "SAEs as pairs of release and id; go before the rest" },
+      saeRelease: { kind: "text", default: "gpt2-small-hook-z-kk", about: "The release of target_sae_ids" },
+      targetSaeIds: { kind: "texts", default: [], about: "Ids within the release" },
+      targetLayers: { kind: "integers", default: [], about: "Layers" },
     },
   },
   DecodeKwargs: {
