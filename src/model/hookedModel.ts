@@ -21,6 +21,7 @@ import {
 } from "./hooks.ts";
 import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
 import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
+import { holdWeights } from "./heldWeights.ts";
 import { initWeights } from "./init.ts";
 import { loadModelFiles, type LoadOptions } from "./load.ts";
 import { continueBatch } from "./past.ts";
@@ -128,7 +129,9 @@ export class HookedModel {
   ): HookedModel {
     const { seed = 0, runtime, weights: weightPolicy, tokenizer } = options;
     const cfg = parseModelConfig(config);
-    return new HookedModel({ cfg, weights: initWeights(cfg, seed), runtime, weightPolicy, tokenizer });
+    const made = initWeights(cfg, seed);
+    const release = holdWeights(cfg.model_name, made);
+    return new HookedModel({ cfg, weights: made, runtime, weightPolicy, tokenizer, release });
   }
 
   /** @throws ModelError when the model came without one */

@@ -26,6 +26,7 @@ export { lossPerToken, meanLoss } from "./loss.ts";
 export { knownModels, modelId, type ModelName } from "./names.ts";
 export type { Past } from "./past.ts";
 export { isProjection, projectionFiles, type ProjectionFile } from "./projections.ts";
+export { factorAttention, type FactoredParameters, type FactoringOptions } from "./factoredAttention.ts";
 export { processWeights, type ModelParameters, type ProcessingOptions } from "./processing.ts";
 export type { BatchOptions, HookSpec, ModelInput, RunOptions } from "./runOptions.ts";
 export type { SamplingOptions } from "./sampling.ts";

@@ -2,11 +2,11 @@
 import type { TensorFile } from "../formats/index.ts";
 import { declaredWeight, leaf, transpose, type SizeNames } from "../graph/index.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { memory, type LedgerHandle } from "../runtime/index.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { HfConfig, Mapping, TensorTable } from "./families/family.ts";
 import type { Shape } from "./families/layouts.ts";
+import { holdWeights } from "./heldWeights.ts";
 import { parametersOf } from "./parameters.ts";
 import type { ModelWeights } from "./weights.ts";
 
@@ -110,22 +110,9 @@ export async function readWeights(
     rows.flatMap((row) => (isNeeded(row, stopAtLayer) || row.need === "optional" ? [] : [[row.name, row]])),
   );
   for (const [name, x] of declared(left)) leaves.set(name, x);
-  const handles: LedgerHandle[] = [];
   const weights = new Map<string, Tensor>();
   const expected = new Map([...left, ...found]);
   const beyond = new Set([...left.keys()].flatMap((name) => [name, ...plan.otherNames(name)]));
-  for (const [name, { storage }] of leaves)
-    if (storage!.data !== undefined)
-      handles.push(
-        memory.add({
-          owner: cfg.model_name,
-          kind: "HookedModel",
-          name,
-          object: `Tensor (${storage!.dims.join(", ")})`,
-          device: "cpu",
-          bytes: storage!.data.byteLength,
-        }),
-      );
   for (const [name, { params, layout, shapes }] of expected) {
     const views = layout.split(leaves.get(name)!, shapes);
     params.forEach((param, i) => weights.set(param, views[i]!));
@@ -134,10 +121,7 @@ export async function readWeights(
   return {
     weights,
     unused: file.names.filter((name) => !found.has(name) && !beyond.has(name) && !plan.ignored.test(name)),
-    dispose() {
-      for (const handle of handles) handle.release();
-      for (const x of leaves.values()) x.storage!.data = undefined;
-    },
+    dispose: holdWeights(cfg.model_name, leaves),
   };
 }
 
