@@ -89,7 +89,7 @@ it("a session's YAML names a component, and run_cfg.ops its compositions", async
 it("a session is made of a component: its entry, its ops", async () => {
   const session = await Session.fromHub(component(), "demo.tiny.core", given());
   const results = await new AnalysisRunner(session, { ops }).run("counted");
-  expect(results["counted"]!.examples).toHaveLength(3);
+  expect(results["counted"].examples).toHaveLength(3);
   expect(() => new AnalysisRunner(session)).toThrow(/ops.yaml:4:27: there is no op count_rows/);
 });
 

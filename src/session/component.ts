@@ -63,8 +63,8 @@ export async function loadComponent(source: string, options: ComponentOptions = 
 }
 
 async function load(source: string, options: ComponentOptions, above: readonly string[]): Promise<SharedComponent> {
-  const find = options.resources?.component ?? hubResources(options.hub ?? {}).component;
-  const folder = await find(source);
+  const resources = { ...hubResources(options.hub ?? {}), ...options.resources };
+  const folder = await resources.component(source);
   if (above.includes(folder))
     throw new SessionError("components refer to each other in a circle", {
       code: "session/component",

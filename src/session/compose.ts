@@ -177,7 +177,7 @@ async function componentsOf(
   const items = list?.kind === "list" ? list.items.map(plain) : [];
   const named = items.filter((item) => typeof item === "string");
   return Promise.all(
-    [...named, ...components].map((each) =>
+    [...named, ...components].map(async (each) =>
       typeof each === "string" ? loadComponent(each, { packages, hub, resources }) : each,
     ),
   );
