@@ -1,8 +1,13 @@
 /** TransformerLens' refactoring of attention heads: its factors, the same logits. */
-import { expect, test } from "vitest";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { datasetOf } from "../src/data/index.ts";
 import type { Tensor } from "../src/graph/index.ts";
 import { factorAttention, HookedModel, processWeights, type ModelConfigInput } from "../src/model/index.ts";
 import { memory } from "../src/runtime/index.ts";
+import { Session } from "../src/session/index.ts";
 import { describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
 import { numbersOf } from "./support/model.ts";
 
@@ -90,6 +95,29 @@ test.each<[string, ModelConfigInput]>([
     numbersOf(before.get("blocks.0.attn.hook_attn_scores")).filter(Number.isFinite),
   );
   expect(numbersOf(cache.get("blocks.0.attn.hook_q"))).not.toBeAllClose(numbersOf(before.get("blocks.0.attn.hook_q")));
+});
+
+test("a session whose tl_cfg asks for it", async () => {
+  const model = sharedPath(folder);
+  const data = await datasetOf(() => [{ value: { input_ids: tokens[0], label: 1 }, where: "row 0" }], { name: "ids" });
+  const coreLogDir = mkdtempSync(join(tmpdir(), "interpretune-factored-"));
+  onTestFinished(() => rmSync(coreLogDir, { recursive: true }));
+  const tlCfg = { preset: "no_processing", foldLn: true, refactorFactoredAttnMatrices: true } as const;
+  const session = await Session.create({
+    ...{ model, data, logStream: null, adapterCtx: ["core", "transformer_lens"] },
+    moduleCfg: { coreLogDir, tlCfg, classificationMapping: [2, 3], positions: "explicit" },
+  });
+  await session.init();
+  const made = session.module.model;
+  const plain = await HookedModel.load(model);
+  const steps = { centerWritingWeights: false, centerUnembed: false, foldValueBiases: false };
+  const factored = await factorAttention(processWeights(plain, steps));
+  for (const part of ["W_Q", "b_K", "W_O", "b_O"].map((name) => `blocks.1.attn.${name}`))
+    expect(await numbers(made, made.weights.get(part)!), part).toEqual(
+      await numbers(plain, factored.weights.get(part)!),
+    );
+  expect(await logits(made)).toBeAllClose(await logits(plain));
+  await session.end();
 });
 
 test("what is computed is in the ledger until it is given back", async () => {

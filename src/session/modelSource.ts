@@ -1,10 +1,14 @@
 /** @file From a module's configuration to its tokenizer, its model and its SAEs. */
 import type { HubOptions, Json, JsonObject } from "../formats/index.ts";
 import {
+  factorAttention,
   HookedModel,
   loadTokenizer,
   processWeights,
   TokenizerError,
+  type FactoredParameters,
+  type FactoringOptions,
+  type ModelParameters,
   type ModelConfigInput,
   type Tokenizer,
 } from "../model/index.ts";
@@ -81,7 +85,7 @@ export async function modelOf(
       : HookedModel.fromConfig(sizes as JsonObject & ModelConfigInput, { runtime });
   // As published, the vocabulary grows before weights are processed.
   const grown = withVocabulary(loaded, tokensOf(cfg, tokenizer));
-  const { cfg: sized, weights } = processed(grown, cfg.tlCfg);
+  const { cfg: sized, weights, dispose } = await processed(grown, cfg.tlCfg, { runtime: loaded.runtime, signal });
   const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };
   return new HookedModel({
     cfg: prepended,
@@ -89,14 +93,18 @@ export async function modelOf(
     tokenizer,
     runtime: loaded.runtime,
     weightPolicy: loaded.weightPolicy,
-    release: () => loaded.dispose(),
+    release: () => {
+      dispose?.();
+      loaded.dispose();
+    },
   });
 }
 
-function processed(
-  model: Pick<HookedModel, "cfg" | "weights">,
+async function processed(
+  model: ModelParameters,
   tl: Config<"TlConfig"> | null,
-): Pick<HookedModel, "cfg" | "weights"> {
+  computing: FactoringOptions,
+): Promise<ModelParameters & Partial<FactoredParameters>> {
   if (tl === null) return model;
   const all = tl.preset === "from_pretrained";
   const { foldLn, centerWritingWeights, centerUnembed, foldValueBiases } = tl;
@@ -106,13 +114,14 @@ function processed(
     centerUnembed: centerUnembed ?? all,
     foldValueBiases: foldValueBiases ?? all,
   };
-  return Object.values(options).includes(true) ? processWeights(model, options) : model;
+  const views = Object.values(options).includes(true) ? processWeights(model, options) : model;
+  return tl.refactorFactoredAttnMatrices ? factorAttention(views, computing) : views;
 }
 
 /** A causal head by the end of its class's name. */
 const causalHead = /(ForCausalLM|LMHeadModel|ForConditionalGeneration)$/;
 
-function refuseUnsupported({ hfFromPretrainedCfg: hf, tlCfg, addSaesOnInit, saeCfgs }: ModuleConfig): void {
+function refuseUnsupported({ hfFromPretrainedCfg: hf, addSaesOnInit, saeCfgs }: ModuleConfig): void {
   const refuse = (option: string, received: Json, hint: string): never => {
     throw new SessionError("this option asks for something that is not here", {
       code: "session/unsupported",
@@ -131,8 +140,6 @@ function refuseUnsupported({ hfFromPretrainedCfg: hf, tlCfg, addSaesOnInit, saeC
       hf.bitsandbytesconfig,
       "a quantised model is loaded from a .gguf file",
     );
-  if (tlCfg?.refactorFactoredAttnMatrices === true)
-    refuse("tl_cfg.refactor_factored_attn_matrices", true, "the other steps of weight processing are there");
   if (addSaesOnInit && saeCfgs.length === 0) refuse("add_saes_on_init", true, "name SAEs in sae_cfgs");
 }
 

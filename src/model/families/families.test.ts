@@ -151,11 +151,23 @@ describe("llama", () => {
   });
 
   test.each([
-    { rope_type: "dynamic", factor: 2 },
-    { type: "longrope" },
+    { rope_type: "longrope", short_factor: [1], long_factor: [2], factor: 4 },
+    { type: "su" },
+    { rope_type: "dynamic" },
     { rope_type: "yarn", factor: 2, truncate: false },
-  ])("rope scaling %o is refused", (rope_scaling) => {
-    expect(() => read({ ...llama, rope_scaling })).toThrow(/rope scaling is not supported.*linear, llama3 or yarn/);
+  ])("rope scaling %o is refused by its name", (rope_scaling) => {
+    expect(() => read({ ...llama, rope_scaling })).toThrow(
+      expect.objectContaining({
+        message: expect.stringContaining("rope scaling is not supported") as string,
+        expected: expect.stringContaining("dynamic, linear, llama3 or yarn") as string,
+        received: rope_scaling.rope_type ?? rope_scaling.type,
+      }),
+    );
+  });
+
+  test("dynamic rope scaling changes nothing within the context", () => {
+    const rope_scaling = { rope_type: "dynamic", factor: 2 };
+    expect(read({ ...llama, rope_scaling })).toEqual(read({ ...llama, rope_scaling: null }));
   });
 
   test("incomplete rope scaling, missing sizes and unknown activations are named", () => {

@@ -80,7 +80,8 @@ export function readRope(hf: HfConfig, where: string, defaults: { fraction?: num
 
 function readScaling(keys: z.output<typeof ropeKeys>, all: HfConfig, where: string): RopeScaling | null {
   const kind = keys.rope_type ?? keys.type ?? "default";
-  if (kind === "default") return null;
+  // Dynamic scaling stretches beyond max_position_embeddings only, where our context ends.
+  if (kind === "default" || (kind === "dynamic" && keys.factor)) return null;
   const original_max_position_embeddings = keys.original_max_position_embeddings ?? all.max_position_embeddings;
   const parsed = ropeScalingSchema.safeParse({
     ...withoutNulls(all),
@@ -92,7 +93,7 @@ function readScaling(keys: z.output<typeof ropeKeys>, all: HfConfig, where: stri
   throw new ModelError("the rope scaling is not supported", {
     code: "model/rope",
     where,
-    expected: "default, linear, llama3 or yarn (truncated) with their parameters",
+    expected: "default, dynamic, linear, llama3 or yarn (truncated) with their parameters",
     received: parsed.success || !["linear", "llama3", "yarn"].includes(kind) ? kind : z.prettifyError(parsed.error),
   });
 }

@@ -217,7 +217,11 @@ export const sections = {
       },
       centerUnembed: { kind: "flag", default: null, about: "Centre logits; default as fold_ln" },
       foldValueBiases: { kind: "flag", default: null, about: "Fold value biases; default as fold_ln" },
-      refactorFactoredAttnMatrices: { kind: "flag", default: false, about: "Not here: an error when true" },
+      refactorFactoredAttnMatrices: {
+        kind: "flag",
+        default: false,
+        about: "Factor heads by singular values, as TransformerLens does",
+      },
       defaultPrependBos: { kind: "flag", default: true, about: "Whether text given to the model gets BOS" },
       defaultPaddingSide: {
         oneOf: ["left", "right"],
