@@ -1,5 +1,5 @@
 /** What an analysis may have of its own: hooks, a names filter, an ablation, how its texts are decoded; from YAML as far as it is data. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -27,6 +27,7 @@ import {
 } from "../src/index.ts";
 import { batches } from "../src/data/index.ts";
 import { loadResults, reportData, reportMetrics } from "../src/report/collect.ts";
+import { cli } from "./support/cli.ts";
 import { writeModel } from "./support/exampleScope.ts";
 import { randomSae } from "./support/random.ts";
 
@@ -180,6 +181,29 @@ run_cfg:
   await expect(Session.fromConfig(yaml, { model, data, logStream: null })).rejects.toThrow(
     /session.yaml:1:73; expected a name or a list of names/,
   );
+});
+
+it("the command line runs a file's analyses and says what each left", async () => {
+  const yaml = join(root, "run.yaml");
+  writeFileSync(
+    yaml,
+    `adapter_ctx: [core]
+registered_cfg: { module_cfg: { core_log_dir: ${join(root, "logs")} } }
+run_cfg:
+  analysis_cfgs:
+    - { target_op: logit_diffs_base, name: mine, save_tokens: false }
+    - { target_op: labels_to_ids.model_fwd.logit_diffs, name: chain, limit: 3 }
+`,
+  );
+  const flags = ["--model", join(root, "model"), "--data", join(root, "rows.jsonl"), "--run-command", "analyze"];
+  const wrong = await cli(["run", "--config", yaml, ...flags]);
+  expect(wrong.code).toBe(1);
+  expect(wrong.stderr).toMatch(/no option run_cfg.analysis_cfgs.1.limit; in .*run.yaml:6:70/);
+  writeFileSync(yaml, readFileSync(yaml, "utf8").replace(", limit: 3", ""));
+  const { code, stdout, stderr } = await cli(["run", "--config", yaml, ...flags]);
+  expect([code, stderr.includes("Error")]).toEqual([0, false]);
+  expect(stdout).toMatch(/mine +\| +3 \| +0 \| label_ids, .*preds, answer_logits, prompts, answers +\|/);
+  expect(stdout).toMatch(/chain +\| +3 \| +0 \| label_ids, .*tokens, answers +\|/);
 });
 
 it("answers of examples' own are kept with them, and the report names each by its example", async () => {

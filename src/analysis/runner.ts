@@ -337,9 +337,9 @@ function check(options: AnalysisRunnerOptions): z.infer<typeof numbersSchema> {
 /** What stands with the examples. @throws AnalysisError for texts of token ids without a tokenizer */
 function savedInputs(
   { savePrompts = true, saveTokens = true, decodeKwargs }: AnalysisCfg,
-  { model, answers }: AnalysisModule,
+  { model }: AnalysisModule,
 ): SavedInputs {
-  const inputs = { prompts: savePrompts, tokens: saveTokens, answers: savePrompts && answers === null };
+  const inputs = { prompts: savePrompts, tokens: saveTokens, answers: savePrompts };
   if (!savePrompts || decodeKwargs === undefined) return inputs;
   if (!model.hasTokenizer)
     throw new AnalysisError("token ids cannot be decoded", {

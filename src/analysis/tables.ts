@@ -27,14 +27,14 @@ export interface SavedInputs {
   /** The data's own texts, or what makes a text of token ids. */
   readonly prompts: boolean | ((tokens: readonly number[]) => string);
   readonly tokens: boolean;
-  /** Texts of the answers: examples have their own. */
+  /** Texts of the answers, where the config does not name them. */
   readonly answers: boolean;
 }
 
 const inputColumns: ColumnSpecs = {
   prompts: { per: "example", type: "string", optional: true, description: "text of the example" },
   tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids without padding" },
-  answers: { per: "example", type: "string", list: true, optional: true, description: "answers of the example's own" },
+  answers: { per: "example", type: "string", list: true, optional: true, description: "text of each class' answer" },
 };
 
 /** Latents stand in rows of their own; this column of theirs is those rows. */

@@ -54,7 +54,7 @@ const exampleColumns: ColumnSpecs = {
   answer_logits: { per: "example", type: "float32", list: true, description: "logits of the answers" },
   prompts: { per: "example", type: "string", optional: true, description: "text of the example" },
   tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids without padding" },
-  answers: { per: "example", type: "string", list: true, optional: true, description: "answers of the example's own" },
+  answers: { per: "example", type: "string", list: true, optional: true, description: "text of each class' answer" },
 };
 
 const latentDescriptions: Readonly<Record<LatentValue, string>> = {
@@ -104,7 +104,7 @@ export interface ExampleRow {
   readonly answer_logits: readonly number[];
   readonly prompts?: string;
   readonly tokens?: readonly number[];
-  /** The text of each class' answer, where examples have answers of their own. */
+  /** The text of each class' answer, where the store's config does not name them for all examples. */
   readonly answers?: readonly string[];
 }
 
