@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { modelMetadata } from "../src/cli/loading.ts";
 import { trainSaeOptionNames } from "../src/cli/trainSaeFlags.ts";
 import { writeSafetensors } from "../src/formats/index.ts";
 import { HookedModel, saveModel } from "../src/model/index.ts";
@@ -149,6 +150,69 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
     expect(await readFile(join(killed, weights))).toEqual(await readFile(join(whole, weights)));
     expect(await readFile(join(killed, "metrics.jsonl"))).toEqual(await readFile(join(whole, "metrics.jsonl")));
   });
+
+  test("names the model so that others find it, and keeps where it came from", async () => {
+    const out = join(folder, "named");
+    expect((await cli([...base, "--architecture", "standard", "--training-tokens", "32", "--out", out])).code).toBe(0);
+    const read = async (name: string): Promise<Record<string, unknown>> =>
+      JSON.parse(await readFile(join(out, hook, name), "utf8")) as Record<string, unknown>;
+    expect((await read("cfg.json"))["metadata"]).toMatchObject({ model_name: "model", hook_name: hook });
+    expect(await readFile(join(out, hook, "cfg.json"), "utf8")).not.toContain(join(folder, "model"));
+    expect(await read("runner_cfg.json")).toMatchObject({
+      model_name: join(folder, "model"),
+      dataset_path: join(folder, "texts.jsonl"),
+    });
+    // Names of the hub stay ids that TransformerLens knows.
+    const model = await HookedModel.load(join(folder, "model"));
+    expect(await modelMetadata("gpt2-small@v1", model)).toEqual({
+      model_name: "openai-community/gpt2",
+      model_from_pretrained_kwargs: { revision: "v1" },
+    });
+    expect(await modelMetadata("owner/name/file.gguf", model)).toEqual({ model_name: "owner/name" });
+  });
+
+  test("activations are cached, in one go or after Ctrl-C, and trained from", async () => {
+    const cache = (out: string, context = "8"): string[] => {
+      const own = [...base.slice(1, base.indexOf("--context-size")), "--context-size", context];
+      const sizes = ["--store-batch-size-prompts", "128", "--training-tokens", "50000", "--shard-mb", "1"];
+      return ["cache-activations", ...own, ...sizes, "--out", out];
+    };
+    const whole = join(folder, "activations");
+    const summary = (await document(cache(whole))) as { rows: number; shards: number; widths: object };
+    expect(summary).toMatchObject({ widths: { [hook]: 16 } });
+    expect(summary.rows).toBeGreaterThanOrEqual(50_000);
+    expect(summary.shards).toBeGreaterThan(3);
+    const stopped = join(folder, "stopped");
+    const { process: child, finished } = start(cache(stopped));
+    for (let written = false; !written;) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      written = (await readdir(stopped).catch((): string[] => [])).includes("activations.json");
+    }
+    child.kill("SIGINT");
+    const { code, stderr } = await finished;
+    expect([code, stderr.trim().split("\n").at(-1)]).toEqual([
+      130,
+      expect.stringContaining("the same command goes on after them") as string,
+    ]);
+    const begun = (await readdir(stopped)).filter((name) => name.startsWith("shard_")).length;
+    expect(begun).toBeLessThan(summary.shards);
+    expect(await document(cache(stopped))).toEqual({ ...summary, out: stopped });
+    for (const name of await readdir(whole))
+      expect((await readFile(join(stopped, name))).equals(await readFile(join(whole, name))), name).toBe(true);
+    const other = await cli(cache(stopped, "6"));
+    expect(other.stderr).toMatch(/activations of other options.*context_size: 8 there, 6 here/);
+
+    const train = [...base.filter((flag, i) => flag !== "--context-size" && base[i - 1] !== "--context-size")];
+    const rest = ["--activations", whole, "--architecture", "topk", "--top-k", "4", "--training-tokens", "1600"];
+    const out = join(folder, "cached");
+    const [trained] = (await document([...train, ...rest, "--out", out])) as { folder: string }[];
+    const sae = await Sae.load(trained!.folder);
+    expect([sae.cfg.metadata.context_size, sae.cfg.k]).toEqual([8, 4]);
+    const misfit = await cli([...train, ...rest, "--context-size", "6", "--out", out]);
+    expect(misfit.stderr).toMatch(/cached activations are of other options.*expected contextSize 8; got 6/);
+    const without = await cli(["cache-activations", "--out", out]);
+    expect(without.stderr).toContain("--hook-name");
+  }, 60_000);
 
   // With PEERS_PYTHON=<a Python that has sae_lens>: what SAELens makes of the same files.
   const python = process.env["PEERS_PYTHON"];

@@ -15,7 +15,12 @@ import type { SaeForwardFlags } from "./commands/saeForward.ts";
 import type { TokenizeFlags } from "./commands/tokenize.ts";
 import type { CliContext } from "./context.ts";
 import { describeFailure, describeUsageFault, exitCodeOf } from "./failure.ts";
-import { trainSaeFlags, type TrainSaeFlags } from "./trainSaeFlags.ts";
+import {
+  cacheActivationsFlags,
+  trainSaeFlags,
+  type CacheActivationsFlags,
+  type TrainSaeFlags,
+} from "./trainSaeFlags.ts";
 import { analysisList, booleanFlag, layerList, positiveInteger, shared, textFlag } from "./flags.ts";
 
 const { model, saes, errorTerm, threads, json, offline } = shared;
@@ -416,6 +421,19 @@ interpretune train-sae --config sae.yaml --training-tokens 1000000 --resume`,
   ),
 });
 
+const cacheActivations = buildCommand<CacheActivationsFlags, [], CliContext>({
+  loader: async () => (await import("./commands/cacheActivations.ts")).cacheActivations,
+  parameters: { flags: cacheActivationsFlags },
+  docs: docs(
+    "Write a model's activations to disk, to train SAEs from",
+    "Shards of safetensors, each there whole or not at all. A command that was stopped goes on when it is given again.",
+    `interpretune cache-activations --model models/gpt2 --data texts.jsonl --hook-name blocks.8.hook_resid_pre \\
+    --context-size 128 --training-tokens 2000000 --out runs/activations
+interpretune train-sae --model models/gpt2 --data texts.jsonl --hook-name blocks.8.hook_resid_pre \\
+    --activations runs/activations --architecture batchtopk --d-sae 6144 --out runs/sae`,
+  ),
+});
+
 const listing = {
   positional: {
     kind: "tuple" as const,
@@ -520,6 +538,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
     models,
     saes: saesCommand,
     trainSae,
+    cacheActivations,
     demo,
   };
   return buildApplication(

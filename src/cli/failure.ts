@@ -13,6 +13,11 @@ export class Interrupted extends InterpretuneError {
     super(`interrupted by ${signal}`, { code: "cli/interrupted", ...facts });
     this.exitCode = exitCode;
   }
+
+  /** The same, saying what becomes of what was done. */
+  goesOn(hint: string): Interrupted {
+    return new Interrupted(this.message.replace("interrupted by ", ""), this.exitCode, { hint });
+  }
 }
 
 /** Exit codes: 1 a failed command, 2 a wrong command line, 128 + n a signal. */

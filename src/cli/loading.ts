@@ -1,5 +1,5 @@
 /** @file Loading what a command works on: the model on a runtime of its own, and SAEs. */
-import { HookedModel } from "../model/index.ts";
+import { HookedModel, modelId } from "../model/index.ts";
 import { Runtime } from "../runtime/index.ts";
 import { Sae } from "../sae/index.ts";
 import type { CliContext } from "./context.ts";
@@ -53,4 +53,29 @@ export async function load(
     finish();
     progress?.finish();
   }
+}
+
+/**
+ * What an SAE's cfg.json says of its model, so that others can load it: the id on the hub and the revision, or for files
+ * of this machine what the model calls itself.
+ */
+export async function modelMetadata(given: string, model: HookedModel): Promise<Record<string, unknown>> {
+  const { stat } = await import("node:fs/promises");
+  const local = await stat(given).then(
+    () => true,
+    () => false,
+  );
+  if (local) return { model_name: model.cfg.model_name };
+  const [name = given, revision] = given.split("@");
+  const [owner, repository] = modelId(name).split("/");
+  return {
+    model_name: repository === undefined ? owner : `${owner}/${repository}`,
+    ...(revision !== undefined && { model_from_pretrained_kwargs: { revision } }),
+  };
+}
+
+/** The block that a run may stop before which has only these hook points; undefined where it has to see the last one. */
+export function layersBelow(globs: readonly string[]): number | undefined {
+  const layers = globs.map((glob) => (/^(pos_)?hook_/.test(glob) ? 0 : Number(/^blocks\.(\d+)\./.exec(glob)?.[1]) + 1));
+  return layers.some(Number.isNaN) ? undefined : Math.max(...layers);
 }

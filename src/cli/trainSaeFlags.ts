@@ -2,7 +2,7 @@
 import type { TypedFlagParameter } from "@stricli/core";
 import type { SaeTrainingOptions, TrainedSaeConfig } from "../train/index.ts";
 import { CliError } from "./failure.ts";
-import { booleanFlag, shared, textFlag } from "./flags.ts";
+import { booleanFlag, positiveInteger, shared, textFlag } from "./flags.ts";
 
 /** A value as a configuration file would hold it. */
 export type OptionValue = string | number | boolean | null | readonly (number | null)[];
@@ -122,10 +122,66 @@ export const trainSaeFlags: {
   model: optionalText("M", shared.model.brief),
   data: optionalText("FILE", "Texts: .txt (a document a line), or JSONL or Parquet with text, prompt or input_ids"),
   evalData: optionalText("FILE", "Texts for evaluations [default = the first of --data]"),
-  activations: optionalText("DIR", "Cached activations to train from"),
+  activations: optionalText("DIR", "Train from what cache-activations wrote; --data is for evaluations then"),
   out: optionalText("DIR", "Folder for SAEs, log, curves and checkpoint"),
   resume: booleanFlag("Go on from the checkpoint in --out"),
   ...options,
   threads: shared.threads,
+  json: shared.json,
+};
+
+const cacheOptions = [
+  "contextSize",
+  "trainingTokens",
+  "storeBatchSizePrompts",
+  "seqposSlice",
+  "disableConcatSequences",
+  "promptsOneByOne",
+  "sequenceSeparatorToken",
+  "prependBos",
+  "excludeSpecialTokens",
+] as const satisfies readonly TrainSaeOptionName[];
+type CacheOptionName = (typeof cacheOptions)[number];
+
+export type CacheActivationsFlags = { readonly [Name in CacheOptionName]?: string } & {
+  readonly config?: string;
+  readonly model?: string;
+  readonly data?: string;
+  readonly hookName?: readonly string[];
+  readonly out?: string;
+  readonly shardMb?: number;
+  readonly threads?: number;
+  readonly offline?: boolean;
+  readonly json?: boolean;
+};
+
+const cacheOptionFlags = Object.fromEntries(cacheOptions.map((name) => [name, options[name]])) as {
+  readonly [Name in CacheOptionName]: Flag;
+};
+
+/** The flags of `interpretune cache-activations`: those of a training that say which activations there are. */
+export const cacheActivationsFlags: {
+  readonly [Name in keyof Required<CacheActivationsFlags>]: TypedFlagParameter<CacheActivationsFlags[Name]>;
+} = {
+  config: optionalText("FILE", "YAML with these options in snake_case, as train-sae takes it, too; flags win"),
+  model: trainSaeFlags.model,
+  data: trainSaeFlags.data,
+  hookName: {
+    ...textFlag("HOOK", "Hook point, such as blocks.3.hook_resid_post; repeat for more"),
+    variadic: true,
+    optional: true,
+  },
+  out: optionalText("DIR", "Folder for the shards; one that is partly written by this command goes on"),
+  ...cacheOptionFlags,
+  trainingTokens: optionalText("N", "Activations to keep of each hook point [default = 2000000]"),
+  shardMb: {
+    kind: "parsed",
+    parse: positiveInteger,
+    optional: true,
+    placeholder: "N",
+    brief: "Megabytes of a shard, about [default = 256]",
+  },
+  threads: shared.threads,
+  offline: shared.offline,
   json: shared.json,
 };

@@ -44,12 +44,14 @@ export * from "./callbacks/index.ts";
 export type { ScheduledRates } from "./scheduled.ts";
 export {
   cacheActivations,
+  cachedOptionNames,
   evaluateSae,
   parseSaeTrainingOptions,
   parseTrainedSae,
   trainableArchitectures,
   trainSae,
   type CacheActivationsOptions,
+  type CacheSummary,
   type Document,
   type Documents,
   type SaeEvaluation,

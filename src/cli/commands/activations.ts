@@ -7,7 +7,7 @@ import { spliceHooks, type Sae } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable, logitDifference, readInput, readTargets } from "../inputs.ts";
-import { load } from "../loading.ts";
+import { layersBelow, load } from "../loading.ts";
 import { aligned, Output } from "../output.ts";
 
 export interface ActivationsFlags {
@@ -50,12 +50,6 @@ export async function activations(this: CliContext, flags: ActivationsFlags): Pr
   const lines = rows.map(({ name, shape, dtype }) => [name, `[${shape.join(", ")}]`, dtype]);
   await output.say(`${aligned(lines)}\n${rows.length} tensors in ${flags.out}`);
   await output.document({ out: flags.out, tensors: rows });
-}
-
-/** The block that a run may stop before which has only these hook points; undefined where it has to see the last one. */
-function layersBelow(globs: readonly string[]): number | undefined {
-  const layers = globs.map((glob) => (/^(pos_)?hook_/.test(glob) ? 0 : Number(/^blocks\.(\d+)\./.exec(glob)?.[1]) + 1));
-  return layers.some(Number.isNaN) ? undefined : Math.max(...layers);
 }
 
 /** The values that some glob names, in the order of the forward pass; every glob must name one. */

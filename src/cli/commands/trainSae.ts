@@ -1,29 +1,14 @@
 /** @file `interpretune train-sae`: sparse autoencoders trained on a model's activations. */
-import { parse, YAMLError } from "yaml";
-import { formatPrompt, openDataset, taskPrompt } from "../../data/index.ts";
-import { jsonLines } from "../../data/lines.ts";
-import { fileSource } from "../../formats/index.ts";
-import { camelCase } from "../../session/index.ts";
 import { trainSae as train, type SaeMetrics, type TrainedSae } from "../../train/index.ts";
 import type { CliContext } from "../context.ts";
-import { CliError } from "../failure.ts";
-import { load } from "../loading.ts";
+import { documents } from "../documents.ts";
+import { CliError, Interrupted } from "../failure.ts";
+import { load, modelMetadata } from "../loading.ts";
+import { flagOptions, named, readConfig, type Options } from "../optionFile.ts";
 import { aligned, Output } from "../output.ts";
 import { Progress } from "../progress.ts";
-import { optionValue, trainSaeOptionNames, type TrainSaeFlags } from "../trainSaeFlags.ts";
+import { trainSaeOptionNames, type TrainSaeFlags } from "../trainSaeFlags.ts";
 
-type Options = Readonly<Record<string, unknown>>;
-
-/** Keys that SAELens' runner has by another name. */
-const otherNames: Readonly<Record<string, string>> = {
-  modelName: "model",
-  modelNameOrPath: "model",
-  datasetPath: "data",
-  outputPath: "out",
-  cachedActivationsPath: "activations",
-  topK: "k",
-};
-const isOption = (name: string): boolean => (trainSaeOptionNames as readonly string[]).includes(name);
 /** Options that describe an SAE rather than the run. */
 const ofSae = new Set([
   "k",
@@ -33,12 +18,7 @@ const ofSae = new Set([
 export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<void> {
   const output = new Output(this, flags.json);
   const { config, threads, resume } = flags;
-  const given: Options = Object.fromEntries(
-    Object.entries(flags).flatMap(([name, value]) => {
-      if (typeof value !== "string" || name === "config") return [];
-      return [[otherNames[name] ?? name, isOption(name) ? optionValue(value) : value]];
-    }),
-  );
+  const given = flagOptions(flags);
   const file = config === undefined ? {} : await readConfig(config);
   const options: Options = { ...file, ...given };
   const text = (name: string): string | undefined => (typeof options[name] === "string" ? options[name] : undefined);
@@ -65,7 +45,12 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
       out,
       resume: resume ?? false,
       signal: this.signal,
-      metadata: { model_name: model, dataset_path: data },
+      metadata: { ...(await modelMetadata(model, loaded.model)), dataset_path: data },
+      origin: {
+        model_name: model,
+        dataset_path: data,
+        ...(text("activations") !== undefined && { cached_activations_path: text("activations") }),
+      },
       onProgress: ({ step, steps, metrics }) => {
         progress ??= new Progress({
           label: "train",
@@ -80,6 +65,11 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
     progress?.finish();
     await output.say(summary(trained, out));
     await output.document(trained.map(document));
+  } catch (error) {
+    progress?.finish("stopped");
+    throw error instanceof Interrupted
+      ? error.goesOn(`what is done is in ${out}: the same command with --resume goes on`)
+      : error;
   } finally {
     progress?.finish();
   }
@@ -111,78 +101,6 @@ function saesOf(options: Options, flags: Options): never {
     return { ...common(options), ...named(sae), ...common(flags) };
   });
   return saes as never;
-}
-
-const named = (options: object): Options =>
-  Object.fromEntries(
-    Object.entries(options).map(([name, value]: [string, unknown]) => {
-      const own = camelCase(name);
-      return [otherNames[own] ?? own, value];
-    }),
-  );
-
-async function readConfig(path: string): Promise<Options> {
-  const source = await fileSource(path);
-  const text = new TextDecoder().decode(await source.slice(0).finally(() => source.close()));
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (cause) {
-    throw new CliError("the configuration is not YAML", {
-      code: "cli/train-sae",
-      where: path,
-      received: cause instanceof YAMLError ? cause.message.split("\n")[0] : undefined,
-      cause,
-    });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new CliError("the configuration is not an object", { code: "cli/train-sae", where: path });
-  return named(value);
-}
-
-/** Documents of a file, read anew each time: lines of text, or the texts, prompts or ids of rows. */
-function documents(path: string): () => AsyncGenerator<string | readonly number[]> {
-  return async function* () {
-    if (path.endsWith(".parquet")) {
-      yield* rows(path);
-      return;
-    }
-    const source = await fileSource(path);
-    try {
-      if (path.endsWith(".txt")) {
-        const text = new TextDecoder().decode(await source.slice(0));
-        for (const line of text.split("\n")) if (line.trim() !== "") yield line;
-        return;
-      }
-      for await (const { value } of jsonLines(source)) {
-        const found = textOf(value);
-        if (found === undefined) {
-          yield* rows(path);
-          return;
-        }
-        yield found;
-      }
-    } finally {
-      await source.close();
-    }
-  };
-}
-
-function textOf(value: unknown): string | readonly number[] | undefined {
-  if (typeof value === "string") return value;
-  if (typeof value !== "object" || value === null) return undefined;
-  const { text, prompt, input_ids: ids } = value as Record<string, unknown>;
-  if (typeof text === "string") return text;
-  if (typeof prompt === "string") return prompt;
-  return Array.isArray(ids) && ids.every((id) => typeof id === "number") ? ids : undefined;
-}
-
-/** Rows of a task as its prompts. */
-async function* rows(path: string): AsyncGenerator<string | readonly number[]> {
-  for await (const row of await openDataset(path)) {
-    if (row.kind === "input_ids") yield row.ids;
-    else yield formatPrompt(row.kind === "prompt" ? row.prompt : taskPrompt(row.first, row.second));
-  }
 }
 
 function document({ name, folder, evaluation }: TrainedSae): object {

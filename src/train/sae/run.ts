@@ -51,8 +51,10 @@ export interface TrainSaeOptions extends Partial<SaeTrainingOptions> {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: SaeProgress) => void;
   readonly runtime?: Runtime;
-  /** What cfg.json says of the model and the data. */
+  /** What cfg.json says of the model and the data, beside the model's name. */
   readonly metadata?: Readonly<Record<string, unknown>>;
+  /** Where model and data came from, for runner_cfg.json: names that may mean something on this machine only. */
+  readonly origin?: Readonly<Record<string, unknown>>;
 }
 
 /** A trained SAE. */
@@ -142,21 +144,22 @@ function given({
   onProgress,
   runtime,
   metadata,
+  origin,
   ...rest
 }: TrainSaeOptions): object {
-  void [model, data, sae, activations, evalData, out, resume, signal, onProgress, runtime, metadata];
+  void [model, data, sae, activations, evalData, out, resume, signal, onProgress, runtime, metadata, origin];
   return rest;
 }
 
 async function prepareRun(options: TrainSaeOptions): Promise<Run> {
   const { model, signal, out } = options;
   const runtime = options.runtime ?? defaultRuntime();
-  const settings = parseSaeTrainingOptions(given(options));
+  const cached = options.activations === undefined ? undefined : await openActivations(options.activations);
+  const settings = parseSaeTrainingOptions(cached === undefined ? given(options) : cached.packed(given(options)));
   const asked: readonly SaeOfRunInput[] = Array.isArray(options.sae) ? options.sae : [options.sae as SaeOfRunInput];
   const names = [
     ...new Set(asked.flatMap((sae) => [sae.hookName, ...(sae.hookNameOut === undefined ? [] : [sae.hookNameOut])])),
   ];
-  const cached = options.activations === undefined ? undefined : await openActivations(options.activations);
   const widths = cached?.widths ?? hookWidths(model, names);
   const saes = asked.map((sae) => parseSaeOfRun(sae, (name) => widthOf(widths, name)));
   const twice = saes.find((sae, i) => saes.findIndex((other) => folderOf(other.name) === folderOf(sae.name)) < i);
@@ -170,7 +173,7 @@ async function prepareRun(options: TrainSaeOptions): Promise<Run> {
     canonicalJson({
       options: inFiles(settings),
       saes: saes.map((sae) => inFiles(sae)),
-      cached: options.activations !== undefined,
+      cached: cached?.hash ?? null,
     } as JsonObject),
   ) as JsonObject;
   const resumed = options.resume === true && out !== undefined ? await readRun(out, identity) : undefined;
@@ -211,6 +214,7 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
   }));
   const logger = out === undefined ? undefined : jsonlLogger(`${out}/metrics.jsonl`);
   const metadata = (sae: SaeOfRun): Record<string, unknown> => ({
+    model_name: model.cfg.model_name,
     ...options.metadata,
     model_class_name: "HookedTransformer",
     hook_name: sae.hookName,
@@ -361,7 +365,7 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
           await saveTrained(folder, sae, state);
           const sparsity = { dtype: "float32", shape: [sae.dSae], data: trainer.sparsity() } as const;
           await writeSafetensors(`${folder}/sparsity.safetensors`, { sparsity });
-          const runner = { ...inFiles(settings), sae: inFiles(sae) };
+          const runner = { ...options.origin, ...inFiles(settings), sae: inFiles(sae) };
           await writeFileAtomic(`${folder}/runner_cfg.json`, [
             new TextEncoder().encode(JSON.stringify(runner, null, 1)),
           ]);

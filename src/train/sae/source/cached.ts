@@ -1,5 +1,6 @@
 /** @file Activations on disk: shards of safetensors, written once, read as often as wanted. */
 import { z } from "zod";
+import { differences } from "../../../formats/canonicalJson.ts";
 import {
   fileSource,
   jsonHash,
@@ -11,7 +12,7 @@ import {
 } from "../../../formats/index.ts";
 import type { HookedModel } from "../../../model/index.ts";
 import { TrainError } from "../../errors.ts";
-import { inFiles } from "../config.ts";
+import { inFiles, inPrograms } from "../config.ts";
 import { parseSaeTrainingOptions, type SaeTrainingOptions } from "../options.ts";
 import { modelSource } from "./modelSource.ts";
 import type { Documents } from "./packing.ts";
@@ -25,8 +26,29 @@ export interface CacheActivationsOptions extends Partial<SaeTrainingOptions> {
   readonly out: string;
   /** Bytes of a shard, about. Default 256 MB. */
   readonly shardBytes?: number;
+  /** What the model and the data are called: activations of others are refused. Default: the model's own name. */
+  readonly metadata?: JsonObject;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { rows: number; of: number }) => void;
+}
+
+/** Options that say what is kept; the others of a training do not matter here. */
+export const cachedOptionNames = [
+  "contextSize",
+  "seqposSlice",
+  "disableConcatSequences",
+  "promptsOneByOne",
+  "sequenceSeparatorToken",
+  "prependBos",
+  "excludeSpecialTokens",
+] as const satisfies readonly (keyof SaeTrainingOptions)[];
+
+/** What was written. */
+export interface CacheSummary {
+  readonly rows: number;
+  readonly shards: number;
+  /** Of each hook point. */
+  readonly widths: Readonly<Record<string, number>>;
 }
 
 const shardSchema = z.strictObject({ rows: z.int().nonnegative(), state: z.record(z.string(), z.json()) });
@@ -34,6 +56,7 @@ const manifestSchema = z.strictObject({
   version: z.literal(1),
   hash: z.string(),
   widths: z.record(z.string(), z.int().positive()),
+  metadata: z.record(z.string(), z.json()),
   options: z.record(z.string(), z.json()),
   shards: z.array(shardSchema),
   complete: z.boolean(),
@@ -81,28 +104,45 @@ async function readManifest(folder: string): Promise<Manifest | undefined> {
  *   trainingTokens: 64,
  * });
  */
-export async function cacheActivations(options: CacheActivationsOptions): Promise<void> {
-  const { model, data, hookNames, out, shardBytes = 256e6, signal, onProgress, ...rest } = options;
-  const settings = parseSaeTrainingOptions(rest);
+export async function cacheActivations(options: CacheActivationsOptions): Promise<CacheSummary> {
+  const { model, data, hookNames, out, shardBytes = 256e6, metadata, signal, onProgress, ...rest } = options;
+  const settings = parseSaeTrainingOptions({ ...rest, trainBatchSizeTokens: 1, lrWarmUpSteps: 0, lrDecaySteps: 0 });
   const { mkdir } = await import("node:fs/promises");
+  const about = inFiles(
+    Object.fromEntries(
+      ([...cachedOptionNames, "trainingTokens", "storeBatchSizePrompts"] as const).map((name) => [
+        name,
+        settings[name],
+      ]),
+    ),
+  ) as Manifest["options"];
+  const of = metadata ?? { model_name: model.cfg.model_name };
+  const hash = jsonHash({ options: about, hookNames: [...hookNames], metadata: of, shardBytes });
   await mkdir(out, { recursive: true });
-  const about = inFiles(settings) as Manifest["options"];
-  const hash = jsonHash({ options: about, hookNames: [...hookNames] });
   const known = await readManifest(out);
   if (known !== undefined && known.hash !== hash)
     throw new TrainError("the folder holds activations of other options", {
       code: "train/activations",
       where: out,
+      received: differences({ ...known.options, ...known.metadata }, { ...about, ...of }).join("; ") || undefined,
       hint: "choose another folder",
     });
-  if (known?.complete === true) return;
   const shards = [...(known?.shards ?? [])];
   const documents: Documents = typeof data === "function" ? data : () => data;
   const source = modelSource(model, documents, hookNames, settings, shards.at(-1)?.state);
   const widths = Object.fromEntries(source.widths);
+  const summary = (): CacheSummary => ({ rows: total, shards: shards.length, widths });
   const width = rowWidth(source);
   const write = async (complete: boolean): Promise<void> => {
-    const manifest: Manifest = { version: 1, hash, widths, options: about, shards, complete };
+    const manifest: Manifest = {
+      version: 1,
+      hash,
+      widths,
+      metadata: of as Manifest["metadata"],
+      options: about,
+      shards,
+      complete,
+    };
     await writeFileAtomic(`${out}/${manifestName}`, [new TextEncoder().encode(JSON.stringify(manifest, null, 1))]);
   };
   const perShard = Math.max(1, Math.floor(shardBytes / (4 * width)));
@@ -125,6 +165,7 @@ export async function cacheActivations(options: CacheActivationsOptions): Promis
       await write(total >= settings.trainingTokens);
       onProgress?.({ rows: Math.min(total, settings.trainingTokens), of: settings.trainingTokens });
     }
+    return summary();
   } finally {
     await source.close();
   }
@@ -152,6 +193,13 @@ function splitColumns(
 /** Cached activations, ready to be read. */
 export interface CachedActivations {
   readonly widths: ReadonlyMap<string, number>;
+  /** Of everything that says what they are. */
+  readonly hash: string;
+  /**
+   * The options of a training with those of the cache.
+   * @throws TrainError where the two do not agree
+   */
+  packed(options: object): object;
   /** @param from where to go on */
   source(from?: JsonObject): ActivationSource;
 }
@@ -165,8 +213,24 @@ export async function openActivations(folder: string): Promise<CachedActivations
       { code: "train/activations", where: folder, hint: "call cacheActivations with the same options" },
     );
   const widths = new Map(Object.entries(manifest.widths));
+  const own = inPrograms(Object.fromEntries(Object.entries(manifest.options)));
   return {
     widths,
+    hash: manifest.hash,
+    packed: (options) => {
+      const asked = inPrograms(options);
+      const kept = Object.fromEntries(cachedOptionNames.map((name) => [name, own[name]]));
+      for (const name of cachedOptionNames)
+        if (asked[name] !== undefined && JSON.stringify(asked[name]) !== JSON.stringify(own[name]))
+          throw new TrainError("the cached activations are of other options", {
+            code: "train/activations",
+            where: folder,
+            expected: `${name} ${JSON.stringify(own[name])}`,
+            received: JSON.stringify(asked[name]),
+            hint: "leave it out: the cache says",
+          });
+      return { ...asked, ...kept };
+    },
     source: (from) => {
       let shard = typeof from?.["shard"] === "number" ? from["shard"] : 0;
       return {

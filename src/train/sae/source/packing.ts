@@ -156,7 +156,7 @@ export function packer(
   return {
     next: options.promptsOneByOne || options.disableConcatSequences ? whole : joined,
     get state(): PackerState {
-      return { epoch, document, offset, row };
+      return { epoch, document, offset, row: [...row] };
     },
     close: async () => {
       await reader?.return?.();
