@@ -13,8 +13,12 @@ const config: ViteUserConfig = defineConfig({
     pool: "forks",
     maxWorkers: 2,
     setupFiles: ["./test/setup.ts"],
-    // Tests of the hub bring their own.
-    env: { HF_HUB_OFFLINE: "1" },
+    env: {
+      // Tests of the hub bring their own.
+      HF_HUB_OFFLINE: "1",
+      // Two workers share the cores; threads that wait for each other's small operations would only spin.
+      OMP_NUM_THREADS: "1",
+    },
   },
 });
 

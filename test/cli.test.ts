@@ -41,6 +41,7 @@ describe("help", () => {
     "generate",
     "tokenize",
     "info",
+    "push",
     "demo",
   ];
 

@@ -3,6 +3,7 @@ import { buildApplication, buildCommand, buildRouteMap, text_en, type Applicatio
 import type { ActivationsFlags } from "./commands/activations.ts";
 import type { AnalyzeFlags } from "./commands/analyze.ts";
 import type { CacheFlags } from "./commands/cache.ts";
+import type { PushFlags } from "./commands/push.ts";
 import type { DemoFlags } from "./commands/demo.ts";
 import type { ExportFlags } from "./commands/export.ts";
 import type { GenerateFlags } from "./commands/generate.ts";
@@ -469,6 +470,31 @@ const saesCommand = buildCommand<ListFlags, [string?], CliContext>({
   ),
 });
 
+const push = buildCommand<PushFlags, [string, string], CliContext>({
+  loader: async () => (await import("./commands/push.ts")).push,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [
+        { parse: String, placeholder: "DIR", brief: "A store, a saved model, or a folder of SAEs" },
+        { parse: String, placeholder: "ID", brief: "owner/name, with @branch perhaps" },
+      ],
+    },
+    flags: {
+      private: booleanFlag("Only you see a repository that is made"),
+      message: { ...textFlag("TEXT", "Title of the commit"), optional: true },
+      title: { ...textFlag("TEXT", "Heading of a store's card [default = the folder's name]"), optional: true },
+      license: { ...textFlag("ID", "Licence in a store's card, such as mit"), optional: true },
+      json,
+    },
+  },
+  docs: docs(
+    "Upload a store, a model or SAEs to the hub",
+    "A store becomes a data set with a card. The token is read from HF_TOKEN or from where `hf auth login` keeps it; the repository is made if there is none.",
+    "interpretune push runs/rte owner/rte-analyses --private",
+  ),
+});
+
 const cache = buildCommand<CacheFlags, [string?], CliContext>({
   loader: async () => (await import("./commands/cache.ts")).cache,
   parameters: {
@@ -535,6 +561,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
     run,
     registry,
     cache,
+    push,
     models,
     saes: saesCommand,
     trainSae,

@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { uploads } from "./hubUploads.ts";
 
 /** A file's content: bytes, text, or a file on disk for large ones. */
 export type HubContent = string | Uint8Array | { readonly file: string };
@@ -21,7 +22,7 @@ export interface HubRepository {
   /** Branches and tags. Default `main` only. */
   readonly refs?: readonly string[];
   /** Default: made of id and files. */
-  readonly commit?: string;
+  readonly commit?: string | undefined;
   /** Needs this token; who has none is told that there is no such repository. */
   readonly private?: string;
   /** Needs this token, and says so. */
@@ -68,6 +69,10 @@ export interface HubServer {
   /** `GET gpt2/resolve/main/config.json`, of what has come since the last call. */
   recent(): string[];
   add(repository: HubRepository): string;
+  /** The newest state of a repository. */
+  find(type: "model" | "dataset", id: string): HubRepository | undefined;
+  /** Uploads of large files go in parts of that many bytes. Default: whole. */
+  partSize: number | undefined;
   /** Decides on the fault of each answer. */
   fault: (request: Answered) => Fault | undefined;
   close(): Promise<void>;
@@ -137,11 +142,14 @@ export async function hubServer({ pageSize = 1000 }: { pageSize?: number } = {})
       const commit = repository.commit ?? createHash("sha1").update(`${repository.id} ${seed}`).digest("hex");
       // What a branch stood for before stays reachable by its commit.
       const type = repository.type ?? "model";
-      const older = repositories.findIndex((each) => each.id === repository.id && (each.type ?? "model") === type);
-      if (older >= 0) repositories[older] = { ...repositories[older]!, refs: [] };
+      repositories.forEach((each, i) => {
+        if (each.id === repository.id && (each.type ?? "model") === type) repositories[i] = { ...each, refs: [] };
+      });
       repositories.push({ ...repository, commit, stored });
       return commit;
     },
+    find: (type, id) => repositories.findLast((each) => each.id === id && (each.type ?? "model") === type),
+    partSize: undefined,
     fault: () => undefined,
     async close() {
       for (const server of servers) {
@@ -154,6 +162,14 @@ export async function hubServer({ pageSize = 1000 }: { pageSize?: number } = {})
   const servers = [await listen("hub"), await listen("cdn")] as const;
   endpoint = origin(servers[0]);
   cdn = origin(servers[1]);
+  const take = uploads({
+    find: (type, id) => hub.find(type, id),
+    add: (repository) => hub.add(repository),
+    cdn,
+    get partSize() {
+      return hub.partSize;
+    },
+  });
   return hub;
 
   function listen(name: "hub" | "cdn"): Promise<Server> {
@@ -172,10 +188,26 @@ export async function hubServer({ pageSize = 1000 }: { pageSize?: number } = {})
       requests.push(answered);
       const fault = hub.fault(answered) ?? {};
       const done =
-        name === "hub" ? answerHub(request, response, answered, fault) : answerCdn(response, answered, fault);
+        request.method === "POST" || request.method === "PUT"
+          ? answerUpload(request, response, answered, fault)
+          : name === "hub"
+            ? answerHub(request, response, answered, fault)
+            : answerCdn(response, answered, fault);
       done.catch(() => response.destroy());
     });
     return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
+  }
+
+  async function answerUpload(
+    request: IncomingMessage,
+    response: ServerResponse,
+    answered: Answered,
+    fault: Fault,
+  ): Promise<void> {
+    if (broken(response, answered, fault)) return;
+    const { status, value, headers } = await take(request, answered.server === "cdn");
+    answered.status = status;
+    response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
   }
 
   async function answerHub(

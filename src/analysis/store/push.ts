@@ -1,11 +1,13 @@
 /** @file A store as the folder of a data set: card, artifact record, tables. */
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { stringify } from "yaml";
 import { z } from "zod";
 import { AnalysisError } from "../errors.ts";
 import type { Json } from "../../formats/canonicalJson.ts";
+import { hubUpload, parseHubRef, type HubRef, type Uploaded, type UploadOptions } from "../../formats/index.ts";
 import { makeFolder, systemCode, writeAtomic } from "./atomic.ts";
 import { columnsPer } from "./entry.ts";
 import { latentColumnNames, shardFile, tablesOf, type TableName } from "./shard.ts";
@@ -170,6 +172,34 @@ function card(store: AnalysisStore, folder: string, { title, license }: PushOpti
     `Store \`${artifact.identity.store_id}\`, config \`${store.manifest.config_hash.slice(0, 16)}\`, made ${artifact.identity.created_utc}.`,
     "",
   ].join("\n");
+}
+
+/** The data set of an id. */
+export function datasetRef(id: string): HubRef {
+  const ref = parseHubRef(id, "dataset");
+  if (ref !== undefined) return ref;
+  throw new AnalysisError("this does not name a data set of the hub", {
+    code: "store/hub-id",
+    expected: "owner/name, or owner/name@revision",
+    received: JSON.stringify(id),
+  });
+}
+
+/** Uploads a store as a data set; its folder exists for as long as that takes. */
+export async function uploadStore(
+  store: AnalysisStore,
+  id: string,
+  options: PushOptions & UploadOptions,
+): Promise<Uploaded> {
+  const ref = datasetRef(id);
+  const title = options.title ?? basename(store.folder);
+  const folder = await mkdtemp(join(tmpdir(), "interpretune-push-"));
+  try {
+    await push(store, folder, { ...options, title });
+    return await hubUpload(ref, folder, { message: `Upload ${title}`, ...options });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** Whether a folder that was pulled is what was pushed. */

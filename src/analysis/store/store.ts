@@ -1,13 +1,14 @@
 /** @file Reads a store: both tables of each analysis, shard by shard or whole. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { hubSnapshot, type HubOptions, type Uploaded, type UploadOptions } from "../../formats/index.ts";
 import { AnalysisError } from "../errors.ts";
 import { systemCode } from "./atomic.ts";
 import { AnalysisView, type ViewOptions } from "./analysisView.ts";
 import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "./entry.ts";
 import { describeStore, provenanceOf, type StoreProvenance } from "./provenance.ts";
 import { ask } from "./sql.ts";
-import { checkPulled, push, type PushOptions } from "./push.ts";
+import { checkPulled, datasetRef, push, uploadStore, type PushOptions } from "./push.ts";
 import { joinLatents, type HookInfo, type LatentColumns } from "./latents.ts";
 import { analysisHash, entryOf, readManifest, shardHash, type Manifest } from "./manifest.ts";
 import { isAnalysisName, type AnalysisName, type AnalysisResult, type ExampleRow } from "./schema.ts";
@@ -133,6 +134,28 @@ export class AnalysisStore {
     const store = await AnalysisStore.open(folder);
     await checkPulled(store);
     return store;
+  }
+
+  /**
+   * Uploads the store to the hub as a data set of that id, `owner/name`; an earlier state of it there is brought up to date.
+   * @throws as `pushTo`, and FormatError `hub/no-token`, `hub/forbidden`, …
+   * @example
+   * const store = await AnalysisStore.open("runs/rte");
+   * if (process.env.HF_TOKEN !== undefined) await store.upload("owner/rte-analyses", { title: "RTE", visibility: "private" });
+   */
+  upload(id: string, options: PushOptions & UploadOptions = {}): Promise<Uploaded> {
+    return uploadStore(this, id, options);
+  }
+
+  /**
+   * Opens a store that was uploaded as a data set, `owner/name` or `owner/name@revision`, from the hub's cache or into it,
+   * after checking that it is whole and unchanged.
+   * @throws FormatError `hub/…`; AnalysisError as `openPulled`
+   * @example
+   * const pulled = await AnalysisStore.pull("owner/rte-analyses").catch((error: Error) => error.message);
+   */
+  static async pull(id: string, options: HubOptions = {}): Promise<AnalysisStore> {
+    return AnalysisStore.openPulled((await hubSnapshot(datasetRef(id), options)).folder);
   }
 
   /**

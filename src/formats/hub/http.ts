@@ -10,11 +10,14 @@ export interface Subject {
 }
 
 export interface RequestOptions {
-  readonly method?: "GET" | "HEAD";
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT";
+  readonly body?: BodyInit;
   readonly headers?: Readonly<Record<string, string>>;
   readonly redirect?: "follow" | "manual";
   /** Default 5. */
   readonly attempts?: number;
+  /** Milliseconds until the answer has to begin. Default: the time that a server may be silent. */
+  readonly timeout?: number;
   /** Refusals that are answers. */
   readonly accepts?: (response: Response) => boolean;
 }
@@ -67,7 +70,7 @@ export async function* chunks({ response, abort }: Connection, settings: HubSett
   if (reader === undefined) return;
   let since = Infinity;
   const watch = setInterval(() => {
-    if (performance.now() - since > settings.timeout) abort(silent(settings));
+    if (performance.now() - since > settings.timeout) abort(silent(settings.timeout));
   }, settings.timeout / 10);
   try {
     for (;;) {
@@ -83,7 +86,7 @@ export async function* chunks({ response, abort }: Connection, settings: HubSett
   }
 }
 
-const silent = ({ timeout }: HubSettings): Error => new Error(`the server was silent for ${timeout / 1000} s`);
+const silent = (timeout: number): Error => new Error(`the server was silent for ${timeout / 1000} s`);
 
 export const backOff = (settings: HubSettings, attempt: number): number =>
   Math.min(settings.retryDelay * 2 ** (attempt - 1), 30_000) * (0.75 + 0.5 * Math.random());
@@ -108,7 +111,7 @@ export function pause(milliseconds: number, signal: AbortSignal | undefined): Pr
 async function connect(
   settings: HubSettings,
   url: string,
-  { method = "GET", headers, redirect = "follow" }: RequestOptions,
+  { method = "GET", headers, redirect = "follow", body, timeout = settings.timeout }: RequestOptions,
 ): Promise<Connection> {
   const { signal, token, endpoint } = settings;
   // Redirects to other hosts drop the header by themselves.
@@ -120,12 +123,13 @@ async function connect(
       hint: "copy it anew from the hub's settings, Access Tokens",
     });
   const hangUp = new AbortController();
-  const timer = setTimeout(() => hangUp.abort(silent(settings)), settings.timeout);
+  const timer = setTimeout(() => hangUp.abort(silent(timeout)), timeout);
   try {
     const response = await settings.fetch(url, {
       method,
       redirect,
       headers: { ...headers, ...(authorization && { authorization: `Bearer ${token.secret}` }) },
+      ...(body !== undefined && { body }),
       signal: signal ? AbortSignal.any([signal, hangUp.signal]) : hangUp.signal,
     });
     return { response, abort: (reason) => hangUp.abort(reason) };

@@ -8,3 +8,4 @@ export { defaultCacheDir } from "./settings.ts";
 export { browserStore, type BrowserStoreOptions } from "./browserStore.ts";
 export { nodeStore, type LinkKind } from "./nodeStore.ts";
 export { type HubStore } from "./store.ts";
+export { hubUpload, type Uploaded, type UploadOptions, type UploadPlan } from "./upload.ts";
