@@ -403,6 +403,22 @@ describe("who asks", () => {
         request.path.includes("/tree/") ? { status: 200, body: JSON.stringify([{ ...listed, path }]) } : undefined;
       await expect(hubSnapshot(model, options)).rejects.toMatchObject({ code: "hub/invalid-answer" });
     }
+    hub.fault = () => undefined;
+    const cache = newFolder();
+    const { commit } = await hubSnapshot(model, { ...options, cacheDir: cache });
+    const tree = join(cache, "models--owner--name/trees", `${commit}.json`);
+    const kept = readFileSync(tree, "utf8");
+    const { oid } = listed;
+    for (const bad of [
+      kept.replace("README.md", "../../../../x"),
+      kept.replace(/"blob_id": "\w+"/, `"blob_id": "../${oid}"`),
+    ]) {
+      expect(bad).not.toBe(kept);
+      writeFileSync(tree, bad);
+      const { files: found } = await hubSnapshot(model, { ...options, cacheDir: cache, offline: true });
+      expect(found).toEqual(Object.keys(files).sort()); // what lies there, not what the list says
+    }
+    hub.recent();
     for (const etag of ["../../x", "", "a/b", '"..\\x"']) {
       const headers = { "x-repo-commit": "0".repeat(40), "x-linked-etag": etag, "x-linked-size": "1" };
       hub.fault = ({ method }) => (method === "HEAD" ? { status: 200, headers } : undefined);

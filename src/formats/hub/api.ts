@@ -20,7 +20,8 @@ export interface HubFile {
 /** The name of a file's content in the cache. */
 export const blobHash = (file: HubFile): string => file.lfs?.oid ?? file.oid;
 
-const hex = (digits: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
+/** So many hexadecimal digits. */
+export const hex = (digits: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
 const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const entrySchema = z.object({
   path: z.string().refine(isRepoPath, "a path that leads out of the repository"),

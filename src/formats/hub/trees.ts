@@ -1,16 +1,17 @@
 /** @file The list of a commit's files, kept in the cache as Python's client keeps it: a commit never changes. */
 import { z } from "zod";
-import type { HubFile } from "./api.ts";
+import { hex, type HubFile } from "./api.ts";
+import { isRepoPath } from "./reference.ts";
 import type { HubStore } from "./store.ts";
 
 const treeSchema = z.object({
   format_version: z.literal(1),
   files: z.record(
-    z.string(),
+    z.string().refine(isRepoPath), // others have written here, too
     z.object({
       size: z.number().int().min(0),
-      blob_id: z.string(),
-      lfs_sha256: z.string().optional(),
+      blob_id: hex(40),
+      lfs_sha256: hex(64).optional(),
       lfs_size: z.number().int().min(0).optional(),
       xet_hash: z.string().optional(),
     }),
