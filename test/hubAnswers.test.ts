@@ -112,8 +112,9 @@ function damaged(answer: Answer, { what }: Damage): Answer {
 
 /** A hub whose answers are damaged so, in this process. */
 const hubWith =
-  (faults: readonly Damage[]): typeof fetch =>
+  (faults: readonly Damage[], onRequest: () => void): typeof fetch =>
   (input, init) => {
+    onRequest();
     const url = input instanceof Request ? input.url : String(input);
     const method = init?.method ?? "GET";
     let answer = answers(url, method);
@@ -138,6 +139,7 @@ test(`${numRuns} damaged answers`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 2 }), fc.nat(2), async (faults, way) => {
       const cacheDir = join(folder, "cache");
+      let requests = 0;
       rmSync(cacheDir, { recursive: true, force: true });
       mkdirSync(cacheDir);
       const options: HubOptions = {
@@ -146,16 +148,15 @@ test(`${numRuns} damaged answers`, async () => {
         token: "",
         offline: false,
         retryDelay: 0,
-        fetch: hubWith(faults),
+        fetch: hubWith(faults, () => requests++),
       };
-      const start = performance.now();
       const ask = [
         () => hubFile(model, "config.json", options),
         () => hubSnapshot(model, options),
         () => hubFiles(model, options),
       ][way]!;
       const result = await ask().catch((error: unknown) => error);
-      expect(performance.now() - start).toBeLessThan(20_000);
+      expect(requests).toBeLessThan(100);
       if (result instanceof Error) {
         expect(result, String(result.stack)).toBeInstanceOf(FormatError);
         ends.refused++;
