@@ -130,7 +130,17 @@ export const trainSaeFlags: {
   json: shared.json,
 };
 
-const cacheOptions = [
+type CacheOptionName =
+  | "contextSize"
+  | "trainingTokens"
+  | "storeBatchSizePrompts"
+  | "seqposSlice"
+  | "disableConcatSequences"
+  | "promptsOneByOne"
+  | "sequenceSeparatorToken"
+  | "prependBos"
+  | "excludeSpecialTokens";
+const cacheOptions: readonly CacheOptionName[] = [
   "contextSize",
   "trainingTokens",
   "storeBatchSizePrompts",
@@ -140,8 +150,7 @@ const cacheOptions = [
   "sequenceSeparatorToken",
   "prependBos",
   "excludeSpecialTokens",
-] as const satisfies readonly TrainSaeOptionName[];
-type CacheOptionName = (typeof cacheOptions)[number];
+];
 
 export type CacheActivationsFlags = { readonly [Name in CacheOptionName]?: string } & {
   readonly config?: string;

@@ -33,7 +33,7 @@ export interface CacheActivationsOptions extends Partial<SaeTrainingOptions> {
 }
 
 /** Options that say what is kept; the others of a training do not matter here. */
-export const cachedOptionNames = [
+export const cachedOptionNames: readonly (keyof SaeTrainingOptions)[] = [
   "contextSize",
   "seqposSlice",
   "disableConcatSequences",
@@ -41,7 +41,7 @@ export const cachedOptionNames = [
   "sequenceSeparatorToken",
   "prependBos",
   "excludeSpecialTokens",
-] as const satisfies readonly (keyof SaeTrainingOptions)[];
+];
 
 /** What was written. */
 export interface CacheSummary {
