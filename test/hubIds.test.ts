@@ -67,8 +67,19 @@ describe("a model", () => {
     const { "model.safetensors": _, ...files } = gpt2Files;
     hub.add({ id: "openai-community/gpt2", files });
     const local = await (await HookedModel.load(golden("families/gpt2"))).run(prompt);
-    const model = await HookedModel.load("gpt2", { hub: options });
-    expect(Array.from((await model.run(prompt)).data, Number)).toEqual(Array.from(local.data, Number));
+    const weights = await openCheckpoint(golden("torch/gpt2"));
+    const shard = "pytorch_model-00001-of-00001.bin";
+    const weight_map = Object.fromEntries(weights.names.map((name) => [name, shard]));
+    await weights.close();
+    const { "pytorch_model.bin": bytes, ...rest } = files;
+    const index = JSON.stringify({ metadata: {}, weight_map });
+    hub.add({ id: "owner/shards", files: { ...rest, [shard]: bytes!, "pytorch_model.bin.index.json": index } });
+    for (const name of ["gpt2", "owner/shards"]) {
+      const { cfg } = await loadModelFiles(name, { hub: options, headersOnly: true });
+      expect(cfg.n_layers).toBe(3);
+      const model = await HookedModel.load(name, { hub: options });
+      expect(Array.from((await model.run(prompt)).data, Number)).toEqual(Array.from(local.data, Number));
+    }
   });
 
   test("of shards brings those that a run needs which stops early", async () => {
