@@ -1,5 +1,6 @@
 /** @file What does not fit a runner does not compile; results are known by their names. */
 import { describe, expectTypeOf, it } from "vitest";
+import { where, type Tensor } from "../graph/index.ts";
 import type { AnalysisSession } from "../session/index.ts";
 import { analysisCfg } from "./cfg.ts";
 import { defineOp, ops, type AnyOp } from "./ops/index.ts";
@@ -82,6 +83,21 @@ it("options of wrong names and types do not compile", () => {
     analysisCfg({ targetOp: 3 });
     // @ts-expect-error ops, names or cfgs are run
     void runner.run([3]);
+    analysisCfg({
+      targetOp: "logit_diffs_ablation",
+      fwdHooks: [["blocks.*.hook_mlp_out", (x) => x.mul(2)]],
+      namesFilter: /hook_z/,
+      decodeKwargs: { skipSpecialTokens: false },
+      ablateLatentFn: (acts, { mask }) => where(mask, 0, acts),
+    });
+    // @ts-expect-error an ablation gives a tensor
+    analysisCfg({ targetOp: "logit_diffs_ablation", ablateLatentFn: () => 0 });
+    // @ts-expect-error a hook of an analysis is a filter and a plain function
+    analysisCfg({ targetOp: "logit_diffs_base", fwdHooks: [["hook_embed", async (x: Tensor) => Promise.resolve(x)]] });
+    // @ts-expect-error it is skipSpecialTokens
+    analysisCfg({ targetOp: "logit_diffs_base", decodeKwargs: { skip_special_tokens: true } });
+    // @ts-expect-error the table or the component
+    new AnalysisRunner(session, { preferOps: "both" });
     // @ts-expect-error a session has two sides
     new AnalysisRunner({ module: session.module });
   };
