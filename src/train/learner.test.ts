@@ -1,10 +1,11 @@
 /** @file Steps of training: PyTorch's optimisers and clipping, accumulation, freezing, state. */
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { goldenTensors, sharedPath, type GoldenTensors } from "../../test/support/goldens.ts";
-import { add, axis, leaf, log, mean, mul, placeholder, pow, sub, sum, type Tensor } from "../graph/index.ts";
+import { add, axis, leaf, log, max, mean, mul, placeholder, pow, sub, sum, type Tensor } from "../graph/index.ts";
+import { gradientHook } from "../graph/gradients.ts";
 import { HookedModel } from "../model/index.ts";
-import { memory } from "../runtime/index.ts";
+import { memory, Runtime } from "../runtime/index.ts";
 import { Learner, type LearnerState } from "./learner.ts";
 import type { OptimizerConfig } from "./optimizers.ts";
 import { settled, trainable } from "./parameters.ts";
@@ -245,5 +246,71 @@ describe("a trainable model", () => {
     const done = settled(student);
     expect((await done.run(rows)).toArray()).toEqual((await student.run(rows)).toArray());
     learner.dispose();
+  });
+});
+
+describe("steps of one structure", () => {
+  const size = 6;
+  const rows = (seed: number, n: number): Tensor =>
+    leaf(
+      Float32Array.from({ length: n * size }, (_, i) => Math.sin(seed + 3 * i)),
+      [n, size],
+      { shape: [axis("batch"), size] },
+    );
+  const start = (): Tensor =>
+    leaf(
+      Float32Array.from({ length: size }, (_, i) => Math.cos(i)),
+      [size],
+      { name: "w" },
+    );
+  /** Steps over batches of several lengths; `fresh` makes each graph unlike those before. */
+  async function trained(fresh: boolean): Promise<readonly [weights: number[], losses: number[], bias: number[]]> {
+    const [w, b] = [start(), start()];
+    const learner = new Learner({
+      parameters: new Map([
+        ["w", w],
+        ["b", b],
+      ]),
+      optimizer: { name: "AdamW", lr: 0.1 },
+      clip: { norm: 1 },
+    });
+    const losses: number[] = [];
+    for (let i = 0; i < 12; i++) {
+      if (i === 6) learner.freeze(["b"]);
+      if (i === 9) learner.thaw(["b"]);
+      learner.setLearningRate(0.1 / (1 + i));
+      const x = rows(i, [4, 4, 3][i % 3]!);
+      const target = fresh ? gradientHook(w, (gradient) => gradient) : w;
+      const miss = pow(add(mul(x, target), b), 2);
+      const { loss, metrics } = await learner.step({ loss: mean(miss), metrics: { most: max(miss) } });
+      losses.push(loss, metrics.most.item());
+    }
+    return [w.toArray(), losses, b.toArray()];
+  }
+
+  it("give the same bits as steps that are planned one by one", async () => {
+    expect(await trained(false)).toEqual(await trained(true));
+  });
+
+  it("are planned once, and anew where something else than data differs", async () => {
+    const runtime = new Runtime({ threads: 1 });
+    const plan = vi.spyOn(runtime, "compileUpdate");
+    const update = vi.spyOn(runtime, "update");
+    const [w, other] = [start(), leaf(new Float32Array(size).fill(2), [size], { role: "weight" })];
+    const learner = new Learner({ parameters: new Map([["w", w]]), optimizer: { name: "SGD", lr: 0.1 }, runtime });
+    const step = (i: number, n = 4, factor: Tensor | number = 3): Promise<unknown> =>
+      learner.step({ loss: mean(mul(pow(mul(rows(i, n), w), 2), factor)) });
+    const counts = (): number[] => [plan.mock.calls.length, update.mock.calls.length];
+    for (let i = 0; i < 6; i++) await step(i);
+    expect(counts()).toEqual([1, 1]);
+    await step(6, 5);
+    await step(7, 4, 4);
+    await step(8, 4, other);
+    expect(counts()).toEqual([1, 4]);
+    for (let i = 9; i < 12; i++) await step(i);
+    expect(counts()).toEqual([1, 4]);
+    learner.clip = { norm: 1 };
+    await step(12);
+    expect(counts()).toEqual([1, 5]);
   });
 });

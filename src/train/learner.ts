@@ -1,5 +1,5 @@
 /** @file What learns: parameters, the optimiser's state, and the step that changes both in one run of one graph. */
-import { add, gradients, leaf, type Tensor } from "../graph/index.ts";
+import { add, gradients, leaf, Tensor } from "../graph/index.ts";
 import {
   defaultRuntime,
   memory,
@@ -14,6 +14,7 @@ import { TrainError } from "./errors.ts";
 import { makeOptimizer, type Optimizer, type OptimizerConfig } from "./optimizers.ts";
 import { matchNames, type ParameterNames } from "./parameters.ts";
 import { joined, parted, smallParameter } from "./rows.ts";
+import { StepReuse } from "./stepReuse.ts";
 
 /** Parameters that share an optimiser's options. */
 export interface ParameterGroup {
@@ -125,6 +126,14 @@ function notFinite({ loss, gradNorm }: StepTree<unknown>): TrainError {
   });
 }
 
+/** Whether metrics are scalars by name, or none: what says nothing else of its step. */
+const areScalars = (metrics: unknown): boolean =>
+  metrics === undefined ||
+  (typeof metrics === "object" &&
+    metrics !== null &&
+    Object.getPrototypeOf(metrics) === Object.prototype &&
+    Object.values(metrics).every((x) => x instanceof Tensor && x.rank === 0));
+
 const filled = (like: Tensor, value: number, name: string): Tensor =>
   leaf(new Float32Array(like.data.length).fill(value), like.dims, { name });
 
@@ -155,6 +164,7 @@ export class Learner {
   #steps = 0;
   /** Changes when other parameters are trained than before. */
   #version = 0;
+  readonly #reuse = new StepReuse();
 
   constructor(options: LearnerOptions) {
     const { parameters, aliases, optimizer, groups = [], frozen = [], clip = {}, runtime, name = "learner" } = options;
@@ -240,6 +250,20 @@ export class Learner {
    */
   async step<M>(objective: Objective<M>): Promise<StepResult<M>> {
     const active = this.#active();
+    const { loss, metrics, updates: others } = objective;
+    const known =
+      this.#summed === 0 && others === undefined && areScalars(metrics)
+        ? await this.#reuse.find<StepTree<M>>({ loss, metrics: metrics as M }, this.#version, (inputs) =>
+            this.runtime.compileUpdate(inputs, () => {
+              const { tree, updates } = this.#build(objective, active);
+              return { result: tree, updates };
+            }),
+          )
+        : undefined;
+    if (known !== undefined) {
+      this.#setScalars(active);
+      return this.#done(await known({}, { accept: finite }), active);
+    }
     const { tree, updates } = this.#build(objective, active);
     this.#setScalars(active);
     return this.#done(await this.runtime.update(tree, updates, { accept: finite }), active);
