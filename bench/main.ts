@@ -15,6 +15,7 @@ const sections = [
   "generate",
   "tiny",
   "training",
+  "sessionSteps",
   "saeTraining",
   "memory",
   "start",
