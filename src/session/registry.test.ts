@@ -75,14 +75,14 @@ describe("registries of one's own", () => {
     writeFileSync(join(wrong, "mine.other.core.yaml"), entry("small"));
     await expect(Registry.open(wrong)).rejects.toThrow("mine.other.core.yaml:2:3; expected mine.small.core");
     const bundled = await Registry.bundled();
-    expect(() => bundled.with("a.b.core", { regInfo: { modelSrcKey: "c", adapterCombinations: [["core"]] } })).toThrow(
-      "the key does not agree with reg_info",
-    );
+    expect(() =>
+      bundled.register("a.b.core", { regInfo: { modelSrcKey: "c", adapterCombinations: [["core"]] } }),
+    ).toThrow("the key does not agree with reg_info");
   });
 
   it("are never changed", async () => {
     const bundled = await Registry.bundled();
-    const more = bundled.with("t.m.core", {
+    const more = bundled.register("t.m.core", {
       regInfo: { modelSrcKey: "m", taskName: "t", adapterCombinations: [["core"]] },
     });
     expect([bundled.has("t.m.core"), more.has("t.m.core")]).toEqual([false, true]);

@@ -98,16 +98,16 @@ export class Registry {
   }
 
   /**
-   * This registry with one entry more.
+   * This registry with one entry more; this one stays as it is.
    * @throws SessionError when the key is not the one that `regInfo` gives
    * @example
-   * const mine = (await Registry.bundled()).with("rte_demo.mine.core", {
+   * const mine = (await Registry.bundled()).register("rte_demo.mine.core", {
    *   regInfo: { modelSrcKey: "mine", modelCfgKey: "rte_demo", adapterCombinations: [["core"]] },
    *   sharedConfig: { modelNameOrPath: "models/gpt2", taskName: "rte" },
    * });
    * mine.has("rte_demo.mine.core"); // true
    */
-  with(key: string, entry: SessionFileInput): Registry {
+  register(key: string, entry: SessionFileInput): Registry {
     return new Registry([...this.#entries.values(), entryOf(key, treeOfInput(entry, `the entry ${key}`))]);
   }
 
