@@ -51,9 +51,9 @@ export async function saveCheckpoint(file: string, { learner, tensors = {}, reco
   const about = canonicalJson({ version: 1, steps, learningRates, frozen: [...frozen], record });
   const all = [...stored("learner", learner.tensors), ...stored("tensors", tensors)];
   const { mkdir } = await import("node:fs/promises");
-  const { dirname } = await import("node:path");
+  const { default: paths } = await import("node:path");
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await mkdir(paths.dirname(file), { recursive: true });
     await writeFileAtomic(file, safetensorsPieces(new Map(all), { checkpoint: about }));
   } catch (cause) {
     const system = cause instanceof FormatError ? cause.cause : cause;
