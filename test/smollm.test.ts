@@ -189,7 +189,7 @@ describeWithGoldens("SmolLM2-135M-Instruct, Q4_1 GGUF", [folder, rte], () => {
       const form = forms[name]!;
       const received: number[][] = [];
       const sums: number[] = [];
-      for await (const { dims, tokens, mask, answerIndices } of rteBatches(full ? 64 : 4, form, form.answer_ids)) {
+      for await (const { dims, tokens, mask, answerIndices } of rteBatches(full ? 64 : 2, form, form.answer_ids)) {
         const batch = tokenBatch(rowsOf([...tokens], dims[1]), { mask: rowsOf([...mask], dims[1]) });
         const { rows, sum } = await model.run(batch, ({ logits }) => {
           const at = select(takeRows(logits, indexLeaf([...answerIndices], [dims[0], 1], [batch.batch, 1])), 1, 0); // [batch, d_vocab]

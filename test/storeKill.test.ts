@@ -50,7 +50,7 @@ async function fingerprint(folder: string): Promise<string[]> {
   return (await Promise.all(lines)).sort();
 }
 
-it(`${killed} times kill -9`, async () => {
+it("kill -9 at random moments", async () => {
   const whole = await newFolder();
   expect(await run(whole)).toBe(0);
   const expected = await fingerprint(whole);

@@ -122,7 +122,7 @@ function hooksFor(
   if (saes.length > 0) model.trace([[0]], { splices: spliceHooks(saes), capture: "*.hook_sae_acts_post" });
   const hooks = reported(hooksOf(model, saes, layers, names), namesFilter).map(({ info }) => info);
   if (saes.length > 0 && hooks.length === 0)
-    throw new AnalysisError("no SAE's latents are asked for", {
+    throw new AnalysisError(namesFilter === undefined ? "no SAE is at these layers" : "no SAE is named by the filter", {
       code: "analysis/layers",
       expected: `layers or names of ${hooksOf(model, saes)
         .map(({ info }) => info.name)

@@ -87,3 +87,9 @@ export const shared: {
   offline: booleanFlag("Use only what is in the hub's cache"),
   json: booleanFlag("Write one JSON document to stdout, all else to stderr"),
 };
+
+/** A command's text: what it does, then an example to copy. */
+export const docs = (brief: string, more: string, example: string): { brief: string; fullDescription: string } => ({
+  brief,
+  fullDescription: `${brief}.${more === "" ? "" : ` ${more}`}\n\nEXAMPLE\n${example.replace(/^/gm, "  ")}`,
+});
