@@ -13,6 +13,7 @@ import { saveModel } from "../src/model/save.ts";
 import { uniformAt } from "../src/graph/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { cli, document, program, start } from "./support/cli.ts";
+import { full } from "./support/full.ts";
 
 const layers = 2;
 const width = 16;
@@ -364,7 +365,7 @@ describe("stores", () => {
 
   it("kill -9 at random moments, and the store resumes to the same bytes", async () => {
     const out = file("killed");
-    for (let kill = 0; kill < 4; kill++) {
+    for (let kill = 0; kill < (full ? 20 : 2); kill++) {
       const before = existsSync(join(out, "manifest.json"))
         ? (await readFile(join(out, "manifest.json"), "utf8")).length
         : -1;

@@ -15,6 +15,7 @@ import {
 import { Sae } from "../src/sae/index.ts";
 import { memory, Runtime } from "../src/runtime/index.ts";
 import { describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
+import { full } from "./support/full.ts";
 import { shared } from "./support/shared.ts";
 import { goldenBatch, numbersOf, rowsOf } from "./support/model.ts";
 
@@ -133,7 +134,8 @@ describeWithGoldens("SmolLM2", [smol], () => {
     const golden = JSON.parse(readFileSync(shared("models/smollm2-135m-instruct/golden.json"), "utf8")) as {
       greedy_generation: { prompt_ids: number[]; new_ids: number[]; text: string }[];
     };
-    for (const { prompt_ids, new_ids, text } of golden.greedy_generation) {
+    const answers = full ? golden.greedy_generation : golden.greedy_generation.slice(0, 2);
+    for (const { prompt_ids, new_ids, text } of answers) {
       const made = await model.generate(prompt_ids, { maxNewTokens: new_ids.length, greedy: true });
       expect(made.newTokens).toEqual([new_ids]);
       expect(made.text).toEqual([text]);

@@ -10,6 +10,7 @@ import {
   type NameFilter,
 } from "../src/model/index.ts";
 import { spliceHooks } from "../src/sae/index.ts";
+import { full } from "./support/full.ts";
 import { numbersOf } from "./support/model.ts";
 import { notCausal, randomModel, randomRows, randomSae, shapes } from "./support/random.ts";
 
@@ -48,8 +49,10 @@ const kinds = { ...shapes, ...notCausal, parallel: { ...shapes["gpt2"]!, paralle
 describe.each(Object.keys(kinds))("every hook point of a model: %s", (kind) => {
   test("fires, and replacing its value changes the output", async () => {
     const own = randomModel(kinds[kind as keyof typeof kinds], 5);
-    const names = own.describeHooks().map((hook) => hook.name);
-    expect(names.length).toBeGreaterThan(50);
+    const all = own.describeHooks().map((hook) => hook.name);
+    expect(all.length).toBeGreaterThan(50);
+    // The middle block has the points of the others.
+    const names = full ? all : all.filter((name) => !name.startsWith("blocks.1."));
     // Neither a factor nor a shift: norms and softmaxes undo those. −∞ stays what it is.
     const lopsided: Hook = (x) => where(greater(x, 0), mul(x, 2), mul(x, 0.5));
     const last = (traced: ReturnType<HookedModel["trace"]>): Tensor => select(traced.logits, 1, 4);

@@ -10,7 +10,7 @@ import { full } from "./support/full.ts";
 import { hubFixture, noise } from "./support/hubFixture.ts";
 
 /** `FULL=1` is the whole size. */
-const [megabytes, kills] = full ? [500, 20] : [20, 4];
+const [megabytes, kills] = full ? [500, 20] : [20, 2];
 
 const jiti = join(dirname(createRequire(import.meta.url).resolve("jiti/package.json")), "lib", "jiti-cli.mjs");
 const child = fileURLToPath(new URL("support/hubChild.ts", import.meta.url));

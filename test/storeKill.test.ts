@@ -11,7 +11,7 @@ import { AnalysisStore } from "../src/analysis/store/index.ts";
 import { full } from "./support/full.ts";
 
 /** `FULL=1` kills more often. */
-const killed = full ? 20 : 5;
+const killed = full ? 20 : 3;
 
 const jiti = join(dirname(createRequire(import.meta.url).resolve("jiti/package.json")), "lib", "jiti-cli.mjs");
 const child = fileURLToPath(new URL("support/storeChild.ts", import.meta.url));
