@@ -71,7 +71,7 @@ function neverFails(
     let refused = 0;
     await fc.assert(
       fc.asyncProperty(files, async (bytes) => {
-        const start = performance.now();
+        const start = process.cpuUsage();
         const error: unknown = await read(memorySource(bytes)).then(
           () => undefined,
           (error: unknown) => error,
@@ -80,7 +80,8 @@ function neverFails(
           refused++;
           expect(error).toBeInstanceOf(FormatError);
         }
-        expect(performance.now() - start).toBeLessThan(2000);
+        // Work, not waiting: a machine may be busy with others.
+        expect(process.cpuUsage(start).user).toBeLessThan(2e6);
       }),
       { numRuns },
     );
