@@ -10,9 +10,8 @@ const names = ["fwdHooks", "bwdHooks", "namesFilter", "ablateLatentFn"] as const
 
 /** Those of an analysis where it has them, else those of the run. */
 export function hookOptions(own: HookOptions, ofRun: HookOptions): HookOptions {
-  return Object.fromEntries(
-    names.flatMap((name) => ((own[name] ?? ofRun[name]) === undefined ? [] : [[name, own[name] ?? ofRun[name]]])),
-  );
+  const chosen = names.map((name) => [name, own[name] ?? ofRun[name]] as const);
+  return Object.fromEntries(chosen.filter(([, value]) => value !== undefined));
 }
 
 /** Whether two analyses can be computed together as far as these go. */

@@ -7,16 +7,18 @@ export class CliError extends InterpretuneError {}
 
 /** The reason of a signal that a person or the system aborted. */
 export class Interrupted extends InterpretuneError {
+  readonly signal: string;
   readonly exitCode: number;
 
   constructor(signal: string, exitCode: number, facts: Partial<ErrorFacts> = {}) {
     super(`interrupted by ${signal}`, { code: "cli/interrupted", ...facts });
+    this.signal = signal;
     this.exitCode = exitCode;
   }
 
   /** The same, saying what becomes of what was done. */
   goesOn(hint: string): Interrupted {
-    return new Interrupted(this.message.replace("interrupted by ", ""), this.exitCode, { hint });
+    return new Interrupted(this.signal, this.exitCode, { hint });
   }
 }
 

@@ -1,5 +1,5 @@
-/** @file The hub on the command line: what a download will bring, how far it is, and the switch that allows none. */
-import type { DownloadPlan, HubOptions } from "../formats/index.ts";
+/** @file The hub on the command line: what will come or go, how far it is, and the switch that allows none. */
+import type { DownloadPlan, HubOptions, UploadOptions } from "../formats/index.ts";
 import { formatBytes } from "../runtime/index.ts";
 import type { CliContext } from "./context.ts";
 import { Progress } from "./progress.ts";
@@ -37,6 +37,25 @@ export function cliHub({ process: { stderr, env }, signal }: CliContext, { offli
     },
   };
   return { hub, finish };
+}
+
+/** Options for what is sent to the hub, and the end of the bar. */
+export function cliUpload({ process: { stderr, env }, signal }: CliContext): {
+  readonly upload: UploadOptions;
+  readonly finish: () => void;
+} {
+  let bar: Progress | undefined;
+  const upload: UploadOptions = {
+    signal,
+    ...(env === undefined ? {} : { env }),
+    onPlan({ repo, files, totalBytes }) {
+      stderr.write(`upload ${files.length} files, ${formatBytes(totalBytes)}, to ${repo}\n`);
+      const total = megabytes(totalBytes);
+      if (totalBytes > small) bar = new Progress({ label: "upload", total, unit: "MB", stream: stderr, signal });
+    },
+    onProgress: (bytes) => bar?.update(megabytes(bytes)),
+  };
+  return { upload, finish: () => bar?.finish() };
 }
 
 /** Bytes below which a bar would be gone before it is seen. */

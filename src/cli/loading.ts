@@ -9,6 +9,8 @@ import { Progress } from "./progress.ts";
 export interface Loaded {
   readonly model: HookedModel;
   readonly saes: readonly Sae[];
+  /** The block that runs have to stop before, where not all of the model was read. */
+  readonly stopAtLayer?: number | undefined;
   readonly seconds: number;
 }
 
@@ -46,9 +48,10 @@ export async function load(
       signal.throwIfAborted();
       saes.push(await Sae.load(path, { hub }));
     }
-    const options = { runtime, signal, onProgress, hub, stopAtLayer: stopAtLayer(saes) };
-    const model = await HookedModel.load(what.model, options);
-    return { model, saes, seconds: (performance.now() - start) / 1000 };
+    const last = stopAtLayer(saes);
+    const model = await HookedModel.load(what.model, { runtime, signal, onProgress, hub, stopAtLayer: last });
+    const stop = last === undefined ? undefined : Math.min(last, model.cfg.n_layers);
+    return { model, saes, stopAtLayer: stop, seconds: (performance.now() - start) / 1000 };
   } finally {
     finish();
     progress?.finish();

@@ -1,6 +1,7 @@
 /** @file The flags of `interpretune train-sae`, one for each option of a training. */
 import type { TypedFlagParameter } from "@stricli/core";
 import type { SaeTrainingOptions, TrainedSaeConfig } from "../train/index.ts";
+import { cacheOptionNames, type CacheOptionName } from "../train/sae/source/cacheOptions.ts";
 import { CliError } from "./failure.ts";
 import { booleanFlag, positiveInteger, shared, textFlag } from "./flags.ts";
 
@@ -130,28 +131,6 @@ export const trainSaeFlags: {
   json: shared.json,
 };
 
-type CacheOptionName =
-  | "contextSize"
-  | "trainingTokens"
-  | "storeBatchSizePrompts"
-  | "seqposSlice"
-  | "disableConcatSequences"
-  | "promptsOneByOne"
-  | "sequenceSeparatorToken"
-  | "prependBos"
-  | "excludeSpecialTokens";
-const cacheOptions: readonly CacheOptionName[] = [
-  "contextSize",
-  "trainingTokens",
-  "storeBatchSizePrompts",
-  "seqposSlice",
-  "disableConcatSequences",
-  "promptsOneByOne",
-  "sequenceSeparatorToken",
-  "prependBos",
-  "excludeSpecialTokens",
-];
-
 export type CacheActivationsFlags = { readonly [Name in CacheOptionName]?: string } & {
   readonly config?: string;
   readonly model?: string;
@@ -164,7 +143,7 @@ export type CacheActivationsFlags = { readonly [Name in CacheOptionName]?: strin
   readonly json?: boolean;
 };
 
-const cacheOptionFlags = Object.fromEntries(cacheOptions.map((name) => [name, options[name]])) as {
+const cacheOptionFlags = Object.fromEntries(cacheOptionNames.map((name) => [name, options[name]])) as {
   readonly [Name in CacheOptionName]: Flag;
 };
 

@@ -1,9 +1,9 @@
 /** @file Attention heads with other queries, keys and values for the same scores and outputs: TransformerLens' refactoring. */
 import { leaf, type Tensor } from "../graph/tensor.ts";
+import { holdWeights } from "../runtime/heldWeights.ts";
 import { defaultRuntime, type Runtime } from "../runtime/runtime.ts";
 import { kvHeads } from "./config.ts";
 import { ModelError } from "./errors.ts";
-import { holdWeights } from "./heldWeights.ts";
 import { parametersOf } from "./parameters.ts";
 import { processWeights, type ModelParameters } from "./processing.ts";
 import { singularValuesOfProduct, type Columns } from "./singularValues.ts";
@@ -97,5 +97,5 @@ export async function factorAttention(
     onProgress?.({ layers: layer + 1, totalLayers: cfg.n_layers });
   }
   for (const [name, weight] of made) draft.set(name, weight);
-  return { cfg, weights: draft, dispose: holdWeights(cfg.model_name, made) };
+  return { cfg, weights: draft, dispose: holdWeights({ owner: cfg.model_name, kind: "HookedModel" }, made) };
 }

@@ -3,6 +3,7 @@ import { branch, gradients as differentiate } from "../graph/gradients.ts";
 import { GraphError } from "../graph/errors.ts";
 import { axis } from "../graph/axis.ts";
 import { leaf, type Tensor } from "../graph/tensor.ts";
+import { holdWeights } from "../runtime/heldWeights.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
 import { ActivationCache } from "./activationCache.ts";
 import { rowsOf, tokenBatch, type TokenBatch } from "./batch.ts";
@@ -21,7 +22,6 @@ import {
 } from "./hooks.ts";
 import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
 import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
-import { holdWeights } from "./heldWeights.ts";
 import { initWeights } from "./init.ts";
 import { loadModelFiles, type LoadOptions } from "./load.ts";
 import { continueBatch } from "./past.ts";
@@ -130,7 +130,7 @@ export class HookedModel {
     const { seed = 0, runtime, weights: weightPolicy, tokenizer } = options;
     const cfg = parseModelConfig(config);
     const made = initWeights(cfg, seed);
-    const release = holdWeights(cfg.model_name, made);
+    const release = holdWeights({ owner: cfg.model_name, kind: "HookedModel" }, made);
     return new HookedModel({ cfg, weights: made, runtime, weightPolicy, tokenizer, release });
   }
 

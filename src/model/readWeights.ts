@@ -2,11 +2,11 @@
 import type { TensorFile } from "../formats/index.ts";
 import { declaredWeight, leaf, transpose, type SizeNames } from "../graph/index.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { holdWeights } from "../runtime/heldWeights.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { HfConfig, Mapping, TensorTable } from "./families/family.ts";
 import type { Shape } from "./families/layouts.ts";
-import { holdWeights } from "./heldWeights.ts";
 import { parametersOf } from "./parameters.ts";
 import type { ModelWeights } from "./weights.ts";
 
@@ -121,7 +121,7 @@ export async function readWeights(
   return {
     weights,
     unused: file.names.filter((name) => !found.has(name) && !beyond.has(name) && !plan.ignored.test(name)),
-    dispose: holdWeights(cfg.model_name, leaves),
+    dispose: holdWeights({ owner: cfg.model_name, kind: "HookedModel" }, leaves),
   };
 }
 

@@ -11,8 +11,9 @@ export interface SingularValues {
 }
 
 /**
- * The decomposition of a · bᵀ, for a [m, k] and b [n, k] of float32 numbers, with k of m and n at most: QR of both, then of the small product in
- * between (one-sided Jacobi, Hestenes 1958). The columns of `right` are orthonormal whatever the rank is.
+ * The decomposition of a · bᵀ, for a [m, k] and b [n, k] of float32 numbers, with k of m and n at most: QR of both, then of
+ * the small product in between (one-sided Jacobi, Hestenes 1958). The columns of `right` are orthonormal whatever the rank
+ * is.
  */
 export function singularValuesOfProduct(a: Columns, b: Columns): SingularValues {
   const [qa, ra] = orthogonalised(a);

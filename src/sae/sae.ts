@@ -17,7 +17,7 @@ import {
   type Tensor,
 } from "../graph/index.ts";
 import type { Splice } from "../model/hooks.ts";
-import { memory, type LedgerHandle } from "../runtime/index.ts";
+import { holdWeights } from "../runtime/heldWeights.ts";
 import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./architectures.ts";
 import type { SaeConfig, SaeConfigInput } from "./config.ts";
 import { SaeError } from "./errors.ts";
@@ -67,9 +67,6 @@ export interface SaeForwardOptions extends SaeRunOptions {
 
 const isList = (given: readonly string[] | SaeLoadOptions): given is readonly string[] => Array.isArray(given);
 
-/** An SAE that nobody holds any more leaves the ledger with its arrays. */
-const collected = new FinalizationRegistry((handle: LedgerHandle) => handle.release());
-
 /**
  * A sparse autoencoder for inference, in SAELens' terms (Bloom et al., https://github.com/decoderesearch/SAELens).
  * Expressions in, expressions out; nothing is computed until it is realized.
@@ -80,26 +77,18 @@ export class Sae {
   readonly cfg: SaeConfig;
   readonly params: SaeParams;
   #arrays: SaeArrays;
-  readonly #leaves: readonly Tensor[];
-  readonly #ledger: readonly LedgerHandle[];
+  readonly #release: () => void;
 
   private constructor({ cfg, arrays }: PreparedSae) {
     this.cfg = cfg;
     this.#arrays = arrays;
     const owner = `sae ${cfg.metadata.hook_name ?? "without hook"}`;
-    const entries = Object.entries(arrays);
-    const leaves = entries.map(([name, { data, dims }]): [string, Tensor] => [
+    const leaves = Object.entries(arrays).map(([name, { data, dims }]): [string, Tensor] => [
       name,
       leaf(data, dims, { role: "weight", name: `${owner} ${name}`, sizes: { d_in: cfg.d_in, d_sae: cfg.d_sae } }),
     ]);
     this.params = Object.fromEntries(leaves) as Record<SaeParamName, Tensor>;
-    this.#leaves = leaves.map(([, x]) => x);
-    this.#ledger = entries.map(([name, { data, dims }]) => {
-      const object = `Tensor (${dims.join(", ")})`;
-      const handle = memory.add({ owner, kind: "Sae", name, object, device: "cpu", bytes: data.byteLength });
-      collected.register(data, handle);
-      return handle;
-    });
+    this.#release = holdWeights({ owner, kind: "Sae" }, leaves);
   }
 
   /**
@@ -329,8 +318,7 @@ export class Sae {
 
   /** Drops the weights and takes them out of the ledger. Expressions over them can no longer be realized. */
   dispose(): void {
-    for (const handle of this.#ledger) handle.release();
-    for (const { storage } of this.#leaves) if (storage !== undefined) storage.data = undefined;
+    this.#release();
     this.#arrays = {};
   }
 

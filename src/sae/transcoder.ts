@@ -14,8 +14,7 @@ import {
   type Tensor,
 } from "../graph/index.ts";
 import type { Splice } from "../model/hooks.ts";
-import { memory, type LedgerHandle } from "../runtime/index.ts";
-import { releaseWith } from "../runtime/ledger.ts";
+import { holdWeights } from "../runtime/heldWeights.ts";
 import { architectures, type SaeParams } from "./architectures.ts";
 import { SaeError } from "./errors.ts";
 import { readSaeFiles, writeSaeArrays, type SaeLoadOptions } from "./files.ts";
@@ -51,8 +50,7 @@ export class Transcoder {
   readonly cfg: TranscoderConfig;
   readonly params: TranscoderParams;
   #arrays: SaeArrays;
-  readonly #leaves: readonly Tensor[];
-  readonly #ledger: readonly LedgerHandle[];
+  readonly #release: () => void;
 
   private constructor(cfg: TranscoderConfig, arrays: SaeArrays) {
     this.cfg = cfg;
@@ -64,13 +62,7 @@ export class Transcoder {
       leaf(data, dims, { role: "weight", name: `${owner} ${name}`, sizes: { d_in, d_sae } }),
     ]);
     this.params = Object.fromEntries(leaves) as Record<keyof TranscoderParams, Tensor>;
-    this.#leaves = leaves.map(([, x]) => x);
-    this.#ledger = Object.entries(arrays).map(([name, { data, dims }]) => {
-      const object = `Tensor (${dims.join(", ")})`;
-      const handle = memory.add({ owner, kind: "Transcoder", name, object, device: "cpu", bytes: data.byteLength });
-      releaseWith(data, handle);
-      return handle;
-    });
+    this.#release = holdWeights({ owner, kind: "Transcoder" }, leaves);
   }
 
   /**
@@ -217,8 +209,7 @@ export class Transcoder {
 
   /** Drops the weights and takes them out of the ledger. Expressions over them can no longer be realized. */
   dispose(): void {
-    for (const handle of this.#ledger) handle.release();
-    for (const { storage } of this.#leaves) if (storage !== undefined) storage.data = undefined;
+    this.#release();
     this.#arrays = {};
   }
 

@@ -1,7 +1,8 @@
 /** @file An SAE of a configuration alone: SAELens' standard SAE before any training. */
-import { uniformAt } from "../graph/index.ts";
 import type { JsonObject } from "../formats/index.ts";
 import { Sae } from "../sae/index.ts";
+import { kaimingUniform } from "../train/sae/init.ts";
+import { transposed } from "../train/sae/learner.ts";
 import { SessionError } from "./errors.ts";
 
 /**
@@ -25,16 +26,14 @@ export function customSae(cfg: JsonObject, hookName: string | null, seed: number
     typeof size === "number" && Number.isInteger(size) && size > 0 ? size : 0,
   );
   const [width, latents] = sizes as [number, number];
-  const bound = Math.sqrt(6 / Math.max(1, width));
-  const decoder = Float32Array.from({ length: width * latents }, (_, i) => bound * (2 * uniformAt(seed, i) - 1));
-  const encoder = decoder.map((_, i) => decoder[(i % latents) * width + Math.floor(i / latents)]!);
+  const decoder = kaimingUniform([latents, width], seed);
   const given = typeof metadata === "object" && metadata !== null && !Array.isArray(metadata) ? metadata : {};
   const named = hookName === null ? {} : { metadata: { ...given, hook_name: hookName } };
   return Sae.fromParams(
     { ...cfg, architecture, ...named },
     {
-      W_enc: { dims: [width, latents], data: encoder },
-      W_dec: { dims: [latents, width], data: decoder },
+      W_enc: transposed(decoder),
+      W_dec: decoder,
       b_enc: { dims: [latents], data: new Float32Array(latents) },
       b_dec: { dims: [width], data: new Float32Array(width) },
     },

@@ -44,7 +44,6 @@ export * from "./callbacks/index.ts";
 export type { ScheduledRates } from "./scheduled.ts";
 export {
   cacheActivations,
-  cachedOptionNames,
   evaluateSae,
   parseSaeTrainingOptions,
   parseTrainedSae,

@@ -262,7 +262,7 @@ export class Learner {
         : undefined;
     if (known !== undefined) {
       this.#setScalars(active);
-      return this.#done(await known({}, { accept: finite }), active);
+      return this.#done(await known({ accept: finite }), active);
     }
     const { tree, updates } = this.#build(objective, active);
     this.#setScalars(active);

@@ -32,7 +32,7 @@ export class StepReuse {
     tree: T,
     version: number,
     compile: (inputs: Readonly<Record<string, Tensor>>) => Promise<CompiledUpdate<string, T>>,
-  ): Promise<CompiledUpdate<never, T> | undefined> {
+  ): Promise<((options?: Parameters<CompiledUpdate<string, T>>[1]) => Promise<T>) | undefined> {
     if (version !== this.#version) this.#known.clear();
     this.#version = version;
     const places = namedTensors(tree);
@@ -53,8 +53,6 @@ export class StepReuse {
     const given = Object.fromEntries(inputs.map((i) => [String(i), feeds[i]!]));
     const run = fits ? (known.run as CompiledUpdate<string, T>) : await compile(given);
     this.#known.set(key, fits ? known : { feeds, inputs, run });
-    return Object.assign((_: object, options?: Parameters<typeof run>[1]) => run(given, options), {
-      dispose: () => run.dispose(),
-    });
+    return (options) => run(given, options);
   }
 }

@@ -50,7 +50,11 @@ export async function ablateGenerally(
   onChunk: (done: number) => void,
 ): Promise<AblatedValues> {
   const byLatent = new Map<number, number[]>();
-  pairs.latents.forEach((latent, i) => byLatent.set(latent, [...(byLatent.get(latent) ?? []), i]));
+  pairs.latents.forEach((latent, i) => {
+    const own = byLatent.get(latent);
+    if (own === undefined) byLatent.set(latent, [i]);
+    else own.push(i);
+  });
   const result = emptyValues(pairs.latents.length);
   let done = 0;
   for (const [latent, places] of byLatent) {

@@ -4,10 +4,10 @@ import type { HookTensors } from "../columns.ts";
 import {
   ablateCone,
   ablateRows,
+  emptyValues,
   isCausal,
   startLayer,
   startsAtTokens,
-  type AblatedValues,
   type AblationSetting,
   type SplicedEntry,
   type SplicedRun,
@@ -160,12 +160,6 @@ export const modelAblation: Op<
     }
     return { ablated_logit_diff: all.diffs, ablated_loss: all.losses, ablated_pred: all.preds };
   },
-});
-
-const emptyValues = (size: number): AblatedValues => ({
-  diffs: new Float32Array(size),
-  losses: new Float32Array(size),
-  preds: new Int32Array(size),
 });
 
 /** How latents are ablated: one position, whole rows, or (for any function, under any hooks) whole batches. */

@@ -29,17 +29,16 @@ export async function activations(this: CliContext, flags: ActivationsFlags): Pr
   const globs = flags.names === undefined || flags.names.length === 0 ? ["*"] : flags.names;
   const reached = (saes: readonly Sae[]): number | undefined =>
     flags.gradOf === undefined ? layersBelow([...globs, ...saes.map(({ hookName }) => hookName)]) : undefined;
-  const { model, saes } = await load(this, flags, reached);
+  const { model, saes, stopAtLayer } = await load(this, flags, reached);
   const batch = await readInput(model, flags, ["--text", "--tokens"]);
   const targets =
     flags.gradOf === undefined ? undefined : await readTargets(flags.gradOf, batch.batchSize, model.cfg.d_vocab_out);
-  const stopAtLayer = reached(saes);
   const asked = compileFilter(globs);
   const plain = compileFilter("*");
   const traced = model.trace(batch, {
     splices: saes.length === 0 ? undefined : spliceHooks(saes, { useErrorTerm: flags.errorTerm ?? false }),
     capture: (name) => plain(name) || asked(name),
-    stopAtLayer: stopAtLayer === undefined ? undefined : Math.min(stopAtLayer, model.cfg.n_layers),
+    stopAtLayer,
   });
   const values = selected(traced, globs, stopAtLayer !== undefined);
   const grads = targets === undefined ? {} : differentiate(logitDifference(traced.logits, batch, targets), values);

@@ -1,5 +1,6 @@
 /** @file `interpretune cache-activations`: a model's activations on disk, to train SAEs from. */
-import { cacheActivations as cache, cachedOptionNames } from "../../train/index.ts";
+import { cacheActivations as cache } from "../../train/index.ts";
+import { cacheOptionNames } from "../../train/sae/source/cacheOptions.ts";
 import type { CliContext } from "../context.ts";
 import { documents } from "../documents.ts";
 import { CliError, Interrupted } from "../failure.ts";
@@ -8,9 +9,6 @@ import { flagOptions, named, readConfig, type Options } from "../optionFile.ts";
 import { Output } from "../output.ts";
 import { Progress } from "../progress.ts";
 import type { CacheActivationsFlags } from "../trainSaeFlags.ts";
-
-/** Options of a configuration that matter here; it may be that of a training. */
-const relevant: readonly string[] = [...cachedOptionNames, "trainingTokens", "storeBatchSizePrompts"];
 
 export async function cacheActivations(this: CliContext, flags: CacheActivationsFlags): Promise<void> {
   const { config, threads, offline, shardMb, hookName } = flags;
@@ -32,7 +30,8 @@ export async function cacheActivations(this: CliContext, flags: CacheActivations
   let progress: Progress | undefined;
   try {
     const summary = await cache({
-      ...Object.fromEntries(Object.entries(options).filter(([name]) => relevant.includes(name))),
+      // The configuration may be that of a training, with options that do not matter here.
+      ...Object.fromEntries(cacheOptionNames.flatMap((name) => (name in options ? [[name, options[name]]] : []))),
       model: loaded.model,
       data: documents(data),
       hookNames,

@@ -14,6 +14,7 @@ import type { HookedModel } from "../../../model/index.ts";
 import { TrainError } from "../../errors.ts";
 import { inFiles, inPrograms } from "../config.ts";
 import { parseSaeTrainingOptions, type SaeTrainingOptions } from "../options.ts";
+import { cachedOptionNames, cacheOptionNames } from "./cacheOptions.ts";
 import { modelSource } from "./modelSource.ts";
 import type { Documents } from "./packing.ts";
 import { rowWidth, type ActivationRows, type ActivationSource } from "./source.ts";
@@ -31,17 +32,6 @@ export interface CacheActivationsOptions extends Partial<SaeTrainingOptions> {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { rows: number; of: number }) => void;
 }
-
-/** Options that say what is kept; the others of a training do not matter here. */
-export const cachedOptionNames: readonly (keyof SaeTrainingOptions)[] = [
-  "contextSize",
-  "seqposSlice",
-  "disableConcatSequences",
-  "promptsOneByOne",
-  "sequenceSeparatorToken",
-  "prependBos",
-  "excludeSpecialTokens",
-];
 
 /** What was written. */
 export interface CacheSummary {
@@ -108,14 +98,8 @@ export async function cacheActivations(options: CacheActivationsOptions): Promis
   const { model, data, hookNames, out, shardBytes = 256e6, metadata, signal, onProgress, ...rest } = options;
   const settings = parseSaeTrainingOptions({ ...rest, trainBatchSizeTokens: 1, lrWarmUpSteps: 0, lrDecaySteps: 0 });
   const { mkdir } = await import("node:fs/promises");
-  const about = inFiles(
-    Object.fromEntries(
-      ([...cachedOptionNames, "trainingTokens", "storeBatchSizePrompts"] as const).map((name) => [
-        name,
-        settings[name],
-      ]),
-    ),
-  ) as Manifest["options"];
+  const kept = Object.fromEntries(cacheOptionNames.map((name) => [name, settings[name]]));
+  const about = inFiles(kept) as Manifest["options"];
   const of = metadata ?? { model_name: model.cfg.model_name };
   const hash = jsonHash({ options: about, hookNames: [...hookNames], metadata: of, shardBytes });
   await mkdir(out, { recursive: true });
