@@ -2,11 +2,12 @@
 import { readdirSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HookedModel } from "../src/model/index.ts";
 import { saveModel } from "../src/model/save.ts";
 import { repository } from "./support/docExamples.ts";
 import { useExamples } from "./support/exampleScope.ts";
+import { runProgram } from "./support/program.ts";
 
 const data = ["--data", "rte/validation.jsonl"];
 const saes = ["--saes", "saes/blocks.9.hook_z", "--saes", "saes/blocks.10.hook_z"];
@@ -47,19 +48,14 @@ describe("examples", () => {
   });
 
   test.each(Object.entries(programs))("%s", async (file, { model = "models/gpt2", args, says }) => {
-    const argv = process.argv;
-    const said: string[] = [];
-    const log = vi.spyOn(console, "log").mockImplementation((...values) => void said.push(values.join(" ")));
-    const table = vi.spyOn(console, "table").mockImplementation((rows) => void said.push(JSON.stringify(rows)));
-    process.argv = ["node", file, "--model", model, ...args];
-    try {
-      await import(join(repository, "examples", file));
-    } finally {
-      process.argv = argv;
-      log.mockRestore();
-      table.mockRestore();
-    }
+    const said = await runProgram(file, ["--model", model, ...args]);
     expect(said.length).toBeGreaterThan(0);
     for (const pattern of says) expect(said.join("\n")).toMatch(pattern);
+  });
+
+  test("run again in the process where they have run", async () => {
+    const first = await runProgram("hooks.ts", ["--model", "models/gpt2"]);
+    expect(first.length).toBeGreaterThan(0);
+    expect(await runProgram("hooks.ts", ["--model", "models/gpt2"])).toHaveLength(first.length);
   });
 });

@@ -14,6 +14,7 @@ import { cli } from "./support/cli.ts";
 import { repository } from "./support/docExamples.ts";
 import { writeModel } from "./support/exampleScope.ts";
 import { folderFiles, hubServer, type HubServer } from "./support/hubServer.ts";
+import { runProgram } from "./support/program.ts";
 
 const saeFolder = fileURLToPath(new URL("goldens/torch/hook-z", import.meta.url));
 const saeFiles = folderFiles(saeFolder);
@@ -109,20 +110,9 @@ const told = (lines: readonly string[]): string[] =>
 
 test("the tutorial's program, without an argument", async () => {
   const program = async (...args: string[]): Promise<string[]> => {
-    const said: string[] = [];
-    const log = vi.spyOn(console, "log").mockImplementation((...values) => void said.push(values.join(" ")));
-    const { argv } = process;
     const home = process.cwd();
     process.chdir(mkdtempSync(join(root, "run-")));
-    process.argv = ["node", "tutorial-ops.ts", ...args];
-    vi.resetModules();
-    try {
-      await import(join(repository, "examples/tutorial-ops.ts"));
-    } finally {
-      process.chdir(home);
-      process.argv = argv;
-      log.mockRestore();
-    }
+    const said = await runProgram("tutorial-ops.ts", args).finally(() => process.chdir(home));
     return told(said);
   };
   const byIds = await program();
