@@ -2,7 +2,7 @@
  * The newer tutorial's analysis by ids only: GPT-2, the release's SAEs in their published format and RTE as Parquet, from a
  * server that speaks the hub's protocol. A GPT-2 that is 32 wide; the numbers are those of the same files from folders.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -99,13 +99,16 @@ test("a session of the registry, by its own ids", async () => {
   expect(byIds.pages).toEqual(["gpt2-small/9-att-kk", "gpt2-small/10-att-kk"]);
 });
 
-/** Lines without times, rates, sizes and places. */
+/** Lines without times, rates, sizes, places and what others hold in this process. */
 const told = (lines: readonly string[]): string[] =>
   lines
     .join("\n")
     .split("\n")
     .filter(
-      (line) => !/seconds|\bMB\b|\bkB\b| ms\b|\/s\b|Neuronpedia|neuronpedia|^(Allocated|Total|Free) =/.test(line),
+      (line) =>
+        !/seconds|\bMB\b|\bkB\b| ms\b|\/s\b|Neuronpedia|neuronpedia|\| cpu +\||^\+[-=+]+\+$|^(Allocated|Total|Free) =/.test(
+          line,
+        ),
     );
 
 test("the tutorial's program, without an argument", async () => {
@@ -153,6 +156,9 @@ test("the command line: interpretune analyze --model gpt2 --saes … --data rte"
     expect(offline.document).toEqual(byPaths.document);
     expect(hub.recent()).toEqual([]);
     expect(offline.stderr).not.toContain("openai-community/gpt2");
+    rmSync(join(root, "cli-cache/datasets--aps--super_glue"), { recursive: true });
+    expect((await analyze([...ids, "--streaming"])).document).toEqual(byPaths.document);
+    expect(existsSync(join(root, "cli-cache/datasets--aps--super_glue/snapshots"))).toBe(false);
   } finally {
     process.chdir(home);
   }

@@ -2,6 +2,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { modelMetadata } from "../src/cli/loading.ts";
 import { trainSaeOptionNames } from "../src/cli/trainSaeFlags.ts";
@@ -13,6 +14,7 @@ import { saeOptions } from "../src/train/sae/config.ts";
 import { runOptionNames } from "../src/train/sae/options.ts";
 import { cli, document, start } from "./support/cli.ts";
 import { sharedPath } from "./support/goldens.ts";
+import { hubFixture, laidOut } from "./support/hubFixture.ts";
 
 const hook = "blocks.0.hook_resid_post";
 let folder: string;
@@ -113,6 +115,59 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
       "sae_weights.safetensors",
       "sparsity.safetensors",
     ]);
+  });
+
+  test("a data set by its id: downloaded once, offline after it, or streamed", async () => {
+    const { hub, cacheDir } = await hubFixture();
+    const texts = ["The Eiffel Tower is in", "Once upon a time", "Hello world", "a b c"];
+    const parquet = (data: readonly string[]): Uint8Array =>
+      new Uint8Array(parquetWriteBuffer({ columnData: [{ name: "text", data: [...data], type: "STRING" }] }));
+    const files = {
+      "data/train-00000-of-00001.parquet": parquet(texts),
+      "data/held-00000-of-00001.parquet": parquet(texts.slice(1)),
+    };
+    hub.add({ type: "dataset", id: "owner/texts", files });
+    const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cacheDir, HF_HUB_OFFLINE: "0" };
+    const run = async (name: string, ...more: readonly string[]) => {
+      const args = base.map((arg) => (arg === join(folder, "texts.jsonl") ? "owner/texts" : arg));
+      const out = join(folder, name);
+      const ran = await cli([...args, "--out", out, "--training-tokens", "160", ...more], { env });
+      expect(ran).toMatchObject({ code: 0 });
+      const asked = hub.recent().filter((line) => line.includes(".parquet"));
+      return { asked, metrics: await readFile(join(out, "metrics.jsonl"), "utf8") };
+    };
+    const lossOf = (metrics: string): unknown[] =>
+      metrics
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { loss?: number }).loss);
+    const streamed = await run("ids-streamed", "--streaming");
+    expect(streamed.asked.join()).toContain("train-00000");
+    expect(laidOut(cacheDir).join()).not.toContain(".parquet");
+    const downloaded = await run("ids");
+    expect(downloaded.asked.join()).toContain("train-00000");
+    expect(downloaded.asked.join()).not.toContain("held-00000");
+    const offline = await run("ids-offline", "--offline");
+    expect(offline.asked).toEqual([]);
+    const local = await document([...base, "--out", join(folder, "ids-local"), "--training-tokens", "160"]);
+    expect(local).toBeDefined();
+    const expected = lossOf(await readFile(join(folder, "ids-local/metrics.jsonl"), "utf8"));
+    expect(expected.length).toBeGreaterThan(1);
+    for (const { metrics } of [streamed, downloaded, offline]) expect(lossOf(metrics)).toEqual(expected);
+    const cached = join(folder, "ids-cached");
+    const options = base.slice(base.indexOf("--hook-name"), base.indexOf("--train-batch-size-tokens"));
+    const data = ["--model", join(folder, "model"), "--data", "owner/texts", "--split", "held"];
+    const args = ["cache-activations", ...data, ...options, "--training-tokens", "64", "--out", cached];
+    expect(await cli(args, { env })).toMatchObject({ code: 0 });
+    expect(hub.recent().join()).toContain("held-00000");
+    const written = JSON.parse(await readFile(join(cached, "activations.json"), "utf8")) as { metadata: object };
+    expect(written.metadata).toMatchObject({ dataset_path: "owner/texts", dataset_split: "held" });
+    const wrong = base.map((arg) => (arg === join(folder, "texts.jsonl") ? "owner/texts" : arg));
+    const absent = await cli([...wrong, "--split", "absent", "--out", join(folder, "x")], { env });
+    expect(absent).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/absent[^]*held|held[^]*absent/) as unknown,
+    });
   });
 
   test("faults are sentences", async () => {

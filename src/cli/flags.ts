@@ -66,6 +66,7 @@ export const shared: {
   readonly errorTerm: TypedFlagParameter<boolean | undefined>;
   readonly json: TypedFlagParameter<boolean | undefined>;
   readonly offline: TypedFlagParameter<boolean | undefined>;
+  readonly streaming: TypedFlagParameter<boolean | undefined>;
 } = {
   model: textFlag(
     "M",
@@ -85,6 +86,7 @@ export const shared: {
   },
   errorTerm: booleanFlag("Splice SAEs with their error term"),
   offline: booleanFlag("Use only what is in the hub's cache"),
+  streaming: booleanFlag("Read a data set of the hub by ranges, as it is needed, and keep nothing of it"),
   json: booleanFlag("Write one JSON document to stdout, all else to stderr"),
 };
 

@@ -1,4 +1,5 @@
 /** @file Loading what a command works on: the model on a runtime of its own, and SAEs. */
+import { openDocuments, type OpenedDocuments } from "../data/index.ts";
 import { HookedModel, modelId } from "../model/index.ts";
 import { Runtime } from "../runtime/index.ts";
 import { Sae } from "../sae/index.ts";
@@ -56,6 +57,23 @@ export async function load(
     finish();
     progress?.finish();
   }
+}
+
+interface DocumentFlags {
+  readonly split?: string | undefined;
+  readonly streaming?: boolean | undefined;
+}
+
+/** Opens documents of a file, or by the id of a data set, with a bar for what has to be downloaded. */
+export function loadDocuments(
+  context: CliContext,
+  path: string,
+  { split, streaming, ...flags }: HubFlags & DocumentFlags,
+): Promise<OpenedDocuments> {
+  const { hub, finish } = cliHub(context, flags);
+  return openDocuments(path, { hub, stream: streaming === true, ...(split !== undefined && { split }) }).finally(
+    finish,
+  );
 }
 
 /**

@@ -98,11 +98,14 @@ export type TrainSaeFlags = { readonly [Name in TrainSaeOptionName]?: string } &
   readonly config?: string;
   readonly model?: string;
   readonly data?: string;
+  readonly split?: string;
+  readonly streaming?: boolean;
   readonly evalData?: string;
   readonly activations?: string;
   readonly out?: string;
   readonly resume?: boolean;
   readonly threads?: number;
+  readonly offline?: boolean;
   readonly json?: boolean;
 };
 
@@ -121,13 +124,19 @@ export const trainSaeFlags: {
 } = {
   config: optionalText("FILE", "YAML with these options in snake_case, and several SAEs under saes; flags win"),
   model: optionalText("M", shared.model.brief),
-  data: optionalText("FILE", "Texts: .txt (a document a line), or JSONL or Parquet with text, prompt or input_ids"),
-  evalData: optionalText("FILE", "Texts for evaluations [default = the first of --data]"),
+  data: optionalText(
+    "DATA",
+    "Texts: .txt (a document a line), or JSONL or Parquet with text, prompt or input_ids; or id (owner/name:config)",
+  ),
+  split: optionalText("NAME", "Split of a data set given by its id [default = train]"),
+  streaming: shared.streaming,
+  evalData: optionalText("DATA", "Texts for evaluations [default = the first of --data]"),
   activations: optionalText("DIR", "Train from what cache-activations wrote; --data is for evaluations then"),
   out: optionalText("DIR", "Folder for SAEs, log, curves and checkpoint"),
   resume: booleanFlag("Go on from the checkpoint in --out"),
   ...options,
   threads: shared.threads,
+  offline: shared.offline,
   json: shared.json,
 };
 
@@ -135,6 +144,8 @@ export type CacheActivationsFlags = { readonly [Name in CacheOptionName]?: strin
   readonly config?: string;
   readonly model?: string;
   readonly data?: string;
+  readonly split?: string;
+  readonly streaming?: boolean;
   readonly hookName?: readonly string[];
   readonly out?: string;
   readonly shardMb?: number;
@@ -154,6 +165,8 @@ export const cacheActivationsFlags: {
   config: optionalText("FILE", "YAML with these options in snake_case, as train-sae takes it, too; flags win"),
   model: trainSaeFlags.model,
   data: trainSaeFlags.data,
+  split: trainSaeFlags.split,
+  streaming: trainSaeFlags.streaming,
   hookName: {
     ...textFlag("HOOK", "Hook point, such as blocks.3.hook_resid_post; repeat for more"),
     variadic: true,

@@ -46,15 +46,33 @@ export interface OpenDatasetOptions extends DatasetOptions {
  * ```
  */
 export async function openDataset(path: string, options: OpenDatasetOptions = {}): Promise<Dataset> {
-  const { split = "validation", stream = false, hub = {}, limit } = options;
+  const { values, ...facts } = await openValues(path, options);
+  return datasetOf(values, { ...facts, limit: options.limit });
+}
+
+/** Rows of files as they stand there. */
+export interface LocatedValues {
+  readonly name: string;
+  readonly length: number | null;
+  /** Reads them anew. */
+  readonly values: () => AsyncGenerator<Located>;
+}
+
+/** The rows of a file, a folder's split or a data set of the hub, whatever they are. */
+export async function openValues(
+  path: string,
+  { split = "validation", stream = false, hub = {} }: Omit<OpenDatasetOptions, "limit"> = {},
+): Promise<LocatedValues> {
   const { stat } = await import("node:fs/promises");
   const here = await stat(path).catch(() => undefined);
   const { name, files } =
     here === undefined ? await findHubDataset(path, { split, hub, stream }) : await localFile(path, here, split);
   const parts = await Promise.all(files.map(facts));
   const lengths = parts.map(({ length }) => length);
-  return datasetOf(
-    async function* () {
+  return {
+    name,
+    length: lengths.reduce((sum, n) => (sum === null || n === null ? null : sum + n), 0),
+    async *values() {
       for (const { open, metadata } of parts) {
         const source = await open();
         try {
@@ -64,8 +82,7 @@ export async function openDataset(path: string, options: OpenDatasetOptions = {}
         }
       }
     },
-    { limit, name, length: lengths.reduce((sum, n) => (sum === null || n === null ? null : sum + n), 0) },
-  );
+  };
 }
 
 /** A file, or that of the split in a folder. */

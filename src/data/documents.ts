@@ -1,48 +1,80 @@
-/** @file The documents of a file, as SAEs are trained on them. */
-import { formatPrompt, openDataset, taskPrompt } from "../data/index.ts";
-import { jsonLines } from "../data/lines.ts";
-import { fileSource } from "../formats/index.ts";
+/** @file Documents to train SAEs on: texts or token ids, from files and from the hub. */
+import { fileAtRest, type HubOptions } from "../formats/index.ts";
+import { datasetOf, openValues, type LocatedValues } from "./dataset.ts";
+import { DataError } from "./errors.ts";
+import { textLines } from "./lines.ts";
+import { formatPrompt, taskPrompt } from "./prompts.ts";
+import { tokenIds } from "./rows.ts";
 
-/** Documents of a file, read anew each time: lines of text, or the texts, prompts or ids of rows. */
-export function documents(path: string): () => AsyncGenerator<string | readonly number[]> {
+export interface OpenDocumentsOptions {
+  /** Which split of a folder, or of a data set that is given by its id. Default `train`. */
+  readonly split?: string;
+  /** Read a data set of the hub by ranges, and keep nothing. Default: its files go into the cache. */
+  readonly stream?: boolean;
+  /** How the hub is asked. */
+  readonly hub?: HubOptions;
+}
+
+/** Goes through documents from the first on, each time it is called. */
+export type OpenedDocuments = () => AsyncGenerator<string | readonly number[]>;
+
+/** What a document is read from, the first of these that a row has: SAELens' columns, and a prompt. */
+const columns = ["tokens", "input_ids", "text", "problem", "prompt"] as const;
+
+/**
+ * Opens documents as SAEs are trained on them: a `.txt` file with one a line; rows (JSON Lines or Parquet, of a file, of a
+ * split in a folder, or of a data set of the hub by its id) with `tokens`, `input_ids`, `text`, `problem` or `prompt`; JSON Lines
+ * that are texts or ids themselves; rows of a task as its prompts.
+ *
+ * @throws DataError when there is no such file or data set; going through them throws at a malformed row
+ * @example
+ * ```ts
+ * const documents = await openDocuments("rte/validation.jsonl");
+ * for await (const document of documents()) console.log(document);
+ * ```
+ */
+export async function openDocuments(path: string, options: OpenDocumentsOptions = {}): Promise<OpenedDocuments> {
+  if (path.endsWith(".txt")) {
+    const source = await fileAtRest(path);
+    return async function* () {
+      for await (const { value } of textLines(source)) yield value;
+    };
+  }
+  const opened = await openValues(path, { split: "train", ...options });
   return async function* () {
-    if (path.endsWith(".parquet")) {
-      yield* rows(path);
-      return;
-    }
-    const source = await fileSource(path);
-    try {
-      if (path.endsWith(".txt")) {
-        const text = new TextDecoder().decode(await source.slice(0));
-        for (const line of text.split("\n")) if (line.trim() !== "") yield line;
+    let rows = 0;
+    for await (const { value, where } of opened.values()) {
+      const document = documentOf(value, where);
+      if (document !== undefined) yield document;
+      else if (rows === 0) {
+        yield* prompts(opened);
         return;
-      }
-      for await (const { value } of jsonLines(source)) {
-        const found = textOf(value);
-        if (found === undefined) {
-          yield* rows(path);
-          return;
-        }
-        yield found;
-      }
-    } finally {
-      await source.close();
+      } else throw noDocument(where, value);
+      rows++;
     }
   };
 }
 
-function textOf(value: unknown): string | readonly number[] | undefined {
-  if (typeof value === "string") return value;
-  if (typeof value !== "object" || value === null) return undefined;
-  const { text, prompt, input_ids: ids } = value as Record<string, unknown>;
-  if (typeof text === "string") return text;
-  if (typeof prompt === "string") return prompt;
-  return Array.isArray(ids) && ids.every((id) => typeof id === "number") ? ids : undefined;
+function documentOf(value: unknown, where: string): string | readonly number[] | undefined {
+  const column = columns.find((name) => typeof value === "object" && value !== null && Object.hasOwn(value, name));
+  const content = column === undefined ? value : (value as Readonly<Record<string, unknown>>)[column];
+  const document = typeof content === "string" ? content : tokenIds(content);
+  if (document === null && (column !== undefined || Array.isArray(value))) throw noDocument(where, content, column);
+  return document ?? undefined;
+}
+
+function noDocument(where: string, value: unknown, column?: string): DataError {
+  return new DataError(column === undefined ? "the row is no document" : `'${column}' is no document`, {
+    code: "data/fields",
+    where,
+    expected: column === undefined ? `a field of ${columns.join(", ")}` : "a text, or token ids",
+    received: JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? Number(v) : v))?.slice(0, 60),
+  });
 }
 
 /** Rows of a task as its prompts. */
-async function* rows(path: string): AsyncGenerator<string | readonly number[]> {
-  for await (const row of await openDataset(path)) {
+async function* prompts({ values, name, length }: LocatedValues): AsyncGenerator<string | readonly number[]> {
+  for await (const row of await datasetOf(values, { name, length })) {
     if (row.kind === "input_ids") yield row.ids;
     else yield formatPrompt(row.kind === "prompt" ? row.prompt : taskPrompt(row.first, row.second));
   }

@@ -5,6 +5,8 @@ export { batches, lastReal } from "./batches.ts";
 export type { Batch, BatchesOptions } from "./batches.ts";
 export { datasetOf, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetOptions, OpenDatasetOptions } from "./dataset.ts";
+export { openDocuments } from "./documents.ts";
+export type { OpenDocumentsOptions, OpenedDocuments } from "./documents.ts";
 export { DataError } from "./errors.ts";
 export { datasetId } from "./hubDataset.ts";
 export { formatPrompt, taskPrompt } from "./prompts.ts";

@@ -8,11 +8,7 @@ const MAX_LINE = 1 << 26;
 
 /** The values of a JSON Lines source. A newline is the only separator; blank lines are left out; nothing is read ahead. */
 export async function* jsonLines(source: ByteSource): AsyncGenerator<Located> {
-  let line = 0;
-  for await (const text of lines(source)) {
-    line++;
-    if (text.trim() === "") continue;
-    const where = `${source.name}:${line}`;
+  for await (const { value: text, where } of textLines(source)) {
     try {
       yield { value: JSON.parse(text) as unknown, where };
     } catch (cause) {
@@ -25,6 +21,15 @@ export async function* jsonLines(source: ByteSource): AsyncGenerator<Located> {
         cause,
       });
     }
+  }
+}
+
+/** The lines of a text but blank ones. */
+export async function* textLines(source: ByteSource): AsyncGenerator<Located & { readonly value: string }> {
+  let line = 0;
+  for await (const value of lines(source)) {
+    line++;
+    if (value.trim() !== "") yield { value, where: `${source.name}:${line}` };
   }
 }
 

@@ -118,9 +118,18 @@ function text(fields: Fields, name: string, where: string): string {
 function list<T>(fields: Fields, name: string, where: string, what: string, is: (v: unknown) => v is T): T[] | null {
   const value = own(fields, name);
   if (value === undefined || value === null) return null;
-  const items = Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as unknown[], plain) : null;
+  const items = itemsOf(value);
   if (items?.every(is) === true) return items;
   throw fault(where, name, `a list of ${what}`, value);
+}
+
+const itemsOf = (value: unknown): unknown[] | null =>
+  Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as unknown[], plain) : null;
+
+/** Token ids, however a file has stored them. */
+export function tokenIds(value: unknown): number[] | null {
+  const items = itemsOf(value);
+  return items?.every(isId) === true ? items : null;
 }
 
 function labelOf(fields: Fields, kind: RowKind, where: string): number {

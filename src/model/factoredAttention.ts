@@ -26,7 +26,7 @@ export interface FactoredParameters extends ModelParameters {
  * factors this takes those of the singular value decomposition U·S·Vᵀ. Queries and keys become U·√S and V·√S, of [W; b] · [W; b]ᵀ
  * with the biases as one more row, so that the nth query and key directions are orthogonal to the others and of equal norm;
  * W_V becomes U·S and W_O the orthonormal rows Vᵀ; value biases go into b_O. Singular values descend; logits stay. It comes
- * after the steps of `processWeights`, and is computed, where those are views: about ten seconds for GPT-2.
+ * after the steps of `processWeights`, and is computed, where those are views: a minute and a half for GPT-2 small.
  *
  * @throws ModelError for rotary positions, between queries and keys, and for heads that share keys; as `processWeights` for
  *   value biases that cannot be folded

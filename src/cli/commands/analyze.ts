@@ -48,6 +48,7 @@ export interface AnalyzeFlags {
   readonly errorTerm?: boolean;
   readonly threads?: number;
   readonly offline?: boolean;
+  readonly streaming?: boolean;
   readonly out?: string;
   readonly resume?: boolean;
   /** Empty: beside the store, or in the present folder. */
@@ -94,9 +95,9 @@ export async function analyze(this: CliContext, given: AnalyzeFlags): Promise<vo
   await writeReport(output, page, html);
 }
 
-async function openData(context: CliContext, { data, split, limit, offline }: Chosen): Promise<Dataset> {
+async function openData(context: CliContext, { data, split, limit, offline, streaming }: Chosen): Promise<Dataset> {
   const { hub, finish } = cliHub(context, { offline });
-  return openDataset(data, { split, limit, hub }).finally(finish);
+  return openDataset(data, { split, limit, stream: streaming, hub }).finally(finish);
 }
 
 async function runAnalysis(

@@ -2,9 +2,8 @@
 import { cacheActivations as cache } from "../../train/index.ts";
 import { cacheOptionNames } from "../../train/sae/source/cacheOptions.ts";
 import type { CliContext } from "../context.ts";
-import { documents } from "../documents.ts";
 import { CliError, Interrupted } from "../failure.ts";
-import { layersBelow, load, modelMetadata } from "../loading.ts";
+import { layersBelow, load, loadDocuments, modelMetadata } from "../loading.ts";
 import { flagOptions, named, readConfig, type Options } from "../optionFile.ts";
 import { Output } from "../output.ts";
 import { Progress } from "../progress.ts";
@@ -16,7 +15,8 @@ export async function cacheActivations(this: CliContext, flags: CacheActivations
   const file = config === undefined ? {} : await readConfig(config);
   const options: Options = { ...file, ...flagOptions(flags) };
   const text = (name: string): string | undefined => (typeof options[name] === "string" ? options[name] : undefined);
-  const [model, data] = [text("model"), text("data")];
+  const [model, data, split] = [text("model"), text("data"), text("split")];
+  const streaming = flags.streaming ?? options["streaming"] === true;
   // The shards are where a training with the same file looks for them.
   const out = flags.out ?? text("activations");
   const hookNames = hookName ?? hooksOf(file);
@@ -33,11 +33,15 @@ export async function cacheActivations(this: CliContext, flags: CacheActivations
       // The configuration may be that of a training, with options that do not matter here.
       ...Object.fromEntries(cacheOptionNames.flatMap((name) => (name in options ? [[name, options[name]]] : []))),
       model: loaded.model,
-      data: documents(data),
+      data: await loadDocuments(this, data, { split, streaming, offline }),
       hookNames,
       out,
       ...(shardMb !== undefined && { shardBytes: shardMb * 1e6 }),
-      metadata: { ...(await modelMetadata(model, loaded.model)), dataset_path: data },
+      metadata: {
+        ...(await modelMetadata(model, loaded.model)),
+        dataset_path: data,
+        ...(split !== undefined && { dataset_split: split }),
+      },
       signal,
       onProgress: ({ rows, of }) => {
         const stream = this.process.stderr;

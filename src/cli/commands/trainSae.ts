@@ -1,9 +1,8 @@
 /** @file `interpretune train-sae`: sparse autoencoders trained on a model's activations. */
 import { trainSae as train, type SaeMetrics, type TrainedSae } from "../../train/index.ts";
 import type { CliContext } from "../context.ts";
-import { documents } from "../documents.ts";
 import { CliError, Interrupted } from "../failure.ts";
-import { load, modelMetadata } from "../loading.ts";
+import { load, loadDocuments, modelMetadata } from "../loading.ts";
 import { flagOptions, named, readConfig, type Options } from "../optionFile.ts";
 import { aligned, Output } from "../output.ts";
 import { Progress } from "../progress.ts";
@@ -17,7 +16,7 @@ const ofSae = new Set([
 
 export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<void> {
   const output = new Output(this, flags.json);
-  const { config, threads, resume } = flags;
+  const { config, threads, resume, offline } = flags;
   const given = flagOptions(flags);
   const file = config === undefined ? {} : await readConfig(config);
   const options: Options = { ...file, ...given };
@@ -30,8 +29,14 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
       code: "cli/train-sae",
       expected: "--model, --data and --out, or model, data and out in --config",
     });
-  const loaded = await load(this, { model, threads });
+  const loaded = await load(this, { model, threads, offline });
   const evalData = text("evalData");
+  const documents = (path: string): ReturnType<typeof loadDocuments> =>
+    loadDocuments(this, path, {
+      split: text("split"),
+      streaming: flags.streaming ?? options["streaming"] === true,
+      offline,
+    });
   let progress: Progress | undefined;
   try {
     const trained = await train({
@@ -39,8 +44,8 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
       sae: saesOf(options, given),
       model: loaded.model,
       runtime: loaded.model.runtime,
-      data: documents(data),
-      ...(evalData !== undefined && { evalData: documents(evalData) }),
+      data: await documents(data),
+      ...(evalData !== undefined && { evalData: await documents(evalData) }),
       activations: text("activations"),
       out,
       resume: resume ?? false,
@@ -49,6 +54,7 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
       origin: {
         model_name: model,
         dataset_path: data,
+        ...(text("split") !== undefined && { dataset_split: text("split") }),
         ...(text("activations") !== undefined && { cached_activations_path: text("activations") }),
       },
       onProgress: ({ step, steps, metrics }) => {
@@ -83,7 +89,8 @@ const run = (options: Options): Options =>
   Object.fromEntries(
     Object.entries(options).filter(
       ([name]) =>
-        !ofSae.has(name) && !["model", "data", "evalData", "activations", "out", "sae", "saes"].includes(name),
+        !ofSae.has(name) &&
+        !["model", "data", "split", "streaming", "evalData", "activations", "out", "sae", "saes"].includes(name),
     ),
   );
 

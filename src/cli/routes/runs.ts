@@ -7,7 +7,7 @@ import type { DemoFlags } from "../commands/demo.ts";
 import type { CliContext } from "../context.ts";
 import { analysisList, booleanFlag, docs, layerList, positiveInteger, shared, textFlag } from "../flags.ts";
 
-const { model, saes, errorTerm, threads, json, offline } = shared;
+const { model, saes, errorTerm, threads, json, offline, streaming } = shared;
 
 export const analyze: Command<CliContext> = buildCommand<AnalyzeFlags, [], CliContext>({
   loader: async () => (await import("../commands/analyze.ts")).analyze,
@@ -23,6 +23,7 @@ export const analyze: Command<CliContext> = buildCommand<AnalyzeFlags, [], CliCo
         optional: true,
       },
       split: { ...textFlag("NAME", "Split of a data set given by its id [default = validation]"), optional: true },
+      streaming,
       analyses: {
         kind: "parsed",
         parse: analysisList,
