@@ -23,6 +23,7 @@ import { SessionError } from "./errors.ts";
 import { environmentRecord, makeExperimentFolder } from "./experiment.ts";
 import { openLog } from "./log.ts";
 import { memProfiler } from "./memProfiler.ts";
+import type { ComponentOptions } from "./manifest.ts";
 import { modelOf, saesOf, tokenizerOf, type LoadContext } from "./modelSource.ts";
 import {
   answersOf,
@@ -32,6 +33,7 @@ import {
   type ModuleBase,
   type ModuleDefinition,
 } from "./module.ts";
+import { withPrompt } from "./promptRef.ts";
 import { recordedConfig, withoutLogging, writeRecord } from "./record.ts";
 import { hubResources } from "./resources.ts";
 import { RteBoolqDataModule, RteBoolqModule } from "./rteBoolq.ts";
@@ -52,8 +54,12 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   given: GivenSides<M, D>,
 ): Promise<SessionState<A, M, D>> {
   const { logStream = process.stderr } = overrides;
-  const whole = merged(tree, overridesTree(overrides));
-  const components = await componentsOf(whole, overrides);
+  const hub: HubOptions = { signal: overrides.signal, ...overrides.hub };
+  const { packages, resources } = overrides;
+  const sharing = { packages, hub, resources };
+  const named = merged(tree, overridesTree(overrides));
+  const components = await componentsOf(named, overrides.components, sharing);
+  const whole = await withPrompt(named, sharing);
   const definitions = [...(overrides.definitions ?? []), ...components.flatMap((each) => each.definitions)];
   const file = sessionFileOf(whole, { userNames: definitions.map(({ name }) => name) });
   const adapters = canonicalAdapters(overrides.adapterCtx ?? file.adapterCtx ?? ["core"]);
@@ -84,7 +90,6 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   const extensions = [...(overrides.extensions ?? []), ...profilers];
   for (const { connect } of extensions) connect?.({ cfg: moduleCfg, experimentFolder });
 
-  const hub: HubOptions = { signal: overrides.signal, ...overrides.hub };
   const context: LoadContext = {
     resources: { ...hubResources(hub), ...overrides.resources },
     hub,
@@ -171,15 +176,14 @@ export async function compose<A extends Adapter, M extends object, D extends obj
 /** The shared components that a file names, and those that were given. */
 async function componentsOf(
   tree: Located,
-  { components = [], packages, hub, resources }: SessionOverrides,
+  given: readonly (SharedComponent | string)[] = [],
+  sharing: ComponentOptions,
 ): Promise<SharedComponent[]> {
   const list = tree.kind === "map" ? tree.entries.get("components")?.value : undefined;
   const items = list?.kind === "list" ? list.items.map(plain) : [];
   const named = items.filter((item) => typeof item === "string");
   return Promise.all(
-    [...named, ...components].map(async (each) =>
-      typeof each === "string" ? loadComponent(each, { packages, hub, resources }) : each,
-    ),
+    [...named, ...given].map(async (each) => (typeof each === "string" ? loadComponent(each, sharing) : each)),
   );
 }
 

@@ -25,13 +25,7 @@ export type {
   SharedConfig,
   TrainerConfig,
 } from "./config/types.ts";
-export {
-  loadComponent,
-  type ComponentManifest,
-  type ComponentOptions,
-  type OpComposition,
-  type SharedComponent,
-} from "./component.ts";
+export { loadComponent, type OpComposition, type SharedComponent } from "./component.ts";
 export {
   defineDataModule,
   type ComposedDataModule,
@@ -43,6 +37,7 @@ export { loadDefinitions, type Definition } from "./definitions.ts";
 export { SessionError } from "./errors.ts";
 export type { OpFile } from "./opFile.ts";
 export type { Log, LogStream } from "./log.ts";
+export type { ComponentManifest, ComponentOptions } from "./manifest.ts";
 export {
   memoryFigure,
   memoryStatsRows,

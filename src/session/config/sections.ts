@@ -56,6 +56,11 @@ export const sections = {
         default: "plain",
         about: "What is put around it: hand-written turns, or the tokenizer's own chat template",
       },
+      composeRef: {
+        kind: "text",
+        default: null,
+        about: "owner/name#Name or folder#Name: what a component's prompt says, where nothing is said here",
+      },
     },
   },
   TaskPrompt: {

@@ -130,11 +130,11 @@ class Reader {
 
 /**
  * Later trees win: mappings are merged key by key, lists and scalars replace. Over a `class_path`, plain fields are its
- * `init_args`.
+ * `init_args`; a mapping with `compose_ref` stands for a whole and replaces.
  */
 export function merged(first: Located, ...others: readonly Located[]): Located {
   return others.reduce((a, b) => {
-    if (a.kind !== "map" || b.kind !== "map") return b;
+    if (a.kind !== "map" || b.kind !== "map" || b.entries.has("compose_ref")) return b;
     const entries = new Map(a.entries);
     for (const [name, entry] of asArguments(a, b).entries) {
       const before = entries.get(name);
