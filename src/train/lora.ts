@@ -1,47 +1,80 @@
 /** @file Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): small matrices trained beside weights that stay. */
 import { z } from "zod";
 import { add, leaf, matmul, mul, reshape, transpose, uniformAt, type Tensor } from "../graph/index.ts";
-import { isProjection, type HookedModel } from "../model/index.ts";
+import type { HookedModel } from "../model/index.ts";
 import { TrainError } from "./errors.ts";
-import { matchNames } from "./parameters.ts";
+import { loraTargets, patternValue, peftNames, type LoraTargets } from "./loraTargets.ts";
+import type { ParameterNames, Trainable } from "./parameters.ts";
 
 export interface LoraOptions {
   /** Rank of each adapter. Default 8. */
   rank?: number;
   /** The adapters' product is scaled by alpha / rank. Default 16. */
   alpha?: number;
-  /** Globs over projections by TransformerLens name. Default: queries and values. */
-  targets?: readonly string[];
+  /**
+   * Projections by globs over TransformerLens names (`blocks.*.attn.W_Q`), or modules as PEFT names them: a list of ends of
+   * their names (`c_attn`, `self_attn.q_proj`), `"all-linear"`, or a text that is a regular expression over whole names.
+   * The projections of one module (GPT-2's `c_attn`) share their A. Default: `blocks.*.attn.W_Q` and `blocks.*.attn.W_V`;
+   * null: as PEFT, the modules that hold queries or values.
+   */
+  targets?: LoraTargets | null;
+  /** What is left out of them. */
+  exclude?: LoraTargets;
+  /** Only these layers. */
+  layers?: readonly number[];
+  /** Ranks and alphas of some, by module or glob. */
+  rankPattern?: Readonly<Record<string, number>>;
+  alphaPattern?: Readonly<Record<string, number>>;
+  /** Scale by alpha / √rank (rsLoRA, Kalajdzievski 2023). Default false. */
+  rankStabilized?: boolean;
   /** What the random matrices begin from. Default 0. */
   seed?: number;
 }
 
+const names = z.union([z.string().min(1), z.array(z.string().min(1))]);
 const optionsSchema = z.strictObject({
   rank: z.int().positive().default(8),
   alpha: z.number().positive().default(16),
-  targets: z.array(z.string()).min(1).default(["blocks.*.attn.W_Q", "blocks.*.attn.W_V"]),
+  targets: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .nullable()
+    .default(["blocks.*.attn.W_Q", "blocks.*.attn.W_V"]),
+  exclude: names.optional(),
+  layers: z.array(z.int().nonnegative()).optional(),
+  rankPattern: z.record(z.string(), z.int().positive()).default({}),
+  alphaPattern: z.record(z.string(), z.number().positive()).default({}),
+  rankStabilized: z.boolean().default(false),
   seed: z.int().nonnegative().default(0),
 });
 
+/** What an adapter's product is multiplied by. */
+export const loraScale = (alpha: number, rank: number, stabilized: boolean): number =>
+  alpha / (stabilized ? Math.sqrt(rank) : rank);
+
 /** The adapter of one projection. */
 export interface LoraAdapter {
-  /** [rank, in] */
+  /** [rank, in]; projections of one module may have the same. */
   readonly A: Tensor;
   /** [out, rank] */
   readonly B: Tensor;
   readonly scale: number;
 }
 
-/** A model with adapters. */
-export interface Lora {
+/** A model with adapters: what a {@link Learner} trains of it, and the names that globs may call it by. */
+export interface Lora extends Trainable {
   /** Runs with the adapters; the same hooks, the same views. */
   readonly model: HookedModel;
   /** The model as it was. */
   readonly base: HookedModel;
   /** By the TransformerLens name of the projection. */
   readonly adapters: ReadonlyMap<string, LoraAdapter>;
-  /** `<projection>.lora_A` [rank, in] and `<projection>.lora_B` [out, rank], for a {@link Learner}. */
+  /**
+   * `<projection>.lora_A` [rank, in] and `<projection>.lora_B` [out, rank]; an A that the projections of a module share is
+   * called after that: `transformer.h.0.attn.c_attn.lora_A`.
+   */
   readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Projections' names of a shared A, and PEFT's names of all. */
+  readonly aliases: ParameterNames;
 }
 
 /** Width of what goes into a projection and of what comes out, heads taken together. */
@@ -67,7 +100,7 @@ function deltaOf(name: string, shape: readonly number[], { A, B, scale }: LoraAd
 /**
  * A model with low-rank adapters on the projections that globs name: W + alpha / rank · B A. At first B is 0, so the model
  * computes what it did. Only `parameters` are trained; the weights stay as they are, and are not copied.
- * @throws TrainError for a glob that names no projection of attention or MLP
+ * @throws TrainError for a name that means no projection of attention or MLP
  * @example
  * const { model: adapted, parameters } = addLora(model, { rank: 2, targets: ["blocks.*.attn.W_Q"] });
  * const learner = new Learner({ parameters, optimizer: { name: "AdamW", lr: 1e-3 } });
@@ -80,19 +113,23 @@ export function addLora(model: HookedModel, options: LoraOptions = {}): Lora {
       code: "train/lora",
       received: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     });
-  const { rank, alpha, targets, seed } = parsed.data;
-  const possible = [...model.weights.keys()].filter(isProjection);
+  const { targets, exclude, layers, rankPattern, alphaPattern, rankStabilized, seed } = parsed.data;
   const adapters = new Map<string, LoraAdapter>();
   let counter = 0;
-  for (const name of matchNames(targets, possible)) {
-    const { fanIn, fanOut } = fansOf(name, sizesOf(model.weights.get(name)!));
+  for (const target of loraTargets(model, targets ?? undefined, { exclude, layers })) {
+    const rank = patternValue(rankPattern, target) ?? parsed.data.rank;
+    const alpha = patternValue(alphaPattern, target) ?? parsed.data.alpha;
+    const fans = target.params.map((param) => fansOf(param, sizesOf(model.weights.get(param)!)));
+    const { fanIn } = fans[0]!;
     // PyTorch's Kaiming-uniform with a = √5, as PEFT begins.
     const bound = 1 / Math.sqrt(fanIn);
     const start = Float32Array.from({ length: rank * fanIn }, () => bound * (2 * uniformAt(seed, counter++) - 1));
-    adapters.set(name, {
-      A: leaf(start, [rank, fanIn], { name: `${name}.lora_A` }),
-      B: leaf(new Float32Array(fanOut * rank), [fanOut, rank], { name: `${name}.lora_B` }),
-      scale: alpha / rank,
+    const A = leaf(start, [rank, fanIn], { name: `${target.name}.lora_A` });
+    const scale = loraScale(alpha, rank, rankStabilized);
+    target.params.forEach((param, i) => {
+      const { fanOut } = fans[i]!;
+      const B = leaf(new Float32Array(fanOut * rank), [fanOut, rank], { name: `${param}.lora_B` });
+      adapters.set(param, { A, B, scale });
     });
   }
   return loraOf(model, adapters);
@@ -101,13 +138,30 @@ export function addLora(model: HookedModel, options: LoraOptions = {}): Lora {
 /** A model with these adapters. */
 export function loraOf(base: HookedModel, adapters: ReadonlyMap<string, LoraAdapter>): Lora {
   const weights = new Map(base.weights);
+  const sharing = new Map<Tensor, string[]>();
+  for (const [name, { A }] of adapters) sharing.set(A, [...(sharing.get(A) ?? []), name]);
+  const [namesA, namesB] = [peftNames(base, "A"), peftNames(base, "B")];
   const parameters = new Map<string, Tensor>();
+  const aliases = new Map<string, readonly string[]>();
+  const put = (name: string, x: Tensor, others: readonly string[]): void => {
+    parameters.set(name, x);
+    aliases.set(
+      name,
+      others.filter((other) => other !== name),
+    );
+  };
   for (const [name, adapter] of adapters) {
     const weight = base.weights.get(name)!;
     weights.set(name, add(weight, deltaOf(name, sizesOf(weight), adapter)));
-    parameters.set(`${name}.lora_A`, adapter.A).set(`${name}.lora_B`, adapter.B);
+    const { A, B } = adapter;
+    const of = sharing.get(A)!;
+    if (of[0] === name) {
+      const own = of.map((param) => `${param}.lora_A`);
+      put(of.length === 1 ? own[0]! : A.storage!.name, A, [...own, ...(namesA.get(name) ?? [])]);
+    }
+    put(`${name}.lora_B`, B, namesB.get(name) ?? []);
   }
-  return { model: base.withWeights(weights), base, adapters, parameters };
+  return { model: base.withWeights(weights), base, adapters, parameters, aliases };
 }
 
 /**

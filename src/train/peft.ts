@@ -6,7 +6,7 @@ import { fileSource, openSafetensors, writeFileAtomic, writeSafetensors, type Te
 import { concat, leaf, reshape, transpose, type Tensor } from "../graph/index.ts";
 import { projectionFiles, type HookedModel, type ProjectionFile } from "../model/index.ts";
 import { TrainError } from "./errors.ts";
-import { fansOf, loraOf, sizesOf, type Lora, type LoraAdapter } from "./lora.ts";
+import { fansOf, loraOf, loraScale, sizesOf, type Lora, type LoraAdapter } from "./lora.ts";
 
 const configName = "adapter_config.json";
 const weightsName = "adapter_model.safetensors";
@@ -15,8 +15,12 @@ const configSchema = z.looseObject({
   peft_type: z.literal("LORA"),
   r: z.int().positive(),
   lora_alpha: z.number(),
-  use_rslora: z.literal(false).nullish(),
+  use_rslora: z.boolean().nullish(),
   use_dora: z.literal(false).nullish(),
+  use_qalora: z.literal(false).nullish(),
+  lora_bias: z.literal(false).nullish(),
+  layer_replication: z.null().or(z.array(z.never())).nullish(),
+  alora_invocation_tokens: z.null().or(z.array(z.never())).nullish(),
   bias: z.literal("none").default("none"),
   modules_to_save: z.null().or(z.array(z.never())).nullish(),
   rank_pattern: z.record(z.string(), z.int().positive()).default({}),
@@ -62,7 +66,7 @@ const fromProjection = (part: Tensor, fanOut: number): Tensor =>
 
 /**
  * Writes adapters as PEFT does: `PeftModel.from_pretrained(base, folder)` reads them. A file's tensor that holds several
- * projections (GPT-2's `c_attn`) gets one adapter whose rank is the sum of theirs.
+ * projections (GPT-2's `c_attn`) gets one adapter; where they do not share their A its rank is the sum of theirs.
  * @throws TrainError when the model is of no Hugging Face family; FormatError when the folder cannot be written
  * @example
  * await saveLora("my-adapter", addLora(model, { rank: 2 })); // adapter_config.json, adapter_model.safetensors
@@ -82,20 +86,19 @@ export async function saveLora(folder: string, lora: Lora): Promise<void> {
   const taken = files.filter(({ params }) => params.some((param) => adapters.has(param)));
   for (const file of taken) {
     const own = file.params.map((param) => adapters.get(param));
-    const rank = own.reduce((sum, adapter) => sum + (adapter === undefined ? 0 : sizesOf(adapter.A)[0]!), 0);
+    const As = [...new Set(own.flatMap((adapter) => (adapter === undefined ? [] : [adapter.A])))];
+    const widths = As.map((A) => sizesOf(A)[0]!);
+    const rank = widths.reduce((a, b) => a + b);
     const scale = own.find((adapter) => adapter !== undefined)!.scale;
-    const As: Tensor[] = [];
-    let before = 0;
     const zeros = (rows: number, columns: number): Tensor => leaf(new Float32Array(rows * columns), [rows, columns]);
     const parts = file.params.map((param, i) => {
       const adapter = own[i];
       if (adapter === undefined) return zeros(fansOf(param, file.shapes[i]!).fanOut, rank);
-      As.push(adapter.A);
+      const at = As.indexOf(adapter.A);
       const [out, mine] = sizesOf(adapter.B) as [number, number];
-      const [left, right] = [before, rank - before - mine];
-      before += mine;
+      const before = widths.slice(0, at).reduce((a, b) => a + b, 0);
       return concat(
-        [zeros(out, left), adapter.B, zeros(out, right)].filter((x) => sizesOf(x)[1]! > 0),
+        [zeros(out, before), adapter.B, zeros(out, rank - before - mine)].filter((x) => sizesOf(x)[1]! > 0),
         1,
       );
     });
@@ -159,7 +162,7 @@ export async function loadLora(base: HookedModel, folder: string): Promise<Lora>
   }
   const parsed = configSchema.safeParse(value);
   if (!parsed.success)
-    throw fail("LoRA without biases, rsLoRA or DoRA", z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "));
+    throw fail("LoRA without biases or DoRA", z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "));
   const config = parsed.data;
   const files = projectionFiles(base.cfg);
   if (files === undefined) throw fail("a model of a Hugging Face family", base.cfg.model_name);
@@ -180,11 +183,14 @@ export async function loadLora(base: HookedModel, folder: string): Promise<Lora>
           `A [${A.join(", ")}], B [${B.join(", ")}]`,
         );
       const parts = await base.runtime.realize(partsOf(file, leaf(await opened.readFloat32(nameB), B), rank));
-      const shared = await opened.readFloat32(nameA);
-      const scale = (forModule(config.alpha_pattern, file.module) ?? config.lora_alpha) / rank;
+      const shared = (await opened.readFloat32(nameA)).slice();
+      const alpha = forModule(config.alpha_pattern, file.module) ?? config.lora_alpha;
+      const scale = loraScale(alpha, rank, config.use_rslora === true);
+      const owner = file.params.length === 1 ? file.params[0]! : file.module;
+      const sharedA = leaf(shared, A, { name: `${owner}.lora_A` });
       file.params.forEach((param, i) =>
         adapters.set(param, {
-          A: leaf(shared.slice(), A, { name: `${param}.lora_A` }),
+          A: sharedA,
           B: leaf(parts[i]!.data, parts[i]!.dims, { name: `${param}.lora_B` }),
           scale,
         }),
