@@ -3,9 +3,18 @@ import { describe, expect, test } from "vitest";
 import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
 import { add, leaf, mean, mul, sub, takeRows, where, type Tensor } from "../src/graph/index.ts";
 import type { HookedModel, HookSpec, TokenBatch } from "../src/model/index.ts";
-import { spliceHooks, type Sae, type SpliceOptions } from "../src/sae/index.ts";
+import { spliceHooks, type LatentModel, type Sae, type SpliceOptions } from "../src/sae/index.ts";
 import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
-import { notCausal, randomModel, randomRows, randomSae, saeKinds, shapes, type SaeKind } from "./support/random.ts";
+import {
+  notCausal,
+  randomModel,
+  randomRows,
+  randomSae,
+  randomTranscoder,
+  saeKinds,
+  shapes,
+  type SaeKind,
+} from "./support/random.ts";
 
 const labels = [1, 0, 2];
 /** Answers of each row its own. */
@@ -17,7 +26,7 @@ const answers = [
 
 interface Setting {
   model: HookedModel;
-  saes: Sae[];
+  saes: LatentModel[];
   side: "left" | "right";
   options: AnalysisOptions;
   /** What stands in the place of a latent: the same as `options.ablateLatentFn`, written for whole activations. */
@@ -187,6 +196,74 @@ describe("ablation through the causal cone equals the full forward pass per late
       randomSae(model, h, "standard", 400, j),
     );
     await check({ model, saes, side: "left", options: {} }, 23);
+  });
+});
+
+describe("ablation of a transcoder's latents equals the full forward pass per latent", () => {
+  const mlp = (layer: number): [string, string] => [
+    `blocks.${layer}.ln2.hook_normalized`,
+    `blocks.${layer}.hook_mlp_out`,
+  ];
+  const kinds = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"] as const;
+
+  test.each(
+    families.flatMap((family, f) =>
+      (["left", "right"] as const).flatMap((side, s) =>
+        [0, 1].map((n) => ({ family, side, kind: kinds[2 * n + ((f + s) % 2)]!, useErrorTerm: (f + n) % 2 === 0 })),
+      ),
+    ),
+  )("$kind at an MLP between SAEs: $family, $side padding, error term $useErrorTerm", async (c) => {
+    const model = randomModel(shapes[c.family]!, 1);
+    const saes = [
+      randomSae(model, "blocks.0.hook_resid_post", "standard", 10, 2),
+      randomTranscoder(model, mlp(1), c.kind, 12, 3),
+      randomSae(model, "blocks.2.attn.hook_z", "topk", 10, 4),
+    ];
+    await check({ model, saes, side: c.side, options: { useErrorTerm: c.useErrorTerm } });
+  });
+
+  test.each([
+    ["heads, from the residual", "llama", [["blocks.1.hook_resid_pre", "blocks.1.attn.hook_z"]]],
+    ["the residual, from heads", "gpt2", [["blocks.0.attn.hook_z", "blocks.0.hook_resid_post"]]],
+    [
+      "the MLP, from an input that fires only when asked for",
+      "llama",
+      [["blocks.2.hook_mlp_in", "blocks.2.hook_mlp_out"]],
+    ],
+    ["a later block", "gpt2", [["blocks.0.ln2.hook_normalized", "blocks.2.hook_mlp_out"]]],
+    ["a block, from the embedding", "gemma2", [["hook_embed", "blocks.1.hook_attn_out"]]],
+    [
+      "a later block and one between",
+      "llama",
+      [
+        ["blocks.0.hook_resid_pre", "blocks.1.hook_mlp_out"],
+        ["blocks.1.attn.hook_z", "blocks.2.hook_resid_pre"],
+      ],
+    ],
+    ["the end, from the last block", "gpt2", [["blocks.2.hook_mlp_out", "ln_final.hook_normalized"]]],
+  ] as const)("that stands for %s: %s", async (_what, family, ways) => {
+    const model = randomModel(shapes[family]!, 3);
+    const saes = [
+      ...ways.map((way, i) => randomTranscoder(model, way, "skip_transcoder", 8, i + 5)),
+      randomSae(model, "blocks.1.hook_resid_mid", "standard", 8, 8),
+    ];
+    await check({ model, saes, side: "left", options: {} });
+    await check({ model, saes, side: "right", options: { ablate: "all", useErrorTerm: true } }, 2);
+    await check(
+      { model, saes, side: "left", options: { ablateLatentFn: (acts, { mask }) => where(mask, 0, acts) } },
+      3,
+    );
+  });
+
+  test("where it reads what an SAE puts there, in models that are causal and that are not", async () => {
+    for (const config of [shapes["llama"]!, notCausal["bidirectional"]!]) {
+      const model = randomModel(config, 6);
+      const saes = [
+        randomSae(model, mlp(1)[0], "jumprelu", 10, 1),
+        randomTranscoder(model, mlp(1), "skip_transcoder", 10, 2),
+      ];
+      await check({ model, saes, side: "left", options: {} });
+    }
   });
 });
 

@@ -22,7 +22,7 @@ function expressions(transcoder: Transcoder, golden: GoldenTensors): Record<stri
   const x = inputLeaf(input);
   const hooks: Record<string, Tensor> = {};
   const forward = transcoder.forward(x, { fire: (name, value) => (hooks[`hook.${name}`] = value) });
-  const encode = transcoder.encode(x);
+  const encode = transcoder.encode(x).acts;
   const even = Float32Array.from({ length: transcoder.dSae }, (_, i) => Number(i % 2 === 0));
   const { dims } = golden.get("forward")!;
   const size = dims.reduce((a, b) => a * b, 1);
@@ -154,7 +154,7 @@ describe("a transcoder in a model", () => {
     expect((await spliced.run(rows)).toArray()).toBeAllClose(plain.toArray());
     const { cache } = await clean();
     const post = `${hookNameOut}.hook_sae_acts_post`;
-    const acts = await runtime.realize(transcoder.encode(cache.get(hookName)));
+    const acts = await runtime.realize(transcoder.encode(cache.get(hookName)).acts);
     const without = await runtime.realize(add(cache.get(hookNameOut), mul(matmul(acts, w["W_dec"]!), -1)));
     const byHand = await model.run(rows, { hooks: [[hookNameOut, () => without]] });
     const zeroed = await model.run(rows, { splices: spliced.splices, hooks: [[post, (value) => mul(value, 0)]] });

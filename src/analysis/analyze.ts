@@ -2,7 +2,7 @@
 import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../data/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
-import { spliceHooks, type Sae } from "../sae/index.ts";
+import { spliceHooks, type LatentModel } from "../sae/index.ts";
 import { filterText } from "../model/hooks.ts";
 import { hooksOf, reported } from "./engine/targets.ts";
 import { AnalysisError } from "./errors.ts";
@@ -18,7 +18,7 @@ import { entryFor } from "./tables.ts";
 
 export interface AnalyzeOptions extends OpOptions, Omit<BatchesOptions, "tokenizer" | "maxLength" | "vocabSize"> {
   readonly model: HookedModel;
-  readonly saes?: readonly Sae[];
+  readonly saes?: readonly LatentModel[];
   readonly data: Dataset;
   /** Which analyses; default all four. */
   readonly analyses?: readonly AnalysisName[];
@@ -107,7 +107,7 @@ export async function openStores(stores: readonly (string | AnalysisStore)[] = [
 /** The hooks whose latents are reported, after checking that every SAE fits its hook point. */
 function hooksFor(
   model: HookedModel,
-  saes: readonly Sae[],
+  saes: readonly LatentModel[],
   analyses: readonly AnalysisName[],
   { layers, hooks: names, namesFilter }: OpOptions,
 ): HookInfo[] {
@@ -151,7 +151,7 @@ function readingOptions(options: AnalyzeOptions): BatchesOptions {
 /** Everything that decides the stored bytes. The data's hash covers tokenizer, prompt, answers and limit as well; they are named to be read. */
 function configOf(options: AnalyzeOptions, plan: Survey, hooks: readonly HookInfo[]): JsonObject {
   const { model, saes = [], data } = options;
-  const order = hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookName, hash: saeHash(sae) }));
+  const order = hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookNameOut, hash: saeHash(sae) }));
   const answers = options.answers ?? defaultAnswers(data.kind);
   return {
     model: modelHash(model),

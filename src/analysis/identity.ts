@@ -3,7 +3,7 @@ import { createHash, type Hash } from "node:crypto";
 import { printGraph, type DataArray, type Tensor } from "../graph/index.ts";
 import { topological } from "../graph/traverse.ts";
 import type { HookedModel } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import { canonicalJson } from "../formats/index.ts";
 
 /** BLAKE2b: twice as fast as SHA-256 where the processor has no instructions for that. */
@@ -40,13 +40,17 @@ export function modelHash(model: HookedModel): string {
 }
 
 /**
- * The hash of an SAE: its configuration without what only describes it, and its weights.
+ * The hash of an SAE or a transcoder: its configuration without what only describes it, and its weights.
  * @example
  * saes.map(saeHash);
  */
-export function saeHash(sae: Sae): string {
+export function saeHash(sae: LatentModel): string {
   const { metadata: _, device: _device, dtype: _dtype, ...cfg } = sae.cfg;
-  const hash = newHash().update(canonicalJson({ ...cfg, hook_name: sae.hookName }));
+  const places = {
+    hook_name: sae.hookName,
+    ...(sae.hookNameOut !== sae.hookName && { hook_name_out: sae.hookNameOut }),
+  };
+  const hash = newHash().update(canonicalJson({ ...cfg, ...places }));
   hashWeights(hash, Object.entries(sae.params));
   return finish(hash);
 }

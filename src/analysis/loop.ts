@@ -2,7 +2,7 @@
 import type { Batch } from "../data/index.ts";
 import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import type { Columns } from "./columns.ts";
 import { hookOptions, sameHooks, type HookOptions } from "./hookOptions.ts";
 import { findOp, OpState, runOps, type AnyOp, type OpOptions, type OpRequest } from "./ops/index.ts";
@@ -40,7 +40,7 @@ export type LoopMoment = "EpochStart" | "BatchStart" | "BatchEnd" | "EpochEnd";
 
 export interface LoopOptions {
   readonly model: HookedModel;
-  readonly saes: readonly Sae[];
+  readonly saes: readonly LatentModel[];
   /** A fresh iteration over the batches that were surveyed. */
   readonly batches: () => AsyncIterable<Batch>;
   readonly plan: Survey;

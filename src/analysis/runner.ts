@@ -61,7 +61,7 @@ export interface AnalysisRunnerOptions extends Omit<OpOptions, "layers" | "hooks
   readonly analysisCfgs?: Runnable | Iterable<Runnable>;
   /** Ops by name; those of the session's components come on top. Default: the bundled ones. */
   readonly ops?: OpTable;
-  /** Who keeps a name that an op of the table and one of a component both have. Default: that is an error. */
+  /** Who keeps a name that several ops have. Default: the session's `prefer_ops`; without it, that is an error. */
   readonly preferOps?: PreferOps;
   /** The folder of the store. Without it (and without `cacheDir`) results stay in memory. */
   readonly out?: string;
@@ -136,8 +136,9 @@ export class AnalysisRunner {
     this.options = { ...session.module.runDefaults, ...options };
     this.#numbers = check(options);
     this.targets = options.targets && targetsOf(options.targets);
-    this.ops = withComponents(options.ops ?? bundledOps, this.session.sharedComponents ?? [], {
-      prefer: options.preferOps,
+    const { sharedComponents = [], opCollections = [], cfg } = this.session;
+    this.ops = withComponents(options.ops ?? bundledOps, [...sharedComponents, ...opCollections], {
+      prefer: options.preferOps ?? cfg?.runCfg.preferOps ?? undefined,
     });
     this.artifactCfg = artifactCfg(options.artifactCfg);
   }
@@ -298,7 +299,7 @@ export class AnalysisRunner {
     const { model, saes = [] } = session.module;
     return {
       model: modelHash(model),
-      saes: hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookName, hash: saeHash(sae) })),
+      saes: hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookNameOut, hash: saeHash(sae) })),
       reported: hooks.map(({ name }) => name),
       data: { split: this.#numbers.split, examples: plan.examples, sha256: plan.sha256 },
       batch_size: session.datamodule.evalBatchSize,

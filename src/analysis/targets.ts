@@ -1,6 +1,6 @@
 /** @file Whose latents analyses report: SAEs by release and id, by layer, or by the names of their points. */
 import type { HookedModel } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import { startLayer } from "./engine/ablation.ts";
 import { hooksOf } from "./engine/targets.ts";
 import { AnalysisError } from "./errors.ts";
@@ -68,7 +68,7 @@ export class LatentAnalysisTargets {
    * The latents' points that are reported, in the order of the forward pass.
    * @throws AnalysisError `analysis/targets` when nothing matches, naming what there is; `analysis/no-saes` without SAEs
    */
-  resolve(model: HookedModel, saes: readonly Sae[]): HookInfo[] {
+  resolve(model: HookedModel, saes: readonly LatentModel[]): HookInfo[] {
     const all = hooksOf(model, saes);
     const there = all.map(({ info }) => info.name).join(", ");
     if (all.length === 0)
@@ -76,7 +76,7 @@ export class LatentAnalysisTargets {
         code: "analysis/no-saes",
         hint: "load SAEs, or leave targets out",
       });
-    const layerOf = ({ sae }: (typeof all)[number]): number => startLayer(sae.hookName, model.cfg.n_layers);
+    const layerOf = ({ sae }: (typeof all)[number]): number => startLayer(sae.hookNameOut, model.cfg.n_layers);
     let chosen = all;
     if (this.#named) {
       for (const name of this.saeFqns)
@@ -128,8 +128,8 @@ function placeOf(name: string): string {
 }
 
 /** Whether an SAE is the one of that name: by what its configuration says of itself, else by where it hooks in. */
-function isNamed({ cfg: { metadata }, hookName }: Sae, { release, saeId }: SaeFqn): boolean {
+function isNamed({ cfg: { metadata }, hookNameOut }: LatentModel, { release, saeId }: SaeFqn): boolean {
   const { sae_release, sae_id } = metadata;
-  if (typeof sae_id !== "string") return placeOf(hookName) === placeOf(saeId);
+  if (typeof sae_id !== "string") return placeOf(hookNameOut) === placeOf(saeId);
   return sae_id === saeId && (typeof sae_release !== "string" || sae_release === release);
 }

@@ -1,15 +1,15 @@
-/** @file Loading what a command works on: the model on a runtime of its own, and SAEs. */
+/** @file Loading what a command works on: the model on a runtime of its own, and SAEs or transcoders. */
 import { openDocuments, type OpenedDocuments } from "../data/index.ts";
 import { HookedModel, modelId } from "../model/index.ts";
 import { Runtime } from "../runtime/index.ts";
-import { Sae } from "../sae/index.ts";
+import { loadLatentModel, type LatentModel } from "../sae/index.ts";
 import type { CliContext } from "./context.ts";
 import { cliHub, type HubFlags } from "./hub.ts";
 import { Progress } from "./progress.ts";
 
 export interface Loaded {
   readonly model: HookedModel;
-  readonly saes: readonly Sae[];
+  readonly saes: readonly LatentModel[];
   /** The block that runs have to stop before, where not all of the model was read. */
   readonly stopAtLayer?: number | undefined;
   readonly seconds: number;
@@ -25,7 +25,7 @@ const noticeable = 300;
 export async function load(
   context: CliContext,
   what: { model: string; saes?: readonly string[]; threads?: number } & HubFlags,
-  stopAtLayer: (saes: readonly Sae[]) => number | undefined = () => undefined,
+  stopAtLayer: (saes: readonly LatentModel[]) => number | undefined = () => undefined,
 ): Promise<Loaded> {
   const start = performance.now();
   const { signal } = context;
@@ -44,10 +44,10 @@ export async function load(
   };
   const { hub, finish } = cliHub(context, what);
   try {
-    const saes: Sae[] = [];
+    const saes: LatentModel[] = [];
     for (const path of what.saes ?? []) {
       signal.throwIfAborted();
-      saes.push(await Sae.load(path, { hub }));
+      saes.push(await loadLatentModel(path, { hub }));
     }
     const last = stopAtLayer(saes);
     const model = await HookedModel.load(what.model, { runtime, signal, onProgress, hub, stopAtLayer: last });

@@ -19,7 +19,7 @@ import { exampleOf } from "../analysis/store/views.ts";
 import { fixed, general, type Cell, type Table } from "../display/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import type { Agreement, Outcome, Packed, PlainTable, ReportData, ReportExample, ReportLatent } from "./data.ts";
 import { ReportError } from "./errors.ts";
 
@@ -28,7 +28,7 @@ export interface ReportSource {
   readonly results: ResultsByName;
   readonly manifest?: Manifest;
   readonly model?: HookedModel;
-  readonly saes?: readonly Sae[];
+  readonly saes?: readonly LatentModel[];
   readonly dashboards?: Dashboards;
   readonly dashboardSource?: string;
   readonly title?: string;
@@ -85,7 +85,7 @@ export function reportData(source: ReportSource, metrics: ReportMetrics): Report
   const sae = logit_diffs_sae ?? ablation ?? results.logit_diffs_attr_grad;
   const damage = base && sae && saeDamage(sae, base);
   const hooks = (sae ?? first).hooks;
-  const ids = new Map(source.saes?.map((each) => [each.hookName, each.cfg.metadata.neuronpedia_id]) ?? []);
+  const ids = new Map(source.saes?.map((each) => [each.hookNameOut, each.cfg.metadata.neuronpedia_id]) ?? []);
   const leading = metrics.ablation ?? metrics.gradient;
   return {
     title: source.title ?? "Interpretune report",
@@ -122,7 +122,10 @@ function factsOf({ manifest, model, saes }: ReportSource, first: AnalysisResult)
   const name = (path: string | undefined): string | undefined => path?.split("/").slice(-1)[0];
   const facts: [string, string | undefined][] = [
     ["Model", name(text(provenance["model"])) ?? model?.cfg.model_name ?? undefined],
-    ["SAEs", first.hooks.map((hook) => saeHook(hook.name)).join(", ") || saes?.map((sae) => sae.hookName).join(", ")],
+    [
+      "SAEs",
+      first.hooks.map((hook) => saeHook(hook.name)).join(", ") || saes?.map((sae) => sae.hookNameOut).join(", "),
+    ],
     ["Data", name(text(provenance["data"]))],
     ["Examples", String(first.examples.length)],
     ["Positions", text(manifest?.config["positions"])],

@@ -1,7 +1,7 @@
 /** @file The report page of a run. */
 import { AnalysisStore, latentDashboards, type Dashboards, type ResultsByName } from "../analysis/index.ts";
 import type { HookedModel } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import { loadResults, reportData, reportMetrics, strongestLatents, type ReportSource } from "./collect.ts";
 import { pageHtml } from "./page.ts";
 
@@ -10,7 +10,7 @@ export interface ReportOptions {
   readonly title?: string;
   /** With model and SAEs the strongest latents get dashboards, and prompts their tokens. */
   readonly model?: HookedModel;
-  readonly saes?: readonly Sae[];
+  readonly saes?: readonly LatentModel[];
   /** Dashboards that are made already. */
   readonly dashboards?: Dashboards;
   /** What dashboards are computed from: texts or rows of token ids. Default: the examples of the run. */
@@ -41,7 +41,7 @@ export async function reportPage(source: AnalysisStore | ResultsByName, options:
   const store = source instanceof AnalysisStore ? source : undefined;
   const results = source instanceof AnalysisStore ? await loadResults(source) : source;
   const metrics = reportMetrics(results);
-  const known = new Set(saes.map(({ hookName }) => hookName));
+  const known = new Set(saes.map(({ hookNameOut }) => hookNameOut));
   const latents = strongestLatents(metrics, topK).filter(({ hook }) => known.has(hook));
   const kept =
     data !== undefined || Object.values(results).some(({ examples }) => examples.some(({ tokens }) => tokens));

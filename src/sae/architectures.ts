@@ -17,6 +17,7 @@ import {
   type Tensor,
 } from "../graph/index.ts";
 import type { SaeArchitecture, SaeConfig } from "./config.ts";
+import type { TranscoderConfig } from "./transcoderConfig.ts";
 
 /** Parameters in SAELens' names and shapes; leaves of role `weight`, float32. */
 export interface SaeParams {
@@ -64,7 +65,8 @@ interface Architecture {
 }
 
 /** Whether latents are ranked and stored times their decoder norm, and decoded divided by it. */
-const rescales = (cfg: SaeConfig): boolean => cfg.architecture === "topk" && cfg.rescale_acts_by_decoder_norm;
+const rescales = (cfg: SaeConfig | TranscoderConfig): boolean =>
+  cfg.architecture === "topk" && cfg.rescale_acts_by_decoder_norm;
 const biased = (projection: Tensor, params: SaeParams): Tensor => add(projection, params.b_enc!);
 
 export const architectures: { readonly [Name in SaeArchitecture]: Architecture } = {
@@ -97,12 +99,16 @@ export const architectures: { readonly [Name in SaeArchitecture]: Architecture }
 };
 
 /** ‖W_dec[i]‖ for every latent, [d_sae]; a weight view, computed once. */
-export function decoderNorms(params: SaeParams): Tensor {
+export function decoderNorms(params: Pick<SaeParams, "W_dec">): Tensor {
   return sqrt(sum(mul(params.W_dec, params.W_dec), 1));
 }
 
 /** What an activation is multiplied by before it meets its row of W_dec: int64 [...] → [...], or undefined for 1. */
-export function decoderShares(latents: Tensor, params: SaeParams, cfg: SaeConfig): Tensor | undefined {
+export function decoderShares(
+  latents: Tensor,
+  params: Pick<SaeParams, "W_dec">,
+  cfg: SaeConfig | TranscoderConfig,
+): Tensor | undefined {
   return rescales(cfg) ? gather(reciprocal(decoderNorms(params)), latents) : undefined;
 }
 

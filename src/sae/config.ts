@@ -95,7 +95,9 @@ export function parseSaeConfig(config: unknown, where = "the SAE configuration")
       where,
       expected: `one of ${known.join(", ")}`,
       received: JSON.stringify(upgraded["architecture"]),
-      hint: String(upgraded["architecture"]).endsWith("transcoder") ? "it is loaded with Transcoder.load" : undefined,
+      hint: String(upgraded["architecture"]).endsWith("transcoder")
+        ? "it is loaded with Transcoder.load, or with loadLatentModel"
+        : undefined,
     });
   const parsed = schema.safeParse(upgraded);
   if (!parsed.success)

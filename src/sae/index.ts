@@ -10,6 +10,8 @@ export {
 } from "./config.ts";
 export { SaeError } from "./errors.ts";
 export { saeName, type SaeLoadOptions } from "./files.ts";
+export { type AblatedLatents, type LatentModel } from "./latentModel.ts";
+export { latentModelOf, loadLatentModel } from "./load.ts";
 export { saeLoaders, type SaeContent, type SaeLoader, type SaePlace } from "./loaders.ts";
 export { findSaeRelease, registeredSae, saeReleases, searchSaes, type SaeRelease } from "./registry/registry.ts";
 export { type RegisteredSae } from "./registry/unfold.ts";

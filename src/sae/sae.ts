@@ -23,6 +23,7 @@ import type { SaeConfig, SaeConfigInput } from "./config.ts";
 import { SaeError } from "./errors.ts";
 import { readSaeFiles, saeName, writeSaeFiles, type SaeLoadOptions } from "./files.ts";
 import { foldActivationScale, foldDecoderNorms } from "./fold.ts";
+import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentModel.ts";
 import { normalizations, type OutputMap } from "./normalize.ts";
 import { prepare, type PreparedSae, type SaeArrays } from "./prepare.ts";
 import { decoderProduct, type SparseDecode } from "./sparse.ts";
@@ -73,7 +74,7 @@ const isList = (given: readonly string[] | SaeLoadOptions): given is readonly st
  *
  * Weights are float32 leaves whose memory is in the ledger under `sae <hook name>` until `dispose()`.
  */
-export class Sae {
+export class Sae implements LatentModel {
   readonly cfg: SaeConfig;
   readonly params: SaeParams;
   #arrays: SaeArrays;
@@ -157,8 +158,17 @@ export class Sae {
     return name;
   }
 
+  /** Where its output stands: where it hooks in. */
+  get hookNameOut(): string {
+    return this.hookName;
+  }
+
   /** Width of the activations it reads and reconstructs (heads merged). */
   get dIn(): number {
+    return this.cfg.d_in;
+  }
+
+  get dOut(): number {
     return this.cfg.d_in;
   }
 
@@ -285,11 +295,8 @@ export class Sae {
    * const output = unsqueeze(sae.decode(acts, context), 1); // [batch, 1, d_in]
    * sae.ablate(output, { latents, activations }); // [batch, 5, d_in]
    */
-  ablate(output: Tensor, pairs: { latents: Tensor; activations: Tensor; input?: Tensor }): Tensor {
-    const { latents, activations, input } = pairs;
-    const change = mul(this.ablateDirection(latents, input), unsqueeze(activations, -1)); // [batch, n, d_in]
-    const split = reshape(change, [...latents.shape, ...output.shape.slice(latents.rank)]);
-    return sub(output, split);
+  ablate(output: Tensor, { latents, activations, input }: AblatedLatents): Tensor {
+    return withoutLatents(output, activations, this.ablateDirection(latents, input));
   }
 
   /**

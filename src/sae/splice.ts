@@ -1,13 +1,14 @@
-/** @file Splicing: SAEs in the place of hook points. */
+/** @file Splicing: SAEs and transcoders in the place of hook points. */
 import type { Splice } from "../model/hooks.ts";
 import { SaeError } from "./errors.ts";
-import type { Sae, SaeForwardOptions } from "./sae.ts";
+import type { LatentModel } from "./latentModel.ts";
+import type { SaeForwardOptions } from "./sae.ts";
 
 /** As for {@link Sae.forward}; they hold for all SAEs of a splice. */
 export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
 
 /**
- * The replacements that put SAEs at their hook points, for a model's `splices`. Inside, the points `<hook
+ * The replacements that put SAEs (and transcoders) at their hook points, for a model's `splices`. Inside, the points `<hook
  * point>.hook_sae_input`, `…hook_sae_acts_pre`, `…hook_sae_acts_post`, `…hook_sae_recons`, `…hook_sae_error` (with the
  * error term) and `…hook_sae_output` fire, all with heads merged but the last two.
  *
@@ -18,17 +19,17 @@ export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
  * const splices = spliceHooks(saes, { useErrorTerm: true });
  * const logits = await model.run("The Eiffel Tower is in", { splices });
  */
-export function spliceHooks(saes: Iterable<Sae>, options: SpliceOptions = {}): ReadonlyMap<string, Splice> {
+export function spliceHooks(saes: Iterable<LatentModel>, options: SpliceOptions = {}): ReadonlyMap<string, Splice> {
   const splices = new Map<string, Splice>();
   for (const sae of saes) {
-    const { hookName } = sae;
-    if (splices.has(hookName))
+    const { hookNameOut } = sae;
+    if (splices.has(hookNameOut))
       throw new SaeError("two SAEs share a hook point", {
         code: "sae/duplicate-hook",
-        where: hookName,
+        where: hookNameOut,
         hint: "splice one of them at a time",
       });
-    splices.set(hookName, sae.splice(options));
+    splices.set(hookNameOut, sae.splice(options));
   }
   return splices;
 }

@@ -4,6 +4,7 @@ import {
   branch,
   cast,
   detach,
+  gather,
   leaf,
   matmul,
   namedShape,
@@ -18,9 +19,10 @@ import { holdWeights } from "../runtime/heldWeights.ts";
 import { architectures, type SaeParams } from "./architectures.ts";
 import { SaeError } from "./errors.ts";
 import { readSaeFiles, writeSaeArrays, type SaeLoadOptions } from "./files.ts";
+import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentModel.ts";
 import { normalizations } from "./normalize.ts";
 import { checkShapes, type SaeArrays } from "./prepare.ts";
-import type { SaeFire } from "./sae.ts";
+import type { SaeFire, SaeForwardOptions } from "./sae.ts";
 import type { SpliceOptions } from "./splice.ts";
 import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./transcoderConfig.ts";
 
@@ -46,7 +48,7 @@ const quiet: SaeFire = (_name, value) => value;
  *
  * Weights are float32 leaves whose memory is in the ledger until `dispose()`.
  */
-export class Transcoder {
+export class Transcoder implements LatentModel {
   readonly cfg: TranscoderConfig;
   readonly params: TranscoderParams;
   #arrays: SaeArrays;
@@ -137,12 +139,12 @@ export class Transcoder {
   /**
    * Latents of activations.
    * @param x [..., d_in], or [..., n_heads, d_head] with n_heads · d_head = d_in
-   * @returns [..., d_sae]
+   * @returns `acts` [..., d_sae]
    * @throws SaeError when the width is not d_in
    * @example
-   * const acts = transcoder.encode(x);
+   * const { acts } = transcoder.encode(x);
    */
-  encode(x: Tensor, { fire = quiet }: TranscoderRunOptions = {}): Tensor {
+  encode(x: Tensor, { fire = quiet }: TranscoderRunOptions = {}): { acts: Tensor } {
     const { cfg, params } = this;
     const flat = fire("hook_sae_input", this.#flatten(x));
     const { x: normalized } = normalizations[cfg.normalize_activations].in(flat, cfg);
@@ -150,7 +152,7 @@ export class Transcoder {
     const projection = matmul(normalized, params.W_enc);
     const before = fire("hook_sae_acts_pre", architecture.pre(projection, params)); // [..., d_sae]
     const inference = { ...cfg, architecture: "standard", rescale_acts_by_decoder_norm: false } as const;
-    return fire("hook_sae_acts_post", architecture.post(before, projection, params, inference).acts);
+    return { acts: fire("hook_sae_acts_post", architecture.post(before, projection, params, inference).acts) };
   }
 
   /**
@@ -158,7 +160,7 @@ export class Transcoder {
    * @param acts [..., d_sae]
    * @returns [..., d_out]
    * @example
-   * const y = transcoder.decode(transcoder.encode(x));
+   * const y = transcoder.decode(transcoder.encode(x).acts);
    */
   decode(acts: Tensor, { fire = quiet }: TranscoderRunOptions = {}): Tensor {
     return fire("hook_sae_recons", add(matmul(acts, this.params.W_dec), this.params.b_dec));
@@ -168,11 +170,23 @@ export class Transcoder {
    * The whole transcoder: what it says the output is, with its skip connection.
    * @param x [..., d_in]
    * @returns [..., d_out]
+   * @throws SaeError when an error term is asked for: what it misses of the output is known only where it is spliced
    * @example
    * const y = transcoder.forward(x);
    */
-  forward(x: Tensor, options: TranscoderRunOptions = {}): Tensor {
-    const decoded = this.decode(this.encode(x, options), options);
+  forward(x: Tensor, { fire = quiet, useErrorTerm = false }: SaeForwardOptions = {}): Tensor {
+    if (useErrorTerm)
+      throw new SaeError("a transcoder alone has no error term: it does not see the output that it stands for", {
+        code: "sae/error-term",
+        where: this.cfg.metadata.hook_name_out ?? undefined,
+        hint: "leave the error term out, or splice the transcoder into its model",
+      });
+    return fire("hook_sae_output", this.#output(x, { fire }));
+  }
+
+  /** Without its last point. */
+  #output(x: Tensor, options: TranscoderRunOptions = {}): Tensor {
+    const decoded = this.decode(this.encode(x, options).acts, options);
     const { W_skip } = this.params;
     return W_skip === undefined ? decoded : add(decoded, matmul(this.#flatten(x), W_skip, { transposeB: true }));
   }
@@ -191,12 +205,23 @@ export class Transcoder {
       const x = point.read(this.hookName);
       const fitted = (y: Tensor): Tensor => cast(this.#shaped(y, value), value.dtype);
       const encoded = useErrorTerm && gradientThroughError ? branch(x, "encoder") : x;
-      const output = fitted(this.forward(encoded, { fire }));
+      const output = fitted(this.#output(encoded, { fire }));
       if (!useErrorTerm) return fire("hook_sae_output", output);
-      const error = sub(value, fitted(this.forward(x)));
+      const error = sub(value, fitted(this.#output(x)));
       return fire("hook_sae_output", add(output, fire("hook_sae_error", gradientThroughError ? error : detach(error))));
     };
     return Object.assign(splice, { reads: this.hookName });
+  }
+
+  /**
+   * The transcoder's spliced output with one latent of a token set to 0, for many (token, latent) pairs at once, exactly:
+   * `output − activation · W_dec[latent]`. Skip connection and error term do not depend on latents.
+   * @param output at {@link hookNameOut}, at the tokens concerned: [batch, n or 1, ...shape of the hook point]
+   * @param pairs `latents` int64 [batch, n]; their `activations` [batch, n], values of `hook_sae_acts_post`
+   * @returns [batch, n, ...shape of the hook point]
+   */
+  ablate(output: Tensor, { latents, activations }: AblatedLatents): Tensor {
+    return withoutLatents(output, activations, gather(this.params.W_dec, latents));
   }
 
   /**

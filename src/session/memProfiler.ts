@@ -121,7 +121,7 @@ export interface MemorySnapshot {
   readonly vms: number | null;
   /** All that the ledger holds. */
   readonly ledger: number | null;
-  /** What of that is no parameter of a model or an SAE. */
+  /** What of that is no parameter of a model, an SAE or a transcoder. */
   readonly npp: number | null;
   /** At ends: the attributes among `saveHookAttrs`. `rss_diff` and `npp_diff` add up over the steps of a phase. */
   readonly hooks?: { readonly [A in (typeof hookAttributes)[number]]?: number };
@@ -180,7 +180,7 @@ async function virtualMemory(): Promise<number | null> {
   return text === undefined ? null : Number(text.split(" ")[0]) * 4096;
 }
 
-const parameterKinds: ReadonlySet<string | undefined> = new Set(["HookedModel", "Sae"]);
+const parameterKinds: ReadonlySet<string | undefined> = new Set(["HookedModel", "Sae", "Transcoder"]);
 
 /** Figures of this moment. */
 async function measure(process_: boolean, ledger: boolean): Promise<MemorySnapshot> {

@@ -3,7 +3,7 @@ import { defaultAnswers, type Answer, type Batch } from "../data/index.ts";
 import type { JsonObject } from "../formats/index.ts";
 import { rowsOf } from "../model/batch.ts";
 import type { HookedModel, SplicedModel, TokenBatch, Tokenizer, Traced } from "../model/index.ts";
-import { spliceHooks, type Sae } from "../sae/index.ts";
+import { spliceHooks, type LatentModel } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import type { ClassNode, Config, ModuleConfig } from "./config/types.ts";
 import type { DataModuleBase } from "./dataModule.ts";
@@ -84,7 +84,7 @@ export interface AdapterParts {
     readonly tlCfg: Config<"TlConfig"> | null;
   };
   readonly sae_lens: {
-    readonly saes: readonly Sae[];
+    readonly saes: readonly LatentModel[];
     /** The model with the SAEs in place of their hook points. */
     readonly spliced: SplicedModel;
     /**
@@ -147,7 +147,7 @@ export interface ModuleParts {
   readonly experimentFolder: string;
   readonly seed: number;
   readonly model: () => HookedModel;
-  readonly saes: () => readonly Sae[];
+  readonly saes: () => readonly LatentModel[];
   readonly datamodule: () => DataModuleBase;
   readonly hparams: JsonObject;
 }
@@ -263,16 +263,16 @@ const innerHooks = ["input", "acts_pre", "acts_post", "output", "recons", "error
 
 /** As published: names that end in `hook_sae_acts_post`, at the layers that are asked for. */
 function namesFilter(
-  saes: readonly Sae[],
+  saes: readonly LatentModel[],
   options: NonNullable<Parameters<AdapterParts["sae_lens"]["constructNamesFilter"]>[0]>,
 ): string[] {
   const { targetLayers, match = matchPost } = options;
-  const all = saes.flatMap(({ hookName }) => innerHooks.map((inner) => `${hookName}.${inner}`));
+  const all = saes.flatMap(({ hookNameOut }) => innerHooks.map((inner) => `${hookNameOut}.${inner}`));
   const found = all.filter((name) => match(name, targetLayers));
   if (found.length > 0) return found;
   throw new SessionError("no point inside the SAEs is asked for", {
     code: "session/names-filter",
-    expected: `layers of ${saes.map(({ hookName }) => hookName).join(", ") || "SAEs, of which there are none"}`,
+    expected: `layers of ${saes.map(({ hookNameOut }) => hookNameOut).join(", ") || "SAEs, of which there are none"}`,
     received: targetLayers?.join(", "),
   });
 }

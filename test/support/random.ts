@@ -2,7 +2,7 @@
 import { leaf } from "../../src/graph/index.ts";
 import { HookedModel, parseModelConfig, type ModelConfigInput } from "../../src/model/index.ts";
 import { parametersOf } from "../../src/model/parameters.ts";
-import { Sae } from "../../src/sae/index.ts";
+import { Sae, Transcoder, type TranscoderArchitecture } from "../../src/sae/index.ts";
 
 /** Numbers in [−1, 1), a function of the seed. */
 export function randomNumbers(seed: number): () => number {
@@ -129,6 +129,40 @@ export function randomSae(model: HookedModel, hook: string, kind: SaeKind, dSae:
       W_dec: array([dSae, dIn], 0.5),
       b_dec: array([dIn], 0.3),
       ...own[architecture],
+    },
+  );
+}
+
+/** Width of what stands at a hook point, heads merged. */
+function widthAt(model: HookedModel, hook: string): number {
+  const { shape } = model.describeHooks().find(({ name }) => name === hook)!;
+  const own = shape.slice(1, -1).split(", ").slice(2);
+  return own.reduce((product, size) => product * Number(size), 1);
+}
+
+/** A random transcoder from one hook point of a model to another. */
+export function randomTranscoder(
+  model: HookedModel,
+  [from, to]: readonly [string, string],
+  architecture: TranscoderArchitecture,
+  dSae: number,
+  seed: number,
+): Transcoder {
+  const [dIn, dOut] = [widthAt(model, from), widthAt(model, to)];
+  const next = randomNumbers(seed);
+  const array = (dims: number[], scale: number, shift = 0): { dims: number[]; data: Float32Array } => {
+    const size = dims.reduce((a, b) => a * b, 1);
+    return { dims, data: Float32Array.from({ length: size }, () => shift + scale * next()) };
+  };
+  return Transcoder.fromParams(
+    { architecture, d_in: dIn, d_out: dOut, d_sae: dSae, metadata: { hook_name: from, hook_name_out: to } },
+    {
+      W_enc: array([dIn, dSae], 0.5),
+      b_enc: array([dSae], 0.3),
+      W_dec: array([dSae, dOut], 0.5),
+      b_dec: array([dOut], 0.3),
+      ...(architecture.includes("skip") && { W_skip: array([dOut, dIn], 0.3) }),
+      ...(architecture.includes("jumprelu") && { threshold: array([dSae], 0.1, 0.2) }),
     },
   );
 }

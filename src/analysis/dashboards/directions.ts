@@ -2,7 +2,7 @@
 import { div, gather, leaf, matmul, mean, mul, reshape, sub, topK, transpose, type Tensor } from "../../graph/index.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { decoderNorms, decoderShares } from "../../sae/architectures.ts";
-import type { Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import { Best, histogramOf } from "./collect.ts";
 import type { DashboardData, LogitWeights, TokenWeight } from "./types.ts";
 
@@ -21,8 +21,8 @@ const writers: readonly Writer[] = [
   { point: /^blocks\.\d+\.mlp\.hook_post$/, weight: "mlp.W_out", norm: "ln2_post.w" },
 ];
 
-/** Rows of W_dec, [n, d_in], as one unit of activation adds them. */
-function decoderRows(sae: Sae, latents: readonly number[]): Tensor {
+/** Rows of W_dec, [n, d_out], as one unit of activation adds them. */
+function decoderRows(sae: LatentModel, latents: readonly number[]): Tensor {
   const index = leaf(BigInt64Array.from(latents, BigInt), [latents.length]);
   const rows = gather(sae.params.W_dec, index);
   const shares = decoderShares(index, sae.params, sae.cfg);
@@ -30,7 +30,7 @@ function decoderRows(sae: Sae, latents: readonly number[]): Tensor {
 }
 
 /**
- * Directions [n, d_in] as logits [n, d_vocab_out], and the way there in words. As SAEDashboard does on TransformerLens'
+ * Directions [n, d_out] as logits [n, d_vocab_out], and the way there in words. As SAEDashboard does on TransformerLens'
  * processed weights: through the writing weight into the residual stream, past all later blocks, the final norm without
  * its scale, the unembedding without its bias, centred over the vocabulary.
  */
@@ -77,7 +77,7 @@ const weightBins = 50;
 /** Directions of latents of one SAE, in their order. */
 export async function directionsOf(
   model: HookedModel,
-  sae: Sae,
+  sae: LatentModel,
   latents: readonly number[],
   options: DirectionOptions,
   token: (id: number) => string,
@@ -86,7 +86,7 @@ export async function directionsOf(
   for (let start = 0; start < latents.length; start += chunk) {
     const part = latents.slice(start, start + chunk);
     const rows = decoderRows(sae, part);
-    const way = toLogits(model, sae.hookName, rows);
+    const way = toLogits(model, sae.hookNameOut, rows);
     const k = Math.min(options.neighbours + 1, sae.dSae);
     const { logits, near } = await model.runtime.realize(
       { logits: way?.logits, near: topK(cosines(sae, part), k) },
@@ -107,7 +107,7 @@ export async function directionsOf(
 }
 
 /** Cosines between decoder rows of some latents and all, [n, d_sae]. */
-function cosines(sae: Sae, latents: readonly number[]): Tensor {
+function cosines(sae: LatentModel, latents: readonly number[]): Tensor {
   const { W_dec } = sae.params;
   const index = leaf(BigInt64Array.from(latents, BigInt), [latents.length]);
   const norms = decoderNorms(sae.params); // [d_sae]

@@ -2,19 +2,19 @@
 import { z } from "zod";
 import type { Tensor } from "../../graph/index.ts";
 import type { HookedModel } from "../../model/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import { AnalysisError } from "../errors.ts";
 import { Collector, type CollectorOptions, type Window } from "./collect.ts";
 import { Dashboard, Dashboards } from "./dashboard.ts";
 import { directionsOf, type Directions } from "./directions.ts";
 import { effectsOfLatents, saeHook, type ResultsByName } from "./effects.ts";
-import { narrowSae, type NarrowSae } from "./narrow.ts";
+import { narrowed, type Narrowed } from "./narrow.ts";
 import { neuronpediaLinks } from "./neuronpedia.ts";
 import type { DashboardData, ExampleGroup, LatentRef, TokenExample } from "./types.ts";
 
 export interface LatentDashboardsOptions {
   readonly model: HookedModel;
-  readonly saes: readonly Sae[];
+  readonly saes: readonly LatentModel[];
   /** Which latents, in the order in which they are shown. */
   readonly latents: readonly LatentRef[];
   /** Texts, or rows of token ids. Default: the examples of `results`. */
@@ -61,7 +61,7 @@ const encodedNumbers = 5e7;
 /**
  * Dashboards of latents, computed from data (after SAEDashboard and sae_vis, McDougall 2024): where each latent is most
  * active, how often and how strongly, which tokens its decoder direction promotes and suppresses, which latents lie near,
- * and what it does to each example of a task. SAEs read the plain model, each at its own hook point. There is one forward
+ * and what it does to each example of a task. SAEs and transcoders read the plain model, each at its own hook point. There is one forward
  * pass per batch for all latents together, up to the last of their hook points, and only their own activations are
  * computed (a topk SAE must rank all). Memory does not grow with the data.
  *
@@ -87,7 +87,7 @@ export async function latentDashboards(options: LatentDashboardsOptions): Promis
     sample: set.intervals * set.intervalExamples > 0 ? sampleSize : 0,
     context: set.contextWindow,
   } satisfies CollectorOptions);
-  const narrow = new Map(sites.map((site) => [site, narrowSae(site.sae, site.latents)]));
+  const narrow = new Map(sites.map((site) => [site, narrowed(site.sae, site.latents)]));
   try {
     const perToken = Math.max(0, ...[...narrow.values()].map(({ width }) => width));
     const longest = rows.reduce((top, row) => Math.max(top, row.length), 1);
@@ -137,19 +137,19 @@ function checked(options: LatentDashboardsOptions): Settings {
 
 /** An SAE with those of its latents that are asked for, and their places in the list. */
 interface Site {
-  readonly sae: Sae;
+  readonly sae: LatentModel;
   readonly latents: number[];
   readonly places: number[];
 }
 
-function sitesOf(saes: readonly Sae[], latents: readonly LatentRef[]): Site[] {
+function sitesOf(saes: readonly LatentModel[], latents: readonly LatentRef[]): Site[] {
   const sites = new Map<string, Site>();
   for (const [place, { hook, latent }] of latents.entries()) {
-    const sae = saes.find(({ hookName }) => hookName === hook);
+    const sae = saes.find(({ hookNameOut }) => hookNameOut === hook);
     if (sae === undefined || !(Number.isInteger(latent) && latent >= 0 && latent < sae.dSae))
       throw new AnalysisError("there is no such latent", {
         code: "dashboards/latent",
-        expected: saes.map(({ hookName, dSae }) => `0 … ${dSae - 1} at ${hookName}`).join(", ") || "an SAE",
+        expected: saes.map(({ hookNameOut, dSae }) => `0 … ${dSae - 1} at ${hookNameOut}`).join(", ") || "an SAE",
         received: `${latent} at ${hook}`,
       });
     const site = sites.get(hook) ?? { sae, latents: [], places: [] };
@@ -190,7 +190,7 @@ async function collectBatch(
   model: HookedModel,
   part: readonly number[],
   rows: readonly (readonly number[])[],
-  narrow: ReadonlyMap<Site, NarrowSae>,
+  narrow: ReadonlyMap<Site, Narrowed>,
   collector: Collector,
   ignored: ReadonlySet<number | undefined>,
   signal: AbortSignal | undefined,

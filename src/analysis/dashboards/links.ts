@@ -10,7 +10,7 @@ import {
   type HtmlOptions,
   type PngOptions,
 } from "../../display/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import type { HookMetrics } from "../review/index.ts";
 import { saeHook } from "./effects.ts";
 import { neuronpediaLinks } from "./neuronpedia.ts";
@@ -34,7 +34,7 @@ export interface DisplayDashboardsOptions {
   /** Latents of each list. Default 1. */
   readonly topK?: number;
   /** Where ids come from: the SAE's own `metadata.neuronpedia_id`, whatever kind of hook it is at. */
-  readonly saes?: readonly Sae[];
+  readonly saes?: readonly LatentModel[];
   /** Ids by hook point, `model/layer-set`; they win over the SAEs' own. */
   readonly neuronpediaIds?: Readonly<Record<string, string>>;
 }
@@ -148,7 +148,7 @@ export function displayLatentDashboards(
   options: DisplayDashboardsOptions = {},
 ): DashboardLinks {
   const { title = "Latent dashboards", topK = 1, saes = [], neuronpediaIds = {} } = options;
-  const ids = new Map(saes.map(({ hookName, cfg }) => [hookName, cfg.metadata.neuronpedia_id ?? undefined]));
+  const ids = new Map(saes.map(({ hookNameOut, cfg }) => [hookNameOut, cfg.metadata.neuronpedia_id ?? undefined]));
   for (const [hook, id] of Object.entries(neuronpediaIds)) ids.set(saeHook(hook), id);
   const links = metrics.hooks.flatMap((own): DashboardLink[] => {
     const id = ids.get(saeHook(own.hook.name));

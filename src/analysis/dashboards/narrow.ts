@@ -1,37 +1,45 @@
-/** @file The activations of a few latents of an SAE, without computing the others where its architecture allows that. */
+/** @file The activations of a few latents, without computing the others where their architecture allows that. */
 import { gather, leaf, type Tensor } from "../../graph/index.ts";
-import { architectures } from "../../sae/architectures.ts";
-import { Sae } from "../../sae/index.ts";
-import type { SaeArrays } from "../../sae/prepare.ts";
+import { latentModelOf, type LatentModel, type SaeArrays } from "../../sae/index.ts";
 
 /** Activations of some latents: from what stands at the hook point to [batch, pos, n]. */
-export interface NarrowSae {
+export interface Narrowed {
   readonly acts: (value: Tensor) => Tensor;
   /** Numbers per token that encoding makes. */
   readonly width: number;
   dispose(): void;
 }
 
+/** Where the latents are among the dimensions of a parameter; in all others first, or (undefined) nowhere. */
+const latentAxes: Readonly<Record<string, number | undefined>> = { W_enc: 1, b_dec: undefined, W_skip: undefined };
+
+/** Some rows or columns of a parameter. */
+function some(x: Tensor, latents: readonly number[], axis: number): Float32Array {
+  const data = x.data as Float32Array;
+  const [rows = 1, width = 1] = x.dims;
+  if (axis === 1)
+    return Float32Array.from(
+      { length: rows * latents.length },
+      (_, i) => data[Math.floor(i / latents.length) * width + latents[i % latents.length]!]!,
+    );
+  const picked = new Float32Array(latents.length * width);
+  latents.forEach((latent, i) => picked.set(data.subarray(latent * width, (latent + 1) * width), i * width));
+  return picked;
+}
+
 /** Latents of most architectures do not see each other; a topk SAE ranks all of them. */
-export function narrowSae(sae: Sae, latents: readonly number[]): NarrowSae {
+export function narrowed(sae: LatentModel, latents: readonly number[]): Narrowed {
   if (sae.cfg.architecture === "topk") {
     const index = leaf(BigInt64Array.from(latents, BigInt), [latents.length]);
     return { width: sae.dSae, acts: (value) => gather(sae.encode(value).acts, index, -1), dispose: () => undefined };
   }
-  const names = architectures[sae.cfg.architecture].parameters;
-  const { params, dIn, dSae } = sae;
-  const n = latents.length;
-  const data = (x: Tensor | undefined): Float32Array => x!.data as Float32Array;
-  const columns = (x: Float32Array, rows: number): Float32Array =>
-    Float32Array.from({ length: rows * n }, (_, i) => x[Math.floor(i / n) * dSae + latents[i % n]!]!);
-  const decoder = new Float32Array(n * dIn);
-  latents.forEach((latent, i) => decoder.set(data(params.W_dec).subarray(latent * dIn, (latent + 1) * dIn), i * dIn));
-  const arrays: SaeArrays = {
-    W_enc: { dims: [dIn, n], data: columns(data(params.W_enc), dIn) },
-    W_dec: { dims: [n, dIn], data: decoder },
-    b_dec: { dims: [dIn], data: data(params.b_dec) },
-    ...Object.fromEntries(names.map((name) => [name, { dims: [n], data: columns(data(params[name]), 1) }])),
-  };
-  const narrow = Sae.fromParams({ ...sae.cfg, d_sae: n }, arrays, `some latents of ${sae.hookName}`);
-  return { width: n, acts: (value) => narrow.encode(value).acts, dispose: () => narrow.dispose() };
+  const arrays = (Object.entries(sae.params) as [string, Tensor][]).map(([name, x]) => {
+    const axis = name in latentAxes ? latentAxes[name] : 0;
+    if (axis === undefined) return [name, { dims: x.dims, data: x.data }] as const;
+    const dims = x.dims.map((size, i) => (i === axis ? latents.length : size));
+    return [name, { dims, data: some(x, latents, axis) }] as const;
+  });
+  const cfg = { ...sae.cfg, d_sae: latents.length };
+  const narrow = latentModelOf(cfg, Object.fromEntries(arrays) as SaeArrays, `some latents of ${sae.hookNameOut}`);
+  return { width: latents.length, acts: (value) => narrow.encode(value).acts, dispose: () => narrow.dispose() };
 }

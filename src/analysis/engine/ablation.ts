@@ -17,8 +17,16 @@ import { tokenBatch, type HookedModel, type TokenBatch } from "../../model/index
 import { Trace, type HookEntry, type Splice } from "../../model/hooks.ts";
 import type { KeyValues } from "../../model/attention.ts";
 import { forward } from "../../model/transformer.ts";
-import { spliceHooks, type Sae, type SpliceOptions } from "../../sae/index.ts";
-import { answerLeaves, answerValues, int64, variants, type AnswerLeaves, type DiffKind } from "./answers.ts";
+import { spliceHooks, type LatentModel, type SpliceOptions } from "../../sae/index.ts";
+import {
+  answerLeaves,
+  answerValues,
+  int64,
+  variants,
+  type AnswerLeaves,
+  type AnswerValues,
+  type DiffKind,
+} from "./answers.ts";
 
 /** Latents to be set to 0 one at a time: for each, the row and the latent's number. */
 export interface Pairs {
@@ -37,13 +45,13 @@ export interface AblatedValues {
 export interface SplicedEntry {
   readonly batch: TokenBatch;
   readonly answers: AnswerLeaves;
-  /** The residual entering the hook's block, before its hook fires: [batch, pos or 1, d_model]; absent at the embedding. */
+  /** The residual entering the first block that is run again, before its hook fires: [batch, pos or 1, d_model]; absent at the embedding. */
   readonly entering: Tensor | undefined;
 }
 
 /** What of the spliced run the ablation by zero builds on, realized. */
 export interface SplicedRun extends SplicedEntry {
-  /** Keys and values of the blocks from the hook's on; null below. */
+  /** Keys and values of the blocks that are run again; null below. */
   readonly keyValues: readonly (KeyValues | null)[];
   /** `hook_sae_input`, `hook_sae_acts_post`, `hook_sae_output` at the answer position ([batch, 1, …]) or everywhere. */
   readonly sae: { readonly input: Tensor; readonly acts: Tensor; readonly output: Tensor };
@@ -51,8 +59,8 @@ export interface SplicedRun extends SplicedEntry {
 
 export interface AblationSetting {
   readonly model: HookedModel;
-  readonly saes: readonly Sae[];
-  readonly target: Sae;
+  readonly saes: readonly LatentModel[];
+  readonly target: LatentModel;
   readonly splice: SpliceOptions;
   readonly kind: DiffKind;
   readonly signal: AbortSignal | undefined;
@@ -67,8 +75,30 @@ export function startLayer(hook: string, layers: number): number {
   return hook.startsWith("hook_") ? 0 : layers;
 }
 
-/** Whether the run below the first block is needed: the hook point is the embedding. */
-export const startsAtTokens = (hook: string): boolean => hook.startsWith("hook_");
+/** From where a pass is run again. */
+export interface Start {
+  readonly layer: number;
+  /** From the embedding on. */
+  readonly tokens: boolean;
+}
+
+/** Where a hook point is among the blocks; −1 at the embedding. */
+const placeOf = (hook: string, layers: number): number => (hook.startsWith("hook_") ? -1 : startLayer(hook, layers));
+
+/**
+ * The first block that an ablation runs again: the one in which the target's output stands, or an earlier one from which a
+ * transcoder that stands behind it reads.
+ */
+export function startOf({ model, saes, target }: Pick<AblationSetting, "model" | "saes" | "target">): Start {
+  const at = (hook: string): number => placeOf(hook, model.cfg.n_layers);
+  let start = at(target.hookNameOut);
+  for (let before = Infinity; start < before;) {
+    before = start;
+    const later = saes.filter(({ hookNameOut }) => at(hookNameOut) >= before);
+    start = Math.min(start, ...later.map(({ hookName }) => at(hookName)));
+  }
+  return { layer: Math.max(start, 0), tokens: start < 0 };
+}
 
 /** Whether changing one position changes nothing before it. */
 export const isCausal = (model: HookedModel): boolean =>
@@ -77,16 +107,16 @@ export const isCausal = (model: HookedModel): boolean =>
 /** Rows of activations one chunk holds: enough for large products, few enough to stay small. */
 const chunkRows = 256;
 
-/** SAEs from a block on; those before it have done their part in the spliced run. */
-export function splicesFrom(setting: AblationSetting, layer: number, replacement: Splice): ReadonlyMap<string, Splice> {
-  const { saes, target, splice, model } = setting;
+/** SAEs from a start on; those before it have done their part in the spliced run. */
+export function splicesFrom(
+  { saes, target, splice, model }: AblationSetting,
+  { layer, tokens }: Start,
+  replacement: Splice,
+): ReadonlyMap<string, Splice> {
   const later = saes.filter(
-    (s) =>
-      s !== target &&
-      startLayer(s.hookName, model.cfg.n_layers) >= layer &&
-      !(startsAtTokens(s.hookName) && !startsAtTokens(target.hookName)),
+    (sae) => sae !== target && placeOf(sae.hookNameOut, model.cfg.n_layers) >= (tokens ? -1 : layer),
   );
-  return new Map([...spliceHooks(later, splice), [target.hookName, replacement]]);
+  return new Map([...spliceHooks(later, splice), [target.hookNameOut, replacement]]);
 }
 
 /**
@@ -141,20 +171,20 @@ async function coneChunk(
   });
   const activations = takeVariants(sae.acts, latents); // [batch, pairs]
   const replacement: Splice = () => target.ablate(sae.output, { latents, activations, input: sae.input });
-  const layer = startLayer(target.hookName, model.cfg.n_layers);
-  const trace = new Trace({ splices: splicesFrom(setting, layer, replacement) });
+  const start = startOf(setting);
+  const trace = new Trace({ splices: splicesFrom(setting, start, replacement) });
   const positions = takeRows(batch.positions, answers.index);
   const pastMask = batch.keyMask ?? allReal(batch);
   const output = forward(
     model.parts(batch.largestPosition + 1),
     {
-      tokens: startsAtTokens(target.hookName) ? takeRows(batch.tokens, answers.index) : undefined,
+      tokens: start.tokens ? takeRows(batch.tokens, answers.index) : undefined,
       positions,
       keyPositions: batch.positions,
       keyMask: undefined,
       emptyRows: false,
       residual: run.entering, // [batch, 1, d_model]
-      startAtLayer: layer,
+      startAtLayer: start.layer,
       stopAtLayer: undefined,
       past: run.keyValues,
       independent: { index: answers.index, pastMask },
@@ -162,7 +192,10 @@ async function coneChunk(
     trace,
   );
   trace.finish();
-  return realizeValues(setting, answerValues(output.logits!, answers, setting.kind));
+  const { diffs, losses, preds } = answerValues(output.logits!, answers, setting.kind);
+  // One column for all pairs where something later does not read what the target writes.
+  const perPair = (x: Tensor): Tensor => broadcastTo(x, [batch.batch, pairsAxis]);
+  return realizeValues(setting, { diffs: perPair(diffs), losses: perPair(losses), preds: perPair(preds) });
 }
 
 function allReal(batch: TokenBatch): Tensor {
@@ -182,7 +215,7 @@ function takeVariants(acts: Tensor, latents: Tensor): Tensor {
 
 export async function realizeValues(
   setting: AblationSetting,
-  values: ReturnType<typeof answerValues>,
+  values: Pick<AnswerValues, "diffs" | "losses" | "preds">,
 ): Promise<AblatedValues> {
   const { diffs, losses, preds } = await setting.model.runtime.realize(
     { diffs: values.diffs, losses: values.losses, preds: values.preds },
@@ -243,17 +276,17 @@ async function rowsChunk(
   const activations = everywhere ? acts : mul(acts, atAnswer);
   const replacement: Splice = () =>
     target.ablate(shared(sae.output), { latents, activations, input: shared(sae.input) });
-  const layer = startLayer(target.hookName, model.cfg.n_layers);
-  const trace = new Trace({ splices: splicesFrom(setting, layer, replacement) });
+  const start = startOf(setting);
+  const trace = new Trace({ splices: splicesFrom(setting, start, replacement) });
   const output = forward(
     model.parts(run.batch.largestPosition + 1),
     {
-      tokens: startsAtTokens(target.hookName) ? batch.tokens : undefined,
+      tokens: start.tokens ? batch.tokens : undefined,
       positions: shared(run.batch.positions),
       keyMask: batch.keyMask,
       emptyRows: batch.emptyRows,
       residual: run.entering && shared(run.entering),
-      startAtLayer: layer,
+      startAtLayer: start.layer,
       stopAtLayer: undefined,
     },
     trace,

@@ -1,6 +1,6 @@
 /** @file The four analyses of one batch, computed together: the bundled ops, with results as the review functions take them. */
 import type { HookedModel } from "../../model/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import type { ColumnValue, OpBatchResult } from "../columns.ts";
 import { findOp, runOps, type AnalysisBatch, type OpOptions } from "../ops/index.ts";
 import {
@@ -37,7 +37,7 @@ export interface AnalysisOptions extends OpOptions {
  */
 export async function analyzeBatch(
   model: HookedModel,
-  saes: readonly Sae[],
+  saes: readonly LatentModel[],
   batch: AnalysisBatch,
   options: AnalysisOptions = {},
 ): Promise<{ [A in AnalysisName]?: AnalysisResult }> {

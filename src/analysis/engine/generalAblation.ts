@@ -7,8 +7,7 @@ import {
   emptyValues,
   realizeValues,
   splicesFrom,
-  startLayer,
-  startsAtTokens,
+  startOf,
   type AblatedValues,
   type AblationSetting,
   type Pairs,
@@ -75,28 +74,28 @@ async function oneLatent(
 ): Promise<AblatedValues> {
   const { model, target, hooks = [] } = setting;
   const latent = leaf(int64([id]), [], { name: "ablated latent" });
-  const hook = `${target.hookName}.hook_sae_acts_post`;
+  const hook = `${target.hookNameOut}.hook_sae_acts_post`;
   const ablation: Hook = (acts) => {
     const here = broadcastTo(equal(range(target.dSae), latent), acts.shape);
     const atAnswer = unsqueeze(equal(range(batch.pos), answers.index), 2); // [batch, pos, 1]
     const mask = everywhere ? here : and(here, broadcastTo(atAnswer, acts.shape));
     return ablate(acts, { hook, latent, positions: answers.index.reshape([batch.batch]), mask });
   };
-  const layer = startLayer(target.hookName, model.cfg.n_layers);
+  const start = startOf(setting);
   const trace = model.newTrace({
     // What fires below this block has done its part in the spliced run.
     hooks: [...hooks.map((entry) => ({ ...entry, permanent: true })), { filter: hook, hook: ablation }],
-    splices: splicesFrom(setting, layer, target.splice(setting.splice)),
+    splices: splicesFrom(setting, start, target.splice(setting.splice)),
   });
   const output = forward(
     model.parts(batch.largestPosition + 1),
     {
-      tokens: startsAtTokens(target.hookName) ? batch.tokens : undefined,
+      tokens: start.tokens ? batch.tokens : undefined,
       positions: batch.positions,
       keyMask: batch.keyMask,
       emptyRows: batch.emptyRows,
       residual: entering, // [batch, pos, d_model]
-      startAtLayer: layer,
+      startAtLayer: start.layer,
       stopAtLayer: undefined,
     },
     trace,

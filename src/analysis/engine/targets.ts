@@ -1,7 +1,7 @@
 /** @file Which latents an analysis reports: the SAEs' points in the order of the forward pass. */
 import { compileFilter, type NameFilter } from "../../model/hooks.ts";
 import type { HookedModel } from "../../model/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import { AnalysisError } from "../errors.ts";
 import type { HookInfo } from "../store/index.ts";
 import { startLayer } from "./ablation.ts";
@@ -13,9 +13,9 @@ export function reported(targets: readonly Target[], filter: NameFilter | undefi
   return targets.filter(({ info }) => named(info.name));
 }
 
-/** An SAE and the point of its latents. */
+/** An SAE, or a transcoder, and the point of its latents. */
 export interface Target {
-  readonly sae: Sae;
+  readonly sae: LatentModel;
   readonly info: HookInfo;
 }
 
@@ -29,16 +29,16 @@ export interface Target {
  */
 export function hooksOf(
   model: HookedModel,
-  saes: readonly Sae[],
+  saes: readonly LatentModel[],
   layers?: readonly number[],
   hooks?: readonly string[],
 ): Target[] {
   if (saes.length === 0 && hooks === undefined) return [];
   const order = new Map(model.describeHooks().map(({ name }, i) => [name, i]));
-  const at = (sae: Sae): number => order.get(sae.hookName) ?? Number.MAX_SAFE_INTEGER;
+  const at = (sae: LatentModel): number => order.get(sae.hookNameOut) ?? Number.MAX_SAFE_INTEGER;
   const targets = [...saes]
     .sort((a, b) => at(a) - at(b))
-    .map((sae) => ({ sae, info: { name: `${sae.hookName}.hook_sae_acts_post`, width: sae.dSae } }));
+    .map((sae) => ({ sae, info: { name: `${sae.hookNameOut}.hook_sae_acts_post`, width: sae.dSae } }));
   const names = targets.map(({ info }) => info.name);
   const unknown = hooks?.find((name) => !names.includes(name));
   if (unknown !== undefined)
@@ -48,6 +48,6 @@ export function hooksOf(
       received: unknown,
     });
   return targets
-    .filter(({ sae }) => layers === undefined || layers.includes(startLayer(sae.hookName, model.cfg.n_layers)))
+    .filter(({ sae }) => layers === undefined || layers.includes(startLayer(sae.hookNameOut, model.cfg.n_layers)))
     .filter(({ info }) => hooks === undefined || hooks.includes(info.name));
 }

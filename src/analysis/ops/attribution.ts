@@ -1,5 +1,7 @@
 /** @file The family `attribution`: what each latent contributes, by gradient and by ablation. */
-import { gradients, mul, sum } from "../../graph/index.ts";
+import { gradients, GraphError, mul, sum, type Tensor } from "../../graph/index.ts";
+import type { HookTensors } from "../columns.ts";
+import { AnalysisError } from "../errors.ts";
 import { answerColumns } from "./core.ts";
 import { flow, known, maybe, type Flow, type Known, type Maybe } from "./known.ts";
 import { alignedValues } from "./latents.ts";
@@ -28,13 +30,7 @@ export const modelGradient: Op<
     const answer_indices = given ?? context.positions;
     const values = answerColumns(logits, { answer_indices, orig_labels }, context);
     const names = context.targets.map(({ info }) => info.name);
-    const grads =
-      names.length === 0
-        ? []
-        : gradients(
-            sum(values.logit_diffs),
-            names.map((name) => hooks[name]!),
-          );
+    const grads = slopes(sum(values.logit_diffs), names, hooks);
     return {
       ...values,
       answer_indices,
@@ -43,6 +39,34 @@ export const modelGradient: Op<
     };
   },
 });
+
+/** Derivatives by latents. */
+function slopes(scalar: Tensor, names: readonly string[], hooks: HookTensors): Tensor[] {
+  if (names.length === 0) return [];
+  const by = (some: readonly string[]): Tensor[] =>
+    gradients(
+      scalar,
+      some.map((name) => hooks[name]!),
+    );
+  try {
+    return by(names);
+  } catch (cause) {
+    if (!(cause instanceof GraphError) || cause.code !== "graph/no-path") throw cause;
+    const isIdle = (name: string): boolean => {
+      try {
+        return by([name]).length === 0;
+      } catch {
+        return true;
+      }
+    };
+    throw new AnalysisError("the answers do not depend on these latents, so they have no gradient", {
+      code: "analysis/no-path",
+      received: names.filter(isIdle).join(", "),
+      hint: "something later replaces what they write, such as a transcoder that stands for the MLP they are in: leave one of them out",
+      cause,
+    });
+  }
+}
 
 /** `gradient_attribution`: activation × derivative at the answer position, the first-order effect of setting the latent to 0. */
 export const gradientAttribution: Op<

@@ -6,8 +6,7 @@ import {
   ablateRows,
   emptyValues,
   isCausal,
-  startLayer,
-  startsAtTokens,
+  startOf,
   type AblationSetting,
   type SplicedEntry,
   type SplicedRun,
@@ -172,12 +171,12 @@ interface RunTree {
 }
 
 /** What of the spliced pass the ablation of one SAE's latents builds on. */
-function runOf({ sae }: Target, answerIndices: Tensor, way: Way, { model, forward }: OpContext): RunTree {
+function runOf({ sae }: Target, answerIndices: Tensor, way: Way, { model, saes, forward }: OpContext): RunTree {
   const { hooks, output } = forward({ spliced: true });
   const pick = (x: Tensor): Tensor => (way === "cone" ? takeRows(x, unsqueeze(answerIndices, 1)) : x);
-  const hook = (name: string): Tensor => pick(hooks[`${sae.hookName}.${name}`]!);
-  const layer = startLayer(sae.hookName, model.cfg.n_layers);
-  const entering = startsAtTokens(sae.hookName) ? undefined : (output.entering[layer] ?? undefined);
+  const hook = (name: string): Tensor => pick(hooks[`${sae.hookNameOut}.${name}`]!);
+  const { layer, tokens } = startOf({ model, saes, target: sae });
+  const entering = tokens ? undefined : (output.entering[layer] ?? undefined);
   const rest = (): RunTree["rest"] => ({
     keyValues: way === "cone" ? output.keyValues.map((kv, l) => (l >= layer ? kv : null)) : [],
     sae: { input: hook("hook_sae_input"), acts: hook("hook_sae_acts_post"), output: hook("hook_sae_output") },

@@ -4,7 +4,7 @@ import { nearest } from "../../graph/nearest.ts";
 import { rowsOf } from "../../model/batch.ts";
 import { compileFilter, filterText, type Hook, type HookEntry, type NameFilter } from "../../model/hooks.ts";
 import type { HookedModel, PositionPolicy, TokenBatch, Traced } from "../../model/index.ts";
-import { spliceHooks, type Sae, type SpliceOptions } from "../../sae/index.ts";
+import { spliceHooks, type LatentModel, type SpliceOptions } from "../../sae/index.ts";
 import type { ColumnSpec, FlowSpec, HookTensors } from "../columns.ts";
 import { answerLeaves, int64, type AnswerLeaves, type DiffKind } from "../engine/answers.ts";
 import type { AblateLatentFn } from "../engine/generalAblation.ts";
@@ -66,7 +66,7 @@ export type OpHook = readonly [filter: NameFilter, hook: Hook];
 /** A model with its SAEs, and how ops run on them. */
 export interface OpSetting {
   readonly model: HookedModel;
-  readonly saes?: readonly Sae[];
+  readonly saes?: readonly LatentModel[];
   readonly options?: OpOptions;
   readonly signal?: AbortSignal;
   /** Pairs of (example, latent) ablated so far in this batch. */
@@ -84,7 +84,7 @@ export interface ForwardChoice {
 /** One batch at work. Made once, ops that run on it one after the other or together share what they have in common. */
 export interface Work {
   readonly model: HookedModel;
-  readonly saes: readonly Sae[];
+  readonly saes: readonly LatentModel[];
   readonly batch: AnalysisBatch;
   readonly options: OpOptions;
   readonly signal: AbortSignal | undefined;

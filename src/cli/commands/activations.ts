@@ -3,7 +3,7 @@ import { writeSafetensors, type TensorData } from "../../formats/index.ts";
 import { gradients, GraphError, type Tensor } from "../../graph/index.ts";
 import type { HookedModel, Traced } from "../../model/index.ts";
 import { compileFilter, noSuchPoint } from "../../model/hooks.ts";
-import { spliceHooks, type Sae } from "../../sae/index.ts";
+import { spliceHooks, type LatentModel } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable, logitDifference, readInput, readTargets } from "../inputs.ts";
@@ -27,8 +27,8 @@ export interface ActivationsFlags {
 export async function activations(this: CliContext, flags: ActivationsFlags): Promise<void> {
   await checkWritable(flags.out);
   const globs = flags.names === undefined || flags.names.length === 0 ? ["*"] : flags.names;
-  const reached = (saes: readonly Sae[]): number | undefined =>
-    flags.gradOf === undefined ? layersBelow([...globs, ...saes.map(({ hookName }) => hookName)]) : undefined;
+  const reached = (saes: readonly LatentModel[]): number | undefined =>
+    flags.gradOf === undefined ? layersBelow([...globs, ...saes.map(({ hookNameOut }) => hookNameOut)]) : undefined;
   const { model, saes, stopAtLayer } = await load(this, flags, reached);
   const batch = await readInput(model, flags, ["--text", "--tokens"]);
   const targets =

@@ -1,8 +1,8 @@
-/** @file `interpretune sae-forward`: every hook point of an SAE for given activations. */
+/** @file `interpretune sae-forward`: every hook point of an SAE, or a transcoder, for given activations. */
 import { fileSource, openSafetensors, writeSafetensors } from "../../formats/index.ts";
 import { leaf, type Tensor } from "../../graph/index.ts";
 import { Runtime } from "../../runtime/index.ts";
-import { Sae } from "../../sae/index.ts";
+import { loadLatentModel } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
@@ -22,7 +22,7 @@ export interface SaeForwardFlags {
 export async function saeForward(this: CliContext, flags: SaeForwardFlags): Promise<void> {
   await checkWritable(flags.out);
   const { hub, finish } = cliHub(this, flags);
-  const sae = await Sae.load(flags.sae, { hub }).finally(finish);
+  const sae = await loadLatentModel(flags.sae, { hub }).finally(finish);
   const input = await readInputTensor(flags.input);
   const runtime = new Runtime(flags.threads === undefined ? {} : { threads: flags.threads });
   const fired: Record<string, Tensor> = {};

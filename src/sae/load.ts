@@ -1,0 +1,32 @@
+/** @file An SAE or a transcoder, whichever its files are. */
+import { readSaeFiles, type SaeLoadOptions } from "./files.ts";
+import type { LatentModel } from "./latentModel.ts";
+import type { SaeArrays } from "./prepare.ts";
+import { Sae } from "./sae.ts";
+import { Transcoder } from "./transcoder.ts";
+import { transcoderKinds } from "./transcoderConfig.ts";
+import { upgradeConfig } from "./upgrade.ts";
+
+/**
+ * Loads an SAE or a transcoder: the architecture in its configuration says which.
+ * @param name as {@link Sae.load} takes it: a path, `release/id`, or `owner/repository/folder`
+ * @throws SaeError or FormatError as {@link Sae.load} and {@link Transcoder.load} do
+ * @example
+ * const loaded = await loadLatentModel("transcoders/blocks.9.mlp");
+ * loaded instanceof Transcoder; // true
+ */
+export async function loadLatentModel(name: string, options: SaeLoadOptions = {}): Promise<LatentModel> {
+  const { config, arrays, where } = await readSaeFiles(name, options);
+  return latentModelOf(config, arrays, where);
+}
+
+/**
+ * An SAE or a transcoder over arrays in memory, which are used as they are.
+ * @param config keys of SAELens' cfg.json
+ * @throws SaeError as `fromParams` of either
+ */
+export function latentModelOf(config: object, arrays: SaeArrays, where?: string): LatentModel {
+  const { architecture } = upgradeConfig(config, where ?? "the configuration");
+  const transcodes = typeof architecture === "string" && Object.hasOwn(transcoderKinds, architecture);
+  return (transcodes ? Transcoder : Sae).fromParams(config, arrays, where);
+}
