@@ -5,7 +5,7 @@ import type { Dataset } from "../data/index.ts";
 import { jsonHash, type HubOptions, type JsonObject } from "../formats/index.ts";
 import { HookedModel, type Tokenizer } from "../model/index.ts";
 import { defaultRuntime } from "../runtime/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import { trainable, type Trainable } from "../train/index.ts";
 import { canonicalAdapters, type Adapter } from "./adapters.ts";
 import { loadComponent, type SharedComponent } from "./component.ts";
@@ -105,7 +105,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   if (moduleCfg.logEnvDetails) await writeRecord(experimentFolder, record);
 
   const loaded = new ModelHolder(() => loadModel(moduleCfg, moduleDefinition, tokenizer, overrides, context));
-  const saes: Sae[] = [];
+  const saes: LatentModel[] = [];
   const loadAll = async (): Promise<HookedModel> => {
     const model = await loaded.load();
     if (saes.length === 0) saes.push(...(await givenSaes(moduleCfg, cfg.seed ?? 0, overrides, context)));
@@ -302,7 +302,7 @@ async function givenSaes(
   seed: number,
   { saes = [] }: SessionOverrides,
   context: LoadContext,
-): Promise<readonly Sae[]> {
+): Promise<readonly LatentModel[]> {
   const loaded = saes.filter((sae) => typeof sae !== "string");
   return loaded.length > 0 ? loaded : saesOf(cfg, seed, context);
 }

@@ -13,7 +13,7 @@ import {
   type Tokenizer,
 } from "../model/index.ts";
 import type { Runtime } from "../runtime/index.ts";
-import { Sae } from "../sae/index.ts";
+import { loadLatentModel, type LatentModel } from "../sae/index.ts";
 import type { Config, ModuleConfig, SharedConfig } from "./config/types.ts";
 import { customSae } from "./customSae.ts";
 import { SessionError } from "./errors.ts";
@@ -149,9 +149,13 @@ function tokensOf({ tokenizerIdOverrides, specialTokensDict }: SharedConfig, tok
   return 1 + Math.max(-1, ...Object.values(tokenizerIdOverrides), ...added);
 }
 
-/** The SAEs of a configuration, in its order; those of a configuration alone drawn from the seed. */
-export async function saesOf(cfg: ModuleConfig, seed: number, { resources, hub, signal }: LoadContext): Promise<Sae[]> {
-  const saes: Sae[] = [];
+/** The SAEs and transcoders of a configuration, in its order; those of a configuration alone drawn from the seed. */
+export async function saesOf(
+  cfg: ModuleConfig,
+  seed: number,
+  { resources, hub, signal }: LoadContext,
+): Promise<LatentModel[]> {
+  const saes: LatentModel[] = [];
   for (const [i, { path, release, saeId, hookName, cfg: own }] of cfg.saeCfgs.entries()) {
     signal?.throwIfAborted();
     if (Object.keys(own).length > 0) {
@@ -159,7 +163,7 @@ export async function saesOf(cfg: ModuleConfig, seed: number, { resources, hub, 
       continue;
     }
     const name = path ?? (await resources.sae(release, saeId));
-    saes.push(await Sae.load(name, { hub, ...(hookName === null ? {} : { hookName }) }));
+    saes.push(await loadLatentModel(name, { hub, ...(hookName === null ? {} : { hookName }) }));
   }
   return saes;
 }

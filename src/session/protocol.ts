@@ -2,7 +2,7 @@
 import type { Answer, Batch } from "../data/index.ts";
 import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel, PositionPolicy } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import type { RunConfig } from "./config/types.ts";
 import type { OpFile } from "./opFile.ts";
 
@@ -37,7 +37,7 @@ export interface RunDefaults {
 export interface AnalysisModule {
   readonly model: HookedModel;
   /** Spliced SAEs; absent without the `sae_lens` adapter. */
-  readonly saes?: readonly Sae[];
+  readonly saes?: readonly LatentModel[];
   /** One answer for each class, in the order of the labels; null where rows bring their own. */
   readonly answers: readonly Answer[] | null;
   /** What runs have where their own options do not say. */

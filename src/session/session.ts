@@ -3,7 +3,7 @@ import type { Dataset } from "../data/index.ts";
 import type { HubOptions, JsonObject } from "../formats/index.ts";
 import type { HookedModel, Tokenizer } from "../model/index.ts";
 import type { Runtime } from "../runtime/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { loadComponent, type SharedComponent } from "./component.ts";
 import { compose } from "./compose.ts";
@@ -34,7 +34,7 @@ export interface SessionExtras {
   readonly model?: HookedModel | string;
   readonly tokenizer?: Tokenizer;
   /** Already loaded, or paths, instead of `sae_cfgs`. */
-  readonly saes?: readonly (Sae | string)[];
+  readonly saes?: readonly (LatentModel | string)[];
   /** Rows, a file of them, or a file for each split. */
   readonly data?: Dataset | string | ConfigInput<"DataFiles">;
   readonly evalBatchSize?: number;
