@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from "vitest"
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
 import { datasetOf, type Batch, type Dataset } from "../data/index.ts";
 import type { HookedModel } from "../model/index.ts";
-import type { Sae } from "../sae/index.ts";
+import type { LatentModel, Sae } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { defineDataModule } from "./dataModule.ts";
 import { defineModule } from "./module.ts";
@@ -172,7 +172,7 @@ describe("the type of a session", () => {
     type Plain = Session<"core">;
     type WithSaes = Session<"core" | "sae_lens">;
     type Lightning = Session<"lightning">;
-    expectTypeOf<WithSaes["module"]["saes"]>().toExtend<readonly Sae[]>();
+    expectTypeOf<WithSaes["module"]["saes"]>().toExtend<readonly LatentModel[]>();
     expectTypeOf<Lightning["components"]>().toHaveProperty("model");
     expectTypeOf<Plain["components"]>().toHaveProperty("module");
     expectTypeOf<Plain>().toExtend<AnalysisSession>();
@@ -198,8 +198,8 @@ describe("the type of a session", () => {
     const _bySaes = () => Session.fromRegistry("rte_demo.gpt2.sae_lens");
     const _plain = () => Session.fromRegistry("rte_demo.gpt2.core");
     const _byParts = () => Session.fromRegistry(["gpt2", "rte_demo", null, ["sae_lens"]]);
-    expectTypeOf<Made<ReturnType<typeof _bySaes>>["module"]["saes"]>().toExtend<readonly Sae[]>();
-    expectTypeOf<Made<ReturnType<typeof _byParts>>["module"]["saes"]>().toExtend<readonly Sae[]>();
+    expectTypeOf<Made<ReturnType<typeof _bySaes>>["module"]["saes"]>().toExtend<readonly LatentModel[]>();
+    expectTypeOf<Made<ReturnType<typeof _byParts>>["module"]["saes"]>().toExtend<readonly LatentModel[]>();
     // @ts-expect-error there are no SAEs without sae_lens
     type None = Made<ReturnType<typeof _plain>>["module"]["spliced"];
     expectTypeOf<None>().not.toBeNever();
