@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { randomModel, randomRows, randomSae, saeKinds, shapes } from "../../../test/support/random.ts";
+import {
+  randomModel,
+  randomRows,
+  randomSae,
+  randomTranscoder,
+  saeKinds,
+  shapes,
+  type SaeKind,
+} from "../../../test/support/random.ts";
 import type { HookedModel } from "../../model/index.ts";
-import type { Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import { analysisResult } from "../store/index.ts";
 import { cardHtml } from "./card.ts";
 import { Best, Collector, GrowingHistogram, histogramOf } from "./collect.ts";
@@ -11,7 +19,7 @@ const rows = randomRows([9, 3, 14, 14, 1, 6, 11], 30, 3);
 const latents = [3, 0, 17];
 
 /** Activations of every token, by the SAE's own full encoding of one row at a time. */
-async function reference(model: HookedModel, sae: Sae, latent: number): Promise<number[][]> {
+async function reference(model: HookedModel, sae: LatentModel, latent: number): Promise<number[][]> {
   const all: number[][] = [];
   for (const row of rows) {
     const acts = await model.run([row], ({ hooks }) => sae.encode(hooks[sae.hookName]!).acts);
@@ -23,13 +31,18 @@ async function reference(model: HookedModel, sae: Sae, latent: number): Promise<
 const close = (got: number, want: number): void =>
   expect(Math.abs(got - want)).toBeLessThan(1e-4 * (1 + Math.abs(want)));
 
-describe.each(saeKinds)("a %s SAE", (kind) => {
+const transcoderKinds = ["transcoder", "jumprelu_skip_transcoder"] as const;
+const isSae = (kind: string): kind is SaeKind => (saeKinds as readonly string[]).includes(kind);
+
+describe.each([...saeKinds, ...transcoderKinds])("latents of kind %s", (kind) => {
   const model = randomModel(shapes["gpt2"]!, 5);
-  const sae = randomSae(model, "blocks.1.attn.hook_z", kind, 24, 8);
+  const sae: LatentModel = isSae(kind)
+    ? randomSae(model, "blocks.1.attn.hook_z", kind, 24, 8)
+    : randomTranscoder(model, ["blocks.1.attn.hook_z", "blocks.1.mlp.hook_post"], kind, 24, 8);
   let made: DashboardData[];
   beforeAll(async () => {
     const options = { topExamples: 3, contextWindow: [2, 1], ignoreTokens: [], batchSize: 3 } as const;
-    const asked = latents.map((latent) => ({ hook: sae.hookName, latent }));
+    const asked = latents.map((latent) => ({ hook: sae.hookNameOut, latent }));
     made = (await latentDashboards({ model, saes: [sae], latents: asked, data: rows, ...options })).toJSON();
   });
   afterAll(() => sae.dispose());
@@ -39,7 +52,7 @@ describe.each(saeKinds)("a %s SAE", (kind) => {
       const acts = await reference(model, sae, latent);
       const { activity, histogram, groups, hook } = made[i]!;
       const positive = acts.flat().filter((value) => value > 0);
-      expect(hook).toBe(sae.hookName);
+      expect(hook).toBe(sae.hookNameOut);
       expect(activity).toMatchObject({
         tokens: acts.flat().length,
         active: positive.length,
@@ -72,10 +85,10 @@ describe.each(saeKinds)("a %s SAE", (kind) => {
   });
 
   it("neighbours and correlations are those of plain loops", async () => {
-    const { dSae, dIn } = sae;
+    const { dSae, dOut } = sae;
     const W = sae.params.W_dec.data as Float32Array;
     const dot = (a: number, b: number): number =>
-      Array.from({ length: dIn }, (_, d) => W[a * dIn + d]! * W[b * dIn + d]!).reduce((sum, x) => sum + x, 0);
+      Array.from({ length: dOut }, (_, d) => W[a * dOut + d]! * W[b * dOut + d]!).reduce((sum, x) => sum + x, 0);
     const cosine = (a: number, b: number): number => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
     const acts = await Promise.all(latents.map(async (latent) => (await reference(model, sae, latent)).flat()));
     const centred = acts.map((xs) => xs.map((x) => x - xs.reduce((a, b) => a + b, 0) / xs.length));
@@ -101,9 +114,12 @@ describe("logit weights", () => {
     ["llama", "blocks.1.attn.hook_z", "jumprelu"],
     ["gemma2", "blocks.0.attn.hook_z", "standard"],
     ["gemma2", "blocks.0.hook_mlp_out", "standard"],
+    ["gemma2", "blocks.0.hook_mlp_out", "skip_transcoder"],
   ] as const)("of %s at %s (%s) are those of plain loops", async (shape, hook, kind) => {
     const model = randomModel(shapes[shape]!, 11);
-    const sae = randomSae(model, hook, kind, 20, 4);
+    const sae: LatentModel = isSae(kind)
+      ? randomSae(model, hook, kind, 20, 4)
+      : randomTranscoder(model, ["blocks.0.attn.hook_z", hook], kind, 20, 4);
     const asked = [{ hook, latent: 7 }];
     const options = { topTokens: 30, data: [[1, 2]] };
     const { logits } = (await latentDashboards({ model, saes: [sae], latents: asked, ...options })).dashboards[0]!.data;
@@ -114,7 +130,7 @@ describe("logit weights", () => {
     const { d_model: d, d_vocab_out: V } = model.cfg;
     const norm = (x: readonly number[]): number => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0));
     const mean = (x: readonly number[]): number => x.reduce((sum, v) => sum + v, 0) / x.length;
-    let x = Array.from((sae.params.W_dec.data as Float32Array).slice(7 * sae.dIn, 8 * sae.dIn));
+    let x = Array.from((sae.params.W_dec.data as Float32Array).slice(7 * sae.dOut, 8 * sae.dOut));
     if (kind === "topk-rescaled") x = x.map((v) => v / norm(x));
     if (hook.endsWith("hook_z")) {
       const W_O = (await get(hook.replace("hook_z", "W_O")))!;
