@@ -6,7 +6,8 @@ import { jsonHash, type HubOptions, type JsonObject } from "../formats/index.ts"
 import { HookedModel, type Tokenizer } from "../model/index.ts";
 import { defaultRuntime } from "../runtime/index.ts";
 import type { LatentModel } from "../sae/index.ts";
-import { trainable, type Trainable } from "../train/index.ts";
+import { trainable, type Lora, type Trainable } from "../train/index.ts";
+import { adaptersOf, type AdaptedModel } from "./adapted.ts";
 import { canonicalAdapters, type Adapter } from "./adapters.ts";
 import { loadComponent, type SharedComponent } from "./component.ts";
 import { sessionFileOf, treeOfInput, type SessionFile } from "./config/read.ts";
@@ -104,11 +105,12 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   const record: JsonObject = { config, config_hash: jsonHash(withoutLogging(config)), environment };
   if (moduleCfg.logEnvDetails) await writeRecord(experimentFolder, record);
 
-  const loaded = new ModelHolder(() => loadModel(moduleCfg, moduleDefinition, tokenizer, overrides, context));
+  const seed = cfg.seed ?? 0;
+  const loaded = new ModelHolder(() => loadModel(moduleCfg, moduleDefinition, tokenizer, seed, overrides, context));
   const saes: LatentModel[] = [];
   const loadAll = async (): Promise<HookedModel> => {
     const model = await loaded.load();
-    if (saes.length === 0) saes.push(...(await givenSaes(moduleCfg, cfg.seed ?? 0, overrides, context)));
+    if (saes.length === 0) saes.push(...(await givenSaes(moduleCfg, seed, overrides, context)));
     return model;
   };
   const data: MadeDataModule<D> =
@@ -133,7 +135,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
           logger,
           tokenizer,
           experimentFolder,
-          seed: cfg.seed ?? 0,
+          seed,
           model: () => loaded.model,
           saes: () => saes,
           datamodule: () => data.base,
@@ -162,6 +164,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     sharedComponents: components,
     extensions,
     loadModel: loadModelOf,
+    lora: () => loaded.lora,
     trainModel: () => {
       if (given.module === undefined) return loaded.train();
       throw new SessionError("a module that was composed before keeps its model", {
@@ -194,24 +197,31 @@ async function callOptional(side: object, name: string): Promise<void> {
 
 /** A model that is loaded once, when it is wanted. */
 class ModelHolder {
-  readonly #make: () => Promise<HookedModel>;
-  #loading: Promise<HookedModel> | undefined;
+  readonly #make: () => Promise<AdaptedModel>;
+  #loading: Promise<AdaptedModel> | undefined;
   #model: HookedModel | undefined;
+  #lora: Lora | undefined;
   #trainable: Trainable | undefined;
 
-  constructor(make: () => Promise<HookedModel>) {
+  constructor(make: () => Promise<AdaptedModel>) {
     this.#make = make;
   }
 
   async load(): Promise<HookedModel> {
-    const made = await (this.#loading ??= this.#make());
-    return (this.#model ??= made);
+    const { model, lora } = await (this.#loading ??= this.#make());
+    this.#lora = lora;
+    return (this.#model ??= model);
   }
 
-  /** From here on the model is a copy that can be trained. */
+  get lora(): Lora | undefined {
+    return this.#lora;
+  }
+
+  /** From here on the model is a copy that can be trained, or of its own only the adapters are. */
   train(): Trainable {
     if (this.#trainable === undefined) {
-      this.#trainable = trainable(this.model);
+      const { model } = this;
+      this.#trainable = this.#lora === undefined ? trainable(model) : { ...this.#lora, model };
       this.#model = this.#trainable.model;
     }
     return this.#trainable;
@@ -290,11 +300,14 @@ async function loadModel(
   cfg: ModuleConfig,
   definition: ModuleDefinition,
   tokenizer: Tokenizer | undefined,
-  { model }: SessionOverrides,
+  seed: number,
+  { model: given }: SessionOverrides,
   context: LoadContext,
-): Promise<HookedModel> {
-  if (model instanceof HookedModel) return model;
-  return (await definition.modelInit?.(cfg)) ?? modelOf(cfg, tokenizer, context);
+): Promise<AdaptedModel> {
+  const own = given instanceof HookedModel ? given : await definition.modelInit?.(cfg);
+  if (own === undefined) return modelOf(cfg, tokenizer, seed, context);
+  const lora = await adaptersOf(own, cfg, seed);
+  return { model: lora?.model ?? own, lora };
 }
 
 async function givenSaes(

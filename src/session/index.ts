@@ -82,4 +82,11 @@ export {
   type SessionOverrides,
 } from "./session.ts";
 export { runSteps, type SteppedPhase, type SteppedSession, type StepsProgress, type StepsResult } from "./steps.ts";
-export { runTraining, type TrainableSession, type TrainingProgress, type TrainingRun } from "./training.ts";
+export {
+  runTraining,
+  type TrainableSession,
+  type TrainingProgress,
+  type TrainingResult,
+  type TrainingRun,
+} from "./training.ts";
+export { saveTrained, type SavableSession, type SavedModelOrAdapters } from "./adapted.ts";

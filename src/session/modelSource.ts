@@ -14,6 +14,7 @@ import {
 } from "../model/index.ts";
 import type { Runtime } from "../runtime/index.ts";
 import { loadLatentModel, type LatentModel } from "../sae/index.ts";
+import { adaptersOf, type AdaptedModel } from "./adapted.ts";
 import type { Config, ModuleConfig, SharedConfig } from "./config/types.ts";
 import { customSae } from "./customSae.ts";
 import { SessionError } from "./errors.ts";
@@ -70,12 +71,13 @@ export async function tokenizerOf(
   });
 }
 
-/** The model of a configuration, its weights processed as `tl_cfg` says. */
+/** The model of a configuration, its adapters on it, and its weights processed as `tl_cfg` says. */
 export async function modelOf(
   cfg: ModuleConfig,
   tokenizer: Tokenizer | undefined,
+  seed: number,
   context: LoadContext,
-): Promise<HookedModel> {
+): Promise<AdaptedModel> {
   refuseUnsupported(cfg);
   const { resources, hub, runtime, signal, onProgress } = context;
   const sizes = nameOf({ ...cfg, tlCfg: null }) === "" ? ownModel(cfg) : undefined;
@@ -83,21 +85,30 @@ export async function modelOf(
     sizes === undefined
       ? await HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress, hub })
       : HookedModel.fromConfig(sizes as JsonObject & ModelConfigInput, { runtime });
-  // As published, the vocabulary grows before weights are processed.
-  const grown = withVocabulary(loaded, tokensOf(cfg, tokenizer));
-  const { cfg: sized, weights, dispose } = await processed(grown, cfg.tlCfg, { runtime: loaded.runtime, signal });
+  const { runtime: running, weightPolicy } = loaded;
+  // As published, the vocabulary grows before weights are processed; adapters belong to the weights as files have them.
+  const grown = new HookedModel({
+    ...withVocabulary(loaded, tokensOf(cfg, tokenizer)),
+    tokenizer,
+    runtime: running,
+    weightPolicy,
+  });
+  const lora = await adaptersOf(grown, cfg, seed);
+  const computing = { runtime: running, signal };
+  const { cfg: sized, weights, dispose } = await processed(lora?.model ?? grown, cfg.tlCfg, computing);
   const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };
-  return new HookedModel({
+  const model = new HookedModel({
     cfg: prepended,
     weights,
     tokenizer,
-    runtime: loaded.runtime,
-    weightPolicy: loaded.weightPolicy,
+    runtime: running,
+    weightPolicy,
     release: () => {
       dispose?.();
       loaded.dispose();
     },
   });
+  return { model, lora };
 }
 
 async function processed(
@@ -133,7 +144,6 @@ function refuseUnsupported({ hfFromPretrainedCfg: hf, addSaesOnInit, saeCfgs }: 
   const head = hf.modelHead || hf.defaultHead;
   if (!causalHead.test(head))
     refuse("hf_from_pretrained_cfg.model_head", head, "language models with a causal head are loaded");
-  if (Object.keys(hf.loraCfg).length > 0) refuse("hf_from_pretrained_cfg.lora_cfg", hf.loraCfg, "leave it out");
   if (Object.keys(hf.bitsandbytesconfig).length > 0)
     refuse(
       "hf_from_pretrained_cfg.bitsandbytesconfig",

@@ -34,9 +34,10 @@ const loggingKeys: readonly string[] = [
   "logging_level",
   "log_env_details",
   "memprofiler_cfg",
+  "save_merged",
 ];
 
-/** Where and how loudly something is logged, and what is measured beside, does not make it another session. */
+/** Where and how loudly something is logged, and what is measured or saved beside, does not make it another session. */
 export function withoutLogging(value: Json): Json {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return (value as readonly Json[]).map(withoutLogging);

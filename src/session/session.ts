@@ -18,7 +18,7 @@ import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
 import { Registry, type AdaptersOfKey, type RegistryKey } from "./registry.ts";
 import type { Resources } from "./resources.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
-import type { Trainable } from "../train/index.ts";
+import type { Lora, Trainable } from "../train/index.ts";
 
 /** Something beside the two sides that acts at the moments of a session, such as a profiler. */
 export interface Extension {
@@ -110,6 +110,7 @@ export interface SessionState<A extends Adapter, M extends object, D extends obj
   readonly sharedComponents: readonly SharedComponent[];
   readonly extensions: readonly Extension[];
   readonly loadModel: () => Promise<HookedModel>;
+  readonly lora: () => Lora | undefined;
   readonly trainModel: () => Trainable;
   readonly names: { readonly datamodule: string; readonly module: string };
 }
@@ -145,6 +146,7 @@ export class Session<
   readonly sharedComponents: readonly SharedComponent[];
   readonly #extensions: readonly Extension[];
   readonly #loadModel: () => Promise<HookedModel>;
+  readonly #lora: () => Lora | undefined;
   readonly #trainModel: () => Trainable;
   readonly #names: SessionState<A, M, D>["names"];
   #initialized: Promise<void> | undefined;
@@ -163,6 +165,7 @@ export class Session<
     this.sharedComponents = state.sharedComponents;
     this.#extensions = state.extensions;
     this.#loadModel = state.loadModel;
+    this.#lora = state.lora;
     this.#trainModel = state.trainModel;
     this.#names = state.names;
   }
@@ -253,6 +256,11 @@ export class Session<
     return named as Components<A, M, D>;
   }
 
+  /** The adapters that `lora_cfg` asks for, on the model as its files have it; undefined where there are none. */
+  get lora(): Lora | undefined {
+    return this.#lora();
+  }
+
   /** The hook that is being called. */
   get currentHook(): LifecycleHook | undefined {
     return this.#currentHook;
@@ -283,8 +291,8 @@ export class Session<
   }
 
   /**
-   * Makes the module's model one that can be trained: a copy, so that the model that was given stays as it is. From the
-   * second call on it is the same.
+   * Makes the module's model one that can be trained: a copy, so that the model that was given stays as it is; with
+   * adapters only they can. From the second call on it is the same.
    */
   async trainable(): Promise<Trainable> {
     await this.init();

@@ -8,6 +8,7 @@ import {
   earlyStopping,
   fineTuningGroups,
   Learner,
+  loadCheckpoint,
   modelCheckpoint,
   parseFineTuningPhases,
   shuffledOrder,
@@ -15,17 +16,21 @@ import {
   type Clip,
   type FineTuningPhase,
   type FitResult,
+  type Lora,
   type MetricLogger,
+  type ModelCheckpoint,
   type ScheduledRates,
   type Trainable,
   type TrainerCallback,
   type TrainerModule,
   type TrainingLoss,
 } from "../train/index.ts";
+import { loraAsOf } from "../train/lora.ts";
+import { saveAdapters } from "./adapted.ts";
 import { regrouped } from "./batches.ts";
 import { callbacks as callbackNodes, fineTuningArgs, loggers as loggerNodes } from "./config/trainerNodes.ts";
 import { optimizerOf, scheduleOf, scheduleOfPublished, trainerNodeOf } from "./config/training.ts";
-import type { RunConfig, TrainerConfig } from "./config/types.ts";
+import type { ModuleConfig, RunConfig, TrainerConfig } from "./config/types.ts";
 import { parseYaml, plain } from "./config/yaml.ts";
 import { coreFit } from "./coreLoop.ts";
 import type { DataModuleBase } from "./dataModule.ts";
@@ -43,11 +48,14 @@ export interface TrainableSession extends SteppedSession {
     readonly runCfg: RunConfig;
     readonly trainer: TrainerConfig;
     readonly seed: number | null;
+    readonly moduleCfg: ModuleConfig;
   };
   readonly logger: Log;
   readonly experimentFolder: string;
   readonly datamodule: AnalysisSession["datamodule"] & Pick<DataModuleBase, "cfg" | "trainBatchSize" | "tokenizer">;
   readonly module: SteppedSession["module"] & { readonly optimizers?: readonly OptimizerPlan[] };
+  /** The adapters that are trained; undefined where the model is. */
+  readonly lora: Lora | undefined;
   trainable(): Promise<Trainable>;
 }
 
@@ -72,6 +80,12 @@ export interface TrainingProgress {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** What a training came to. */
+export interface TrainingResult extends FitResult {
+  /** Folders of the adapters (`lora_cfg`): the last ones, and those of the best checkpoint where a metric decides. */
+  readonly adapters?: { readonly last: string; readonly best?: string };
+}
+
 /** A session that is ready to be trained. @internal */
 export interface Training {
   readonly session: TrainableSession;
@@ -89,7 +103,8 @@ export interface Training {
  * Trains a session's module: `training_step` over the rows of `train`, `validation_step` after each epoch. With the adapter
  * `core` it is the plain loop of `run_cfg`; with `lightning` the {@link Trainer} of `trainer`, with callbacks and loggers.
  * Both run the same module, keep checkpoints, also when the signal aborts, and go on from one bit for bit. The model that
- * the session was given stays as it is; `module.model` learns.
+ * the session was given stays as it is; `module.model` learns. With `lora_cfg` only its adapters do; where checkpoints are
+ * kept, they are saved in `adapter/last`, and in `adapter/best` as the best checkpoint has them.
  * @throws SessionError without an optimiser, a training step or training rows, and when a batch is larger than the data;
  *   TrainError when the loss is not finite, and for a checkpoint of another configuration
  * @example
@@ -103,7 +118,7 @@ export interface Training {
  * const { globalStep, metrics } = await runTraining(session);
  * globalStep; // 2
  */
-export async function runTraining(session: TrainableSession, run: TrainingRun = {}): Promise<FitResult> {
+export async function runTraining(session: TrainableSession, run: TrainingRun = {}): Promise<TrainingResult> {
   await session.init();
   const lightning = session.cfg.adapterCtx.includes("lightning");
   const { gradientClipVal, gradientClipAlgorithm } = session.cfg.trainer;
@@ -111,10 +126,33 @@ export async function runTraining(session: TrainableSession, run: TrainingRun = 
   const tuning = lightning ? await fineTuningOf(session.cfg.trainer) : undefined;
   const training = await trainingOf(session, clip, tuning);
   try {
-    return await (lightning ? trainerFit(training, run) : coreFit(training, run));
+    return await (lightning ? trainerFit(training, run) : coreTraining(training, run));
   } finally {
     training.learner.dispose();
   }
+}
+
+async function coreTraining(training: Training, run: TrainingRun): Promise<TrainingResult> {
+  const { session } = training;
+  const result = await coreFit(training, run);
+  return session.cfg.runCfg.enableCheckpointing ? withAdapters(result, session, session.experimentFolder) : result;
+}
+
+/** Saves the adapters of a session that has some. @param best the checkpoint that is the best */
+async function withAdapters(
+  result: FitResult,
+  session: TrainableSession,
+  folder: string,
+  best?: string,
+): Promise<TrainingResult> {
+  const { lora } = session;
+  if (lora === undefined) return result;
+  const last = join(folder, "adapter", "last");
+  await saveAdapters(last, session, lora);
+  if (best === undefined) return { ...result, adapters: { last } };
+  const then = join(folder, "adapter", "best");
+  await saveAdapters(then, session, loraAsOf(lora, (await loadCheckpoint(best)).learner));
+  return { ...result, adapters: { last, best: then } };
 }
 
 /** A fine-tuning schedule that the trainer names. */
@@ -198,7 +236,7 @@ async function trainBatches({ datamodule, cfg }: TrainableSession, epoch: number
   return regrouped(all, order, { size, side, padId: tokenizer?.padId ?? 0, width });
 }
 
-async function trainerFit(training: Training, run: TrainingRun): Promise<FitResult> {
+async function trainerFit(training: Training, run: TrainingRun): Promise<TrainingResult> {
   const { session } = training;
   const { trainer } = session.cfg;
   const { module, datamodule } = session;
@@ -222,7 +260,10 @@ async function trainerFit(training: Training, run: TrainingRun): Promise<FitResu
   const { resume = trainer.resume ?? undefined, signal } = run;
   const result = await fit.fit(target, data, { resume, signal });
   session.logger.info(`Train end (${result.reason}): ${metricsText(result.metrics)}`);
-  return result;
+  if (!trainer.enableCheckpointing || trainer.fastDevRun !== false) return result;
+  const checkpoint = fit.options.callbacks?.find((each): each is ModelCheckpoint => each.name === "ModelCheckpoint");
+  const best = checkpoint?.bestScore === undefined ? undefined : checkpoint.best;
+  return withAdapters(result, session, trainer.defaultRootDir ?? session.experimentFolder, best);
 }
 
 /** The trainer of a configuration: what `trainer` leaves out is `run_cfg`'s. */
@@ -293,11 +334,15 @@ async function* later<T>(items: Promise<readonly T[]>): AsyncGenerator<T> {
 /** What of a session decides how training goes: its two sides and the seed, key by key. */
 function identityOf(record: JsonObject): JsonObject {
   const config = withoutLogging(record["config"] ?? {}) as JsonObject;
-  const sides = (config["registered_cfg"] ?? {}) as JsonObject;
-  const flat = Object.entries(sides).flatMap(([side, fields]): [string, Json][] =>
-    typeof fields === "object" && fields !== null && !Array.isArray(fields)
-      ? Object.entries(fields).map(([name, value]) => [`${side}.${name}`, value ?? null])
-      : [[side, fields ?? null]],
-  );
-  return { ...Object.fromEntries(flat), seed_everything: config["seed_everything"] ?? null };
+  const { registered_cfg: sides, seed_everything } = config;
+  const flat = Object.fromEntries(leaves(sides ?? {}, ""));
+  return { ...flat, seed_everything: seed_everything ?? null };
+}
+
+/** Values of nested mappings by their path. */
+function leaves(value: Json, path: string): [path: string, value: Json][] {
+  const isMapping = typeof value === "object" && value !== null && !Array.isArray(value);
+  const entries = isMapping ? Object.entries(value as JsonObject) : [];
+  if (entries.length === 0) return [[path, value]];
+  return entries.flatMap(([name, item]) => leaves(item ?? null, path === "" ? name : `${path}.${name}`));
 }

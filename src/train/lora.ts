@@ -3,6 +3,7 @@ import { z } from "zod";
 import { add, leaf, matmul, mul, reshape, transpose, uniformAt, type Tensor } from "../graph/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import { TrainError } from "./errors.ts";
+import type { LearnerState } from "./learner.ts";
 import { loraTargets, patternValue, peftNames, type LoraTargets } from "./loraTargets.ts";
 import type { ParameterNames, Trainable } from "./parameters.ts";
 
@@ -162,6 +163,27 @@ export function loraOf(base: HookedModel, adapters: ReadonlyMap<string, LoraAdap
     put(`${name}.lora_B`, B, namesB.get(name) ?? []);
   }
   return { model: base.withWeights(weights), base, adapters, parameters, aliases };
+}
+
+/**
+ * The adapters as a checkpoint of their training has them.
+ * @throws TrainError when the state is that of other parameters
+ */
+export function loraAsOf({ base, adapters, parameters }: Lora, { tensors }: Pick<LearnerState, "tensors">): Lora {
+  const then = new Map(
+    [...parameters].map(([name, x]) => {
+      const saved = tensors[`parameter.${name}`];
+      if (saved?.dims.join() === x.dims.join()) return [x, saved] as const;
+      throw new TrainError("the state is that of another training", {
+        code: "train/state",
+        where: `parameter.${name}`,
+        expected: `[${x.dims.join(", ")}]`,
+        received: saved === undefined ? "nothing" : `[${saved.dims.join(", ")}]`,
+      });
+    }),
+  );
+  const was = ({ A, B, scale }: LoraAdapter): LoraAdapter => ({ A: then.get(A)!, B: then.get(B)!, scale });
+  return loraOf(base, new Map([...adapters].map(([name, adapter]) => [name, was(adapter)])));
 }
 
 /**

@@ -1,8 +1,6 @@
 /** @file `interpretune run --run-command train`: a session's training with its progress and its result. */
 import { Table } from "../../display/index.ts";
-import { saveModel } from "../../model/index.ts";
-import { runTraining, type Session } from "../../session/index.ts";
-import { settled } from "../../train/index.ts";
+import { runTraining, saveTrained, type Session } from "../../session/index.ts";
 import type { CliContext } from "../context.ts";
 import type { Output } from "../output.ts";
 import { Progress } from "../progress.ts";
@@ -16,7 +14,7 @@ export interface TrainingFlags {
 
 const shown = (value: number): string => String(Number(value.toPrecision(4)));
 
-/** Trains; with `--out` the model is saved there. Ctrl-C finishes the step and leaves a checkpoint. */
+/** Trains; with `--out` the model, or what adapters it has, is saved there. Ctrl-C finishes the step and leaves a checkpoint. */
 export async function train(
   session: Session,
   { limitBatches, resume, out }: TrainingFlags,
@@ -38,10 +36,7 @@ export async function train(
     },
   });
   progress.finish();
-  if (out !== undefined) {
-    const { model } = session.module;
-    await saveModel(out, settled(model), { tokenizerFrom: model.hasTokenizer ? model.tokenizer.folder : undefined });
-  }
+  const saved = out === undefined ? undefined : await saveTrained(out, session);
   const columns = [
     { key: "metric", label: "Metric" },
     { key: "value", label: "Value" },
@@ -53,7 +48,8 @@ export async function train(
     ["steps", result.globalStep],
   ];
   await output.say(String(new Table(columns, [...facts, ...rows])));
-  if (out !== undefined) await output.say(`model in ${out}`);
+  if (saved !== undefined) await output.say(`${saved.kind} in ${saved.folder}`);
+  else if (result.adapters !== undefined) await output.say(`adapters in ${result.adapters.last}`);
   await output.document({ phase: "train", experiment_folder: session.experimentFolder, ...result });
   // What was begun is kept; the command still ends as one that was interrupted.
   signal?.throwIfAborted();

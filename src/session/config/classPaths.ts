@@ -51,6 +51,7 @@ const components: Readonly<Record<string, Component>> = {
   HFGenerationConfig: { at: "lm_generation_cfg", modules: mixins },
   TLensGenerationConfig: { at: "lm_generation_cfg", modules: lens },
   HFFromPretrainedConfig: { at: "hf_from_pretrained_cfg", modules: mixins },
+  LoraConfig: { at: "lora_cfg", modules: ["peft", "peft.tuners", "peft.tuners.lora", "peft.tuners.lora.config"] },
   ITLensFromPretrainedConfig: { at: "tl_cfg", sets: { preset: "from_pretrained" }, modules: lens },
   ITLensFromPretrainedNoProcessingConfig: { at: "tl_cfg", sets: { preset: "no_processing" }, modules: lens },
   ITLensCustomConfig: { at: "tl_cfg", sets: { preset: "custom" }, modules: lens },

@@ -143,7 +143,7 @@ export function checked(
   spelling: Spelling,
   locate: (path: readonly PropertyKey[], ofKey: boolean) => string,
 ): Record<string, unknown> {
-  const parsed = sectionSchema(section, spelling).safeParse(value);
+  const parsed = sectionSchema(section, spelling).safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data as Record<string, unknown>;
   const faults = parsed.error.issues.map((issue) => faultOf(issue, section, spelling));
   const [first] = faults;

@@ -19,7 +19,12 @@ export interface Scalars {
   /** An integer from −1, which means all. */
   limit: number;
   number: number;
+  positive: number;
   flag: boolean;
+  /** What can only be on. */
+  on: true;
+  /** What can only be off, in whatever way that is said. */
+  off: false | 0 | readonly never[] | Readonly<Record<string, never>>;
   texts: readonly string[];
   /** One, or several. */
   names: string | readonly string[];
@@ -29,6 +34,8 @@ export interface Scalars {
   mapping: JsonObject;
   words: Readonly<Record<string, string>>;
   ids: Readonly<Record<string, number>>;
+  counts: Readonly<Record<string, number>>;
+  positives: Readonly<Record<string, number>>;
   optimizer: ClassNode;
   schedule: ClassNode;
   callbacks: readonly ClassNode[];
