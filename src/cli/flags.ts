@@ -73,7 +73,7 @@ export const shared: {
     "Model: folder (Hugging Face's, TransformerLens'), .gguf file, or hub id (gpt2, owner/name@rev)",
   ),
   saes: {
-    ...textFlag("SAE", "SAE: folder, file, or id (release/id, owner/repo/folder); repeat for more"),
+    ...textFlag("SAE", "SAE or transcoder: folder, file, or id (release/id, owner/repo/folder); repeat for more"),
     variadic: true,
     optional: true,
   },

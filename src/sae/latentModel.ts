@@ -22,7 +22,7 @@ export interface AblatedLatents {
  * An SAE or a transcoder: what can be spliced into a model and has latents. Analyses, dashboards and sessions take either.
  * An SAE stands where it reads; a transcoder reads at one hook point and stands at another.
  * @example
- * const latentModels: LatentModel[] = [...saes, transcoder];
+ * const latentModels = [...saes, transcoder];
  * const { cache } = await model.splice(latentModels).runWithCache("Once", { names: "*.hook_sae_acts_post" });
  * cache.get(`${transcoder.hookNameOut}.hook_sae_acts_post`); // [batch, pos, d_sae]
  */

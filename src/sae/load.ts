@@ -24,6 +24,18 @@ export async function loadLatentModel(name: string, options: SaeLoadOptions = {}
  * An SAE or a transcoder over arrays in memory, which are used as they are.
  * @param config keys of SAELens' cfg.json
  * @throws SaeError as `fromParams` of either
+ * @example
+ * const same = latentModelOf(
+ *   { architecture: "skip_transcoder", d_in: 2, d_sae: 4, metadata: {} },
+ *   {
+ *     W_enc: { dims: [2, 4], data: new Float32Array(8).fill(0.5) },
+ *     b_enc: { dims: [4], data: new Float32Array(4) },
+ *     W_dec: { dims: [4, 2], data: new Float32Array(8).fill(0.5) },
+ *     b_dec: { dims: [2], data: new Float32Array(2) },
+ *     W_skip: { dims: [2, 2], data: new Float32Array(4) },
+ *   },
+ * );
+ * same instanceof Transcoder; // true
  */
 export function latentModelOf(config: object, arrays: SaeArrays, where?: string): LatentModel {
   const { architecture } = upgradeConfig(config, where ?? "the configuration");

@@ -49,7 +49,7 @@ export const saeForward: Command<CliContext> = buildCommand<SaeForwardFlags, [],
   loader: async () => (await import("../commands/saeForward.ts")).saeForward,
   parameters: {
     flags: {
-      sae: textFlag("SAE", "SAE folder, file or id"),
+      sae: textFlag("SAE", "Folder, file or id of the SAE or transcoder"),
       input: textFlag(
         "FILE",
         "A .safetensors file with the tensor `input`, [..., d_in] (hook_z: [..., n_heads, d_head])",
@@ -62,7 +62,7 @@ export const saeForward: Command<CliContext> = buildCommand<SaeForwardFlags, [],
     },
   },
   docs: docs(
-    "Run an SAE on activations and write every hook point of it",
+    "Run an SAE or a transcoder on activations and write every hook point of it",
     "",
     "interpretune sae-forward --sae saes/blocks.9.hook_z --input acts.safetensors --out latents.safetensors",
   ),
