@@ -172,7 +172,7 @@ describe("a transcoder in a model", () => {
       (await model.run(rows, { hooks: [[hookNameOut, () => expected]] })).toArray(),
     );
     const sae: Sae = randomSae(model, hookName, "standard", 32, 7);
-    const both = await model.splice<object>([sae, transcoder]).run(rows);
+    const both = await model.splice([sae, transcoder]).run(rows);
     const after = await runtime.realize(direct(sae.forward(cache.get(hookName))));
     expect(both.toArray()).toBeAllClose((await model.run(rows, { hooks: [[hookNameOut, () => after]] })).toArray());
   });

@@ -11,7 +11,7 @@ import {
   type AnalysisOptions,
   type StoreExport,
 } from "../src/analysis/index.ts";
-import { openDataset } from "../src/data/index.ts";
+import { datasetOf, openDataset } from "../src/data/index.ts";
 import { add, leaf, takeRows, type Tensor } from "../src/graph/index.ts";
 import { HookedModel, saveModel } from "../src/model/index.ts";
 import { reference, Runtime } from "../src/runtime/index.ts";
@@ -149,7 +149,7 @@ describe("one loader", () => {
     await expect(Transcoder.load(saeGoldens("native/topk"))).rejects.toThrow("an SAE is loaded with Sae.load");
   });
 
-  it("finds Gemma Scope's by release and id", async () => {
+  it("finds Gemma Scope's by release and id, as do sessions", async () => {
     const { hub, options } = await hubFixture();
     const npz = {
       file: saeGoldens("transcoders/foreign/npz-transcoder/source/layer_3/width_16k/average_l0_8/params.npz"),
@@ -165,6 +165,21 @@ describe("one loader", () => {
       "blocks.3.hook_mlp_out",
       "gemma-2-2b/3-gemmascope-transcoder-16k",
     ]);
+    const saeCfgs = [
+      { release: "gemma-scope-2b-pt-transcoders", saeId: "layer_3/width_16k/average_l0_54" },
+      { path: saeGoldens("native/topk") },
+    ];
+    const session = await Session.create({
+      model: randomModel(shapes["gemma2"]!, 1),
+      data: await datasetOf(() => [{ value: { input_ids: [1, 2], label: 0 }, where: "row" }], { name: "row" }),
+      hub: options,
+      adapterCtx: ["core", "sae_lens"],
+      moduleCfg: { classificationMapping: [5, 7], saeCfgs, coreLogDir: folder },
+      logStream: null,
+    });
+    const { saes } = session.module;
+    expect(saes.map((each) => each instanceof Transcoder)).toEqual([true, false]);
+    expect(saes[0]!.cfg).toEqual(loaded.cfg);
   });
 });
 
