@@ -28,7 +28,7 @@ type Checked<Members, Have = unknown> = Members extends readonly [infer First, .
   ? First extends AnyOp
     ? [
         [Lacks<First["input"], Have>] extends [never] ? First : MissingInput<Lacks<First["input"], Have>>,
-        ...Checked<Rest, Override<Have, First["output"]>>,
+        ...Checked<Rest, Override<Have, First["leaves"]>>,
       ]
     : [never]
   : [];
@@ -42,12 +42,12 @@ type AsColumns<C> = C extends OpColumns ? C : never;
 type Flat<T> = { readonly [K in keyof T]: T[K] };
 type AllOutputs<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
   ? First extends AnyOp
-    ? AllOutputs<Rest, Override<Have, First["output"]>>
+    ? AllOutputs<Rest, Override<Have, First["leaves"]>>
     : never
   : Have;
 type OpenInputs<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
   ? First extends AnyOp
-    ? Omit<First["input"], keyof Have> & OpenInputs<Rest, Have & First["output"]>
+    ? Omit<First["input"], keyof Have> & OpenInputs<Rest, Have & First["leaves"]>
     : never
   : unknown;
 
@@ -56,7 +56,8 @@ export type Composite<Members extends readonly AnyOp[], Name extends string = st
   AsColumns<Flat<OpenInputs<Members>>>,
   AsColumns<Stored<AllOutputs<Members>>>,
   never,
-  Name
+  Name,
+  AsColumns<Flat<AllOutputs<Members>>>
 >;
 
 /** What a composition is called. */
@@ -67,8 +68,9 @@ export interface CompositeNames {
 }
 
 /**
- * Ops one after the other. Each reads what those before it wrote; what is intermediate is dropped at the end. A member
- * that lacks a column does not compile.
+ * Ops one after the other. Each reads what those before it wrote, also inside a member that is a composition: nested and
+ * flat chains are the same. What is intermediate is dropped at the end of the whole. A member that lacks a column does not
+ * compile.
  * @returns an op called after its members
  * @throws AnalysisError naming the member and the column, where types do not say it
  * @example
@@ -106,7 +108,7 @@ export function sequence({ name, aliases = [], description = "" }: CompositeName
       if (spec.optional !== true) throw missing(member, column, i, members);
       input[column] ??= spec;
     }
-    for (const [column, spec] of Object.entries(member.output)) {
+    for (const [column, spec] of Object.entries(member.leaves)) {
       output.delete(column);
       output.set(column, spec);
     }
@@ -119,6 +121,7 @@ export function sequence({ name, aliases = [], description = "" }: CompositeName
     description: description === "" ? `${compositionOf(members)}` : description,
     input,
     output: Object.fromEntries(kept),
+    leaves: Object.fromEntries(output),
     requires: [...new Set(members.flatMap((member) => member.requires))],
     requiresGradient: members.some((member) => member.requiresGradient),
     perLatentPreds: members.some((member) => member.perLatentPreds),

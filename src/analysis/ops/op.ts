@@ -77,6 +77,8 @@ export interface AnyOp<Name extends string = string> {
   readonly input: OpColumns;
   /** Columns it writes; of a composition, those that are not intermediate. */
   readonly output: OpColumns;
+  /** Everything that the next op of a chain finds: of a composition, what is intermediate as well. */
+  readonly leaves: OpColumns;
   readonly requires: readonly Capability[];
   readonly requiresGradient: boolean;
   readonly perLatentPreds: boolean;
@@ -95,15 +97,17 @@ export interface Op<
   Out extends OpColumns = OpColumns,
   Params extends object = never,
   Name extends string = string,
+  Leaves extends OpColumns = Out,
 > extends AnyOp<Name> {
   readonly input: In;
   readonly output: Out;
+  readonly leaves: Leaves;
   /**
    * Runs on a batch. Columns of the result are expressions where nothing had to be computed: realize what is wanted.
    * @throws AnalysisError naming the op and the column that is missing, or what the op needs and the setting lacks
    */
   run(columns: Outputs<In>, on: Work | (OpSetting & { readonly batch: AnalysisBatch })): Promise<Outputs<Out>>;
-  with(params: Params): Op<In, Out, Params, Name>;
+  with(params: Params): Op<In, Out, Params, Name, Leaves>;
 }
 
 /**
@@ -143,6 +147,7 @@ export function defineOp<
     };
     return {
       ...{ name, aliases, description, input, output, requires, requiresGradient, perLatentPreds },
+      leaves: output,
       steps: [step],
       run: async (columns, on) => (await runAlone([step], columns, on)) as Outputs<Out>,
       with: (given) => bind(parse(definition.name, definition.params, given)),

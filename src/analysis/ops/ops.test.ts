@@ -9,6 +9,7 @@ import type { Columns, LatentTable, OpBatchResult, PerLatent } from "../columns.
 import {
   bundledOps,
   compose,
+  composite,
   createOpTable,
   defineOp,
   findOp,
@@ -22,6 +23,7 @@ import {
   withOps,
   type AnyOp,
 } from "./index.ts";
+import { sequence } from "./compose.ts";
 
 const model = randomModel(shapes["gpt2"]!, 1);
 const saes = [
@@ -502,10 +504,30 @@ describe("compositions as text", () => {
     expectSame(await runOp(op, setting, batch), await runOp(ops.logitDiffsAttrAblation, setting, batch));
   });
 
+  test("nested are the flat chain, wherever the parts end", async () => {
+    const members = [ops.labelsToIds, ops.modelGradient, ops.gradientAttribution] as const;
+    const flat = sequence({ name: "flat" }, members);
+    const left = sequence({ name: "left" }, [sequence({ name: "inner" }, members.slice(0, 2)), members[2]]);
+    expect([left.input, left.output]).toEqual([flat.input, flat.output]);
+    expect(left.output).not.toHaveProperty("grad_cache");
+    expect(left.steps).toEqual(flat.steps);
+    expectSame(await runOp(left, setting, batch), await runOp(ops.logitDiffsAttrGrad, setting, batch));
+    const columns = await left.run({}, { ...setting, batch });
+    expect(Object.keys(columns)).toEqual(Object.keys(flat.output));
+    // As text: parts whose ends hold logits, a cache and gradients.
+    const table = withOps(bundledOps, [
+      composite({ name: "start" }, ops.labelsToIds, ops.modelFwdWCacheLatentModels),
+      composite({ name: "more" }, composite({ name: "begin" }, ops.labelsToIds, ops.modelFwd), ops.logitDiffs),
+    ]);
+    const op = table.find("start.logit_diffs_cache.model_ablation.ablation_attribution");
+    expectSame(await runOp(op, setting, batch), await runOp(ops.logitDiffsAttrAblation, setting, batch));
+    expectSame(await runOp(table.find("more"), setting, batch), await runOp(ops.logitDiffsBase, setting, batch));
+  });
+
   test.each([
     ["labels_to_ids.logit_diffs", "Missing required analysis input 'answer_logits' for logit_diffs"],
     ["model_fwd.logit_diffs", "Missing required analysis input 'orig_labels' for logit_diffs"],
-    ["logit_diffs_sae.logit_diffs_cache", "Missing required analysis input 'cache' for logit_diffs_cache"],
+    ["logit_diffs_base.logit_diffs_cache", "Missing required analysis input 'cache' for logit_diffs_cache"],
     ["model_fwd..logit_diffs", "this is not a composition of ops"],
     ["(model_fwd.logit_diffs", "this is not a composition of ops"],
     ["(model_fwd)logit_diffs", "this is not a composition of ops"],

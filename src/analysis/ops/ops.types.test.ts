@@ -143,6 +143,11 @@ describe("compositions", () => {
     const mine = compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs, double);
     expect(mine.name).toBe("labels_to_ids.model_fwd.logit_diffs.double");
     expect(compose(ops.logitDiffsBase, double).steps).toHaveLength(4);
+    const nested = compose(compose(compose(ops.labelsToIds, ops.modelFwd), ops.logitDiffs), double);
+    expect(nested.steps).toEqual(mine.steps);
+    expectTypeOf<(typeof nested)["output"]>().toEqualTypeOf<(typeof mine)["output"]>();
+    expectTypeOf<(typeof nested)["input"]>().toEqualTypeOf<(typeof mine)["input"]>();
+    expect(compose(ops.logitDiffsSae, ops.latentCorrectActs).steps).toHaveLength(5);
     expectTypeOf<(typeof mine)["output"]>().toHaveProperty("score");
     expectTypeOf<keyof (typeof mine)["output"]>().toEqualTypeOf<
       "label_ids" | "orig_labels" | "answer_indices" | "loss" | "logit_diffs" | "preds" | "answer_logits" | "score"
@@ -152,8 +157,8 @@ describe("compositions", () => {
   test("do not where one is missing", () => {
     // @ts-expect-error logit_diffs is not there
     expect(() => compose(ops.labelsToIds, double)).toThrow("Missing required analysis input 'logit_diffs' for double");
-    // @ts-expect-error the cache of a spliced pass is dropped at the end of a composition
-    expect(() => compose(ops.logitDiffsSae, ops.latentCorrectActs)).toThrow("'cache' for latent_correct_acts");
+    // @ts-expect-error the plain pass has no cache
+    expect(() => compose(ops.logitDiffsBase, ops.latentCorrectActs)).toThrow("'cache' for latent_correct_acts");
     // @ts-expect-error in this order, the labels come too late
     expect(() => compose(ops.modelFwd, ops.logitDiffs, ops.labelsToIds)).toThrow("'orig_labels' for logit_diffs");
   });
