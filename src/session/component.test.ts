@@ -55,7 +55,7 @@ describe("a shared component", () => {
         traits: {},
       },
     ]);
-    expect(opFiles.map(({ namespace }) => namespace)).toEqual(["demo"]);
+    expect(opFiles.map(({ namespaces }) => namespaces)).toEqual([["demo"]]);
     expect(definitions).toEqual([]);
   });
 
@@ -68,7 +68,7 @@ describe("a shared component", () => {
     const resources = { component: (id: string): Promise<string> => Promise.resolve(id === "org/demo" ? folder : id) };
     const { promptConfigs } = await loadComponent(other, { resources });
     const { opFiles } = await loadComponent("org/demo", { resources });
-    expect(opFiles.map(({ namespace }) => namespace)).toEqual(["org.demo"]);
+    expect(opFiles.map(({ namespaces }) => namespaces)).toEqual([["org.demo"]]);
     expect(promptConfigs["Theirs"]!.questionSuffix).toBe("?");
     await expect(loadComponent("org/none")).rejects.toThrow("the path of its folder, or owner/name");
     const circle = component("circle", {

@@ -1,15 +1,14 @@
 /** @file Components shared as folders: configurations, prompts and compositions as data; code from installed packages only. */
 import type { Config, PromptConfig } from "./config/types.ts";
-import { placeOf, type Located } from "./config/yaml.ts";
 import { importNamed, isDefinition, type Definition } from "./definitions.ts";
 import { SessionError } from "./errors.ts";
 import {
-  checkWindow,
   openComponent,
   readYaml,
   section,
   type ComponentManifest,
   type ComponentOptions,
+  type OpenComponent,
 } from "./manifest.ts";
 import { opFileOf, type OpFile } from "./opFile.ts";
 import { promptsOf } from "./promptRef.ts";
@@ -45,18 +44,14 @@ export interface SharedComponent {
  */
 export async function loadComponent(source: string, options: ComponentOptions = {}): Promise<SharedComponent> {
   const component = await openComponent(source, options);
-  const { folder, file, manifest, version } = component;
+  const { folder, file, manifest } = component;
   const entries = await Promise.all(
     Object.entries(manifest.module.configs).map(async ([key, path]): Promise<RegistryEntry> =>
       entryOf(key, await readYaml(folder, path)),
     ),
   );
   const promptConfigs = await promptsOf(component, options);
-  // As published, ops of the hub are named user.repository.op in full.
-  const owner = folder === source ? manifest.name : source.split("@")[0]!.replaceAll("/", ".");
-  const files = await Promise.all(
-    manifest.ops.files.map(async (path) => opsOf(await readYaml(folder, path), owner, version)),
-  );
+  const opFiles = await opFilesOf(component);
   const definitions: Definition[] = [];
   for (const entrypoint of [manifest.module.entrypoint, manifest.datamodules.entrypoint])
     if (entrypoint !== null) definitions.push(await definitionAt(entrypoint, options.packages ?? [], file));
@@ -65,25 +60,19 @@ export async function loadComponent(source: string, options: ComponentOptions = 
     manifest,
     registry: new Registry(entries),
     promptConfigs,
-    compositions: files.flatMap((each) => each.compositions),
-    opFiles: files.map(({ file: each }) => each),
+    compositions: opFiles.flatMap(({ compositions }) =>
+      [...compositions.entries].map(([name, { value }]) => ({ name, ...section("OpComposition", value) })),
+    ),
+    opFiles,
     definitions,
   };
 }
 
-/** A file of compositions, under the component's name where it has none of its own; and each composition as plain data. */
-function opsOf(
-  node: Located,
-  owner: string,
-  version: string,
-): { readonly file: OpFile; readonly compositions: readonly OpComposition[] } {
-  const { file, collection } = opFileOf(node);
-  checkWindow(collection.requires.interpretune, version, placeOf(node, ["collection", "requires", "interpretune"]));
-  const compositions = [...file.compositions.entries].map(([name, { value }]): OpComposition => ({
-    name,
-    ...section("OpComposition", value),
-  }));
-  return { file: { ...file, namespace: file.namespace || owner }, compositions };
+/** The files of compositions that a component's manifest names. */
+export function opFilesOf({ folder, manifest, namespace: owner, version }: OpenComponent): Promise<OpFile[]> {
+  return Promise.all(
+    manifest.ops.files.map(async (path) => opFileOf(await readYaml(folder, path), { owner, version })),
+  );
 }
 
 async function definitionAt(entrypoint: string, packages: readonly string[], where: string): Promise<Definition> {

@@ -34,6 +34,7 @@ import {
   type ModuleBase,
   type ModuleDefinition,
 } from "./module.ts";
+import { opCollectionsAt } from "./opPaths.ts";
 import { withPrompt } from "./promptRef.ts";
 import { recordedConfig, withoutLogging, writeRecord } from "./record.ts";
 import { hubResources } from "./resources.ts";
@@ -60,6 +61,8 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   const sharing = { packages, hub, resources };
   const named = merged(tree, overridesTree(overrides));
   const components = await componentsOf(named, overrides.components, sharing);
+  const { env = process.env } = overrides;
+  const opCollections = await opCollectionsAt(env["IT_ANALYSIS_OP_PATHS"] ?? "", components, sharing);
   const whole = await withPrompt(named, sharing);
   const definitions = [...(overrides.definitions ?? []), ...components.flatMap((each) => each.definitions)];
   const file = sessionFileOf(whole, { userNames: definitions.map(({ name }) => name) });
@@ -79,9 +82,9 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     adapterCtx: adapters,
     datamoduleCfg,
     moduleCfg,
-    runCfg: file.runCfg,
+    runCfg: { ...file.runCfg, preferOps: file.runCfg.preferOps ?? namesIn(env["IT_OP_PRECEDENCE"] ?? "") },
     trainer: file.trainer,
-    seed: seedOf(file.seedEverything),
+    seed: seedOf(file.seedEverything, env["IT_GLOBAL_SEED"]),
   };
 
   const experimentFolder = await makeExperimentFolder(moduleCfg.coreLogDir, moduleCfg.experimentTag);
@@ -162,6 +165,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     environment,
     record,
     sharedComponents: components,
+    opCollections,
     extensions,
     loadModel: loadModelOf,
     lora: () => loaded.lora,
@@ -278,8 +282,13 @@ function definitionOf<K extends "module" | "datamodule", T extends { readonly ki
   return own === undefined ? bundled : (own as object as T);
 }
 
-function seedOf(given: number | boolean | null): number | null {
-  const environment = process.env["IT_GLOBAL_SEED"];
+/** Names with commas between them; null where there is none. */
+function namesIn(text: string): readonly string[] | null {
+  const names = text.split(",").map((name) => name.trim());
+  return names.some((name) => name !== "") ? names.filter((name) => name !== "") : null;
+}
+
+function seedOf(given: number | boolean | null, environment: string | undefined): number | null {
   if (given === true) return randomInt(2 ** 31);
   if (typeof given === "number") return given;
   return environment !== undefined && /^\d+$/.test(environment) ? Number(environment) : null;

@@ -35,7 +35,7 @@ export {
 } from "./dataModule.ts";
 export { loadDefinitions, type Definition } from "./definitions.ts";
 export { SessionError } from "./errors.ts";
-export type { OpFile } from "./opFile.ts";
+export type { OpCollection, OpFile } from "./opFile.ts";
 export type { Log, LogStream } from "./log.ts";
 export type { ComponentManifest, ComponentOptions } from "./manifest.ts";
 export {

@@ -1,6 +1,6 @@
 /** @file A component's folder: its manifest, checked, and the files that lie in it. */
 import { readFile, realpath } from "node:fs/promises";
-import { isAbsolute, join, relative } from "node:path";
+import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import type { HubOptions } from "../formats/index.ts";
 import { checked } from "./config/read.ts";
 import { camelised } from "./config/schema.ts";
@@ -31,6 +31,8 @@ export interface OpenComponent {
   /** The manifest's. */
   readonly file: string;
   readonly manifest: ComponentManifest;
+  /** What stands before names of its ops: as published, `owner.repository` of one of the hub; else its name. */
+  readonly namespace: string;
   /** The version that it is loaded for. */
   readonly version: string;
 }
@@ -56,19 +58,25 @@ export async function openComponent(source: string, options: ComponentOptions): 
     });
   const version = options.version ?? (await ownVersion());
   checkWindow(manifest.requires.interpretune, version, at("requires", "interpretune"));
-  return { folder, file: join(folder, manifestName), manifest, version };
+  const namespace = folder === source ? manifest.name : source.split("@")[0]!.replaceAll("/", ".");
+  return { folder, file: join(folder, manifestName), manifest, namespace, version };
 }
 
-/** A YAML file inside the component's folder, and nowhere else. */
+/** A YAML file inside the component's folder, and nowhere else; in the hub's cache its files are links to blobs. */
 export async function readYaml(folder: string, path: string): Promise<Located> {
   const where = join(folder, path);
   const [inside, base] = await Promise.all([realpath(where), realpath(folder)]).catch((cause: unknown) => {
     throw configFault("the component has no such file", where, { cause });
   });
-  const way = relative(base, inside);
-  if (way.startsWith("..") || isAbsolute(way) || isAbsolute(path))
+  const blobs = basename(dirname(base)) === "snapshots" ? [join(base, "..", "..", "blobs")] : [];
+  if (!liesIn(where, folder) || isAbsolute(path) || ![base, ...blobs].some((place) => liesIn(inside, place)))
     throw configFault("a component's files lie in its folder", where, { received: path });
   return parseYaml(await readFile(inside), where);
+}
+
+function liesIn(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return !way.startsWith("..") && !isAbsolute(way);
 }
 
 /** A tree as a section of the table, checked. */

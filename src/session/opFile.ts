@@ -1,23 +1,30 @@
 /** @file A file of op compositions as data: what it says, with the place of everything; ops are made of it by the layer above. */
 import { checked } from "./config/read.ts";
 import { camelised } from "./config/schema.ts";
-import type { Config } from "./config/types.ts";
 import { configFault, placeOf, plain, type Entry, type Located, type LocatedMap } from "./config/yaml.ts";
+import { checkWindow } from "./manifest.ts";
 
 /** Compositions, and the collection they belong to. */
 export interface OpFile {
-  /** What stands before the names of its ops in their full names: the collection's, or the component's. */
-  readonly namespace: string;
+  /** What may stand before the names of its ops: the collection's name, and the component's. */
+  readonly namespaces: readonly string[];
   /** `composite_operations`, as written. */
   readonly compositions: LocatedMap;
+}
+
+/** Compositions of which somebody runs analyses. */
+export interface OpCollection {
+  readonly opFiles: readonly OpFile[];
 }
 
 /**
  * A file of compositions, checked as far as that goes without the ops: `collection: { name, version, requires }` and
  * `composite_operations: name → { composition, … }`.
+ * @param owner the component that it belongs to
+ * @param version of this package, where its window is to be checked
  * @throws SessionError with file, line and column; for a file that names code
  */
-export function opFileOf(node: Located): { readonly file: OpFile; readonly collection: Config<"OpCollection"> } {
+export function opFileOf(node: Located, { owner = "", version }: { owner?: string; version?: string } = {}): OpFile {
   const entries = node.kind === "map" ? node.entries : new Map<string, Entry>();
   const all = entries.get("composite_operations");
   for (const [name, { where, value }] of entries) {
@@ -36,7 +43,10 @@ export function opFileOf(node: Located): { readonly file: OpFile; readonly colle
   const header = entries.get("collection")?.value ?? ({ ...all.value, entries: new Map<string, Entry>() } as const);
   const place = (path: readonly PropertyKey[], ofKey: boolean): string => placeOf(header, path, ofKey);
   const collection = camelised("OpCollection", checked("OpCollection", plain(header), "snake", place));
-  return { file: { namespace: collection.name, compositions: all.value }, collection };
+  if (version !== undefined)
+    checkWindow(collection.requires.interpretune, version, place(["requires", "interpretune"], false));
+  const namespaces = [...new Set([collection.name, owner])].filter((name) => name !== "");
+  return { namespaces, compositions: all.value };
 }
 
 /** Python's op files name functions; here only compositions of ops that are there are data. */

@@ -108,7 +108,7 @@ describe("a session's prompt_cfg", () => {
     ["something else", "{compose_ref: [1]}", "refers to no prompt configuration"],
     ["a circle", '{compose_ref: "org/circle#A"}', "in a circle", "circle/C.yaml:1:14"],
     ["a fault over there", '{compose_ref: "org/faulty#Bad"}', "prompt_cfg.question_sufix", "Bad.yaml:1:1"],
-  ])("that refers to %s is one error with its place", async (name, prompt, message, where) => {
+  ])("that refers to %s is one error with its place", async (name, prompt, message, where?: string) => {
     component("circle", {
       A: 'compose_ref: "org/circle#B"\n',
       B: 'compose_ref: "org/circle#C"\n',

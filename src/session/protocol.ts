@@ -4,7 +4,7 @@ import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel, PositionPolicy } from "../model/index.ts";
 import type { LatentModel } from "../sae/index.ts";
 import type { RunConfig } from "./config/types.ts";
-import type { OpFile } from "./opFile.ts";
+import type { OpCollection } from "./opFile.ts";
 
 /** The parts of a data set. As published, test and predict read the rows of `validation`. */
 export type Split = "train" | "validation" | "test" | "predict";
@@ -59,9 +59,11 @@ export interface AnalysisSession {
   /** What decides results and is worth keeping with them: entered into the provenance of stores. */
   readonly record: JsonObject;
   /** Its configuration: what is run where nobody says. */
-  readonly cfg?: { readonly runCfg: Pick<RunConfig, "ops" | "analysisCfgs"> };
+  readonly cfg?: { readonly runCfg: Pick<RunConfig, "ops" | "analysisCfgs"> & Partial<Pick<RunConfig, "preferOps">> };
   /** The shared components it was given: their compositions are further ops for whoever runs analyses. */
-  readonly sharedComponents?: readonly { readonly opFiles: readonly OpFile[] }[];
+  readonly sharedComponents?: readonly OpCollection[];
+  /** Collections beside those of components, whose compositions are ops as well. */
+  readonly opCollections?: readonly OpCollection[];
   /** Prepares data, sets both sides up; the second call does nothing. */
   init(): Promise<void>;
   /** Lets both sides and the extensions act, data module first. */

@@ -15,6 +15,7 @@ import type { Log, LogStream } from "./log.ts";
 import type { LoadContext } from "./modelSource.ts";
 import type { ComposedModule, ModuleBase, ModuleDefinition, OptimizerPlan } from "./module.ts";
 import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
+import type { OpCollection } from "./opFile.ts";
 import { Registry, type AdaptersOfKey, type RegistryKey } from "./registry.ts";
 import type { Resources } from "./resources.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
@@ -53,6 +54,11 @@ export interface SessionExtras {
   readonly components?: readonly (SharedComponent | string)[];
   /** Installed packages whose code components that are given by name may run. Default none. */
   readonly packages?: readonly string[];
+  /**
+   * Default `process.env`. `IT_CONFIG_DEFAULTS` names a folder of files that come first, `IT_ANALYSIS_OP_PATHS` op
+   * collections, `IT_OP_PRECEDENCE` those that `prefer_ops` names; `IT_GLOBAL_SEED` is a seed.
+   */
+  readonly env?: Readonly<Partial<Record<string, string>>>;
   /** Where log lines go beside the file. Default stderr; null: nowhere. */
   readonly logStream?: LogStream | null;
   readonly signal?: AbortSignal;
@@ -108,6 +114,7 @@ export interface SessionState<A extends Adapter, M extends object, D extends obj
   readonly environment: JsonObject;
   readonly record: JsonObject;
   readonly sharedComponents: readonly SharedComponent[];
+  readonly opCollections: readonly OpCollection[];
   readonly extensions: readonly Extension[];
   readonly loadModel: () => Promise<HookedModel>;
   readonly lora: () => Lora | undefined;
@@ -144,6 +151,8 @@ export class Session<
   readonly environment: JsonObject;
   readonly record: JsonObject;
   readonly sharedComponents: readonly SharedComponent[];
+  /** Those that `IT_ANALYSIS_OP_PATHS` names. */
+  readonly opCollections: readonly OpCollection[];
   readonly #extensions: readonly Extension[];
   readonly #loadModel: () => Promise<HookedModel>;
   readonly #lora: () => Lora | undefined;
@@ -163,6 +172,7 @@ export class Session<
     this.environment = state.environment;
     this.record = state.record;
     this.sharedComponents = state.sharedComponents;
+    this.opCollections = state.opCollections;
     this.#extensions = state.extensions;
     this.#loadModel = state.loadModel;
     this.#lora = state.lora;
@@ -192,7 +202,6 @@ export class Session<
   /**
    * A session from YAML files of the published shape; later files win over earlier ones, overrides over files.
    * @param overrides.set options by name as text, as `--set` gives them
-   * @param overrides.env default `process.env`; `IT_CONFIG_DEFAULTS` names a folder of files that come first
    * @throws SessionError with file, line and column
    * @example
    * const session = await Session.fromConfig("rte.yaml", { set: [["core-log-dir", "runs/logs"]], evalBatchSize: 2 });
@@ -202,11 +211,10 @@ export class Session<
     paths: string | readonly string[],
     overrides: SessionOverrides<A> & {
       readonly set?: readonly (readonly [name: string, value: string])[];
-      readonly env?: Readonly<Partial<Record<string, string>>>;
     } = {},
   ): Promise<Session<A[number], RteBoolqSteps>> {
-    const { set, env, ...rest } = overrides;
-    const tree = await readConfigTree(typeof paths === "string" ? [paths] : paths, { env });
+    const { set, ...rest } = overrides;
+    const tree = await readConfigTree(typeof paths === "string" ? [paths] : paths, rest);
     return new Session(await compose(withOptions(tree, set), rest, {}));
   }
 

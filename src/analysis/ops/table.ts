@@ -102,11 +102,13 @@ const nearest = (wanted: string, names: readonly string[]): string[] =>
  * withOps(bundledOps, [step]).find("logit_diffs_base.my_step").steps.length; // 4
  */
 export function withOps(table: OpTable, more: readonly AnyOp[], options: { replace?: boolean } = {}): OpTable {
+  if (options.replace !== true) return createOpTable([...table.ops, ...more]);
   const taken = new Set(more.flatMap((op) => [op.name, ...op.aliases].map(opName)));
-  const stays = (op: AnyOp): boolean => options.replace !== true || !taken.has(opName(op.name));
-  const without = (op: AnyOp): AnyOp =>
-    options.replace === true ? { ...op, aliases: op.aliases.filter((alias) => !taken.has(opName(alias))) } : op;
-  return createOpTable([...table.ops.filter(stays).map(without), ...more]);
+  const free = (name: string): boolean => !taken.has(opName(name));
+  const left = table.ops
+    .filter(({ name }) => free(name))
+    .map((op) => (op.aliases.every(free) ? op : { ...op, aliases: op.aliases.filter(free) }));
+  return createOpTable([...left, ...more]);
 }
 
 /** The bundled ops. */

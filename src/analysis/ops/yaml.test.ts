@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { SessionError } from "../../session/errors.ts";
 import { AnalysisError } from "../errors.ts";
 import { parseYaml } from "../../session/config/yaml.ts";
-import { opFileOf, type OpFile } from "../../session/opFile.ts";
+import { opFileOf, type OpCollection } from "../../session/opFile.ts";
 import { bundledOps, manualStep, ops, readCompositions, withComponents, withOps, type OpTable } from "./index.ts";
 
 const file = "my-ops.yaml";
@@ -59,10 +59,9 @@ composite_operations:
 });
 
 describe("compositions of components", () => {
-  const opFile = (text: string, namespace = ""): { opFiles: OpFile[] } => {
-    const { file: read } = opFileOf(parseYaml(text, file));
-    return { opFiles: [{ ...read, namespace: read.namespace || namespace }] };
-  };
+  const opFile = (text: string, owner = ""): OpCollection => ({
+    opFiles: [opFileOf(parseYaml(text, file), { owner })],
+  });
   const names = (table: OpTable, name: string): string[] => table.find(name).steps.map((step) => step.name);
 
   test("are found by name, alias and full name, on top of a table, and in compositions", () => {

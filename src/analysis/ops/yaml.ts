@@ -1,7 +1,7 @@
 /** @file Compositions of ops from YAML. */
 import { camelCase } from "../../session/config/names.ts";
 import { parseYaml, placeOf, plain, type Entry, type Located, type LocatedMap } from "../../session/config/yaml.ts";
-import { opFileOf, type OpFile } from "../../session/opFile.ts";
+import { opFileOf, type OpCollection } from "../../session/opFile.ts";
 import { AnalysisError } from "../errors.ts";
 import { sequence } from "./compose.ts";
 import type { AnyOp } from "./op.ts";
@@ -9,13 +9,17 @@ import { bundledOps, compositionMembers, opName, withOps, type OpTable } from ".
 
 const keys = ["composition", "aliases", "description", "params", "traits"];
 
-/** Who keeps a name that two ops have: the table, or what comes on top of it. */
-export type PreferOps = "table" | "component";
+/**
+ * Who keeps a name that several ops have: the table, then what came first; what came last, then the table; or collections by
+ * name (`owner/repository`, or that of a collection or component), the foremost first, then the table, then all others. As
+ * published, a full name is never a matter of preference.
+ */
+export type PreferOps = "table" | "component" | readonly string[];
 
 export interface CompositionsOptions {
   /** What the compositions go on top of. Default: the bundled ops. */
   readonly table?: OpTable;
-  /** Who keeps a name or an alias that both have. Default: that is an error. */
+  /** Who keeps a name or an alias that several have. Default: that is an error. */
   readonly prefer?: PreferOps;
 }
 
@@ -32,45 +36,45 @@ export interface CompositionsOptions {
  */
 export function readCompositions(text: string, options: CompositionsOptions & { file?: string } = {}): OpTable {
   const { file = "ops.yaml", table = bundledOps, prefer } = options;
-  return onTop(table, [opFileOf(parseYaml(text, file)).file], prefer);
+  return onTop(table, [{ opFiles: [opFileOf(parseYaml(text, file))] }], prefer);
 }
 
 /**
  * A table with the compositions of shared components on top. Each is found under its name, its aliases and, as published,
- * its full name: `owner.repository.op` of a component of the hub, else `component.op` (in compositions in parentheses).
+ * its full name: `owner.repository.op` of a component of the hub, else `component.op`; `collection.op` where its file names
+ * a collection (in compositions in parentheses). In a composition a bare name is that of its own collection first.
  * @param components what `loadComponent` gives
- * @throws AnalysisError with file, line and column: for a name or an alias that the table has, a part that is not there,
- *   and whatever else makes a composition impossible
+ * @throws AnalysisError with file, line and column: for a name or an alias that several have and nobody is preferred for,
+ *   a part that is not there, and whatever else makes a composition impossible
  * @example
  * const component = { opFiles: [] }; // await loadComponent("components/mine")
- * const table = withComponents(bundledOps, [component]);
+ * const table = withComponents(bundledOps, [component], { prefer: ["owner/their-ops"] });
  * table.find("logit_diffs_base").name; // "logit_diffs_base"
  */
 export function withComponents(
   table: OpTable,
-  components: readonly { readonly opFiles: readonly OpFile[] }[],
+  components: readonly OpCollection[],
   options: Pick<CompositionsOptions, "prefer"> = {},
 ): OpTable {
-  return components.reduce((all, { opFiles }) => onTop(all, opFiles, options.prefer), table);
+  return onTop(table, components, options.prefer);
 }
 
 /** A composition as it stands in its file. */
 interface Written extends Entry {
   readonly name: string;
-  readonly namespace: string;
+  /** Which of the collections it belongs to. */
+  readonly collection: number;
+  readonly namespaces: readonly string[];
 }
 
-/** The compositions of some files, which may name each other, on top of a table. */
-function onTop(table: OpTable, files: readonly OpFile[], prefer: PreferOps | undefined): OpTable {
-  const all = files.flatMap(({ namespace, compositions }) =>
-    [...compositions.entries].map(([name, entry]): Written => ({ ...entry, name, namespace })),
+/** The compositions of collections, which may name each other, on top of a table. */
+function onTop(table: OpTable, collections: readonly OpCollection[], prefer: PreferOps | undefined): OpTable {
+  const all = collections.flatMap(({ opFiles }, collection) =>
+    opFiles.flatMap(({ namespaces, compositions }) =>
+      [...compositions.entries].map(([name, entry]): Written => ({ ...entry, name, collection, namespaces })),
+    ),
   );
-  const byName = new Map<string, Written>();
-  for (const written of all)
-    for (const name of new Set([...namesOf(written), ...fullName(written)])) {
-      if (byName.has(name)) throw twice(name, written.where, byName.get(name)!.where);
-      byName.set(name, written);
-    }
+  const names = namesOf(table, all, prefer);
   const made = new Map<Written, AnyOp>();
   const open: Written[] = [];
   const make = (written: Written): AnyOp => {
@@ -82,38 +86,75 @@ function onTop(table: OpTable, files: readonly OpFile[], prefer: PreferOps | und
         received: [...open, written].map(({ name }) => name).join(" → "),
       });
     open.push(written);
-    const op = composed(written, namesIn(written, table, prefer), table, (member) => {
-      const own = byName.get(opName(member));
+    const op = composed(written, names.of(written), table, (member) => {
+      const other = names.meant(member, written);
       // What replaces an op may be made of it.
-      const replaces = own !== undefined && prefer === "component" && !open.includes(own);
-      return own === undefined || (table.has(member) && !replaces) ? undefined : make(own);
+      return other === undefined || (open.includes(other) && table.has(member)) ? undefined : make(other);
     });
     open.pop();
     made.set(written, op);
     return op;
   };
-  return withOps(table, all.map(make), { replace: prefer === "component" });
+  return withOps(table, all.map(make), { replace: true });
 }
 
-/** Name and aliases, as they are compared. */
-const namesOf = ({ name, value }: Written): string[] => [name, ...aliasesOf(value)].map(opName);
-const fullName = ({ name, namespace }: Written): string[] => (namespace === "" ? [] : [opName(`${namespace}.${name}`)]);
+/** Who has which name. */
+interface Names {
+  /** What a composition is called: the first of its name and its full names that it has; and all others that it has. */
+  readonly of: (written: Written) => { readonly name: string; readonly aliases: readonly string[] };
+  /** The composition that a name means in another one; undefined: an op of the table, or none. */
+  readonly meant: (member: string, written: Written) => Written | undefined;
+}
 
-/** The names that a composition gets in a table. */
-function namesIn(
-  written: Written,
-  table: OpTable,
-  prefer: PreferOps | undefined,
-): { readonly name: string; readonly aliases: readonly string[] } {
-  const { name, where, value } = written;
-  const full = fullName(written);
-  const aliases = [...aliasesOf(value), ...full];
-  const taken = [name, ...aliases].filter((each) => table.has(each));
-  if (taken.length === 0 || prefer === "component") return { name, aliases };
-  const other = table.find(taken[0]!).name;
-  if (prefer === undefined || full.length === 0 || taken.includes(full[0]!)) throw twice(taken[0]!, where, other);
-  const free = aliases.filter((each) => !taken.includes(each));
-  return taken.includes(name) ? { name: full[0]!, aliases: free } : { name, aliases: free };
+const bareNames = ({ name, value }: Written): string[] => [name, ...aliasesOf(value)];
+const fullNames = ({ name, namespaces }: Written): string[] => namespaces.map((namespace) => `${namespace}.${name}`);
+
+/** @throws AnalysisError for a name that several have and nobody is preferred for */
+function namesOf(table: OpTable, all: readonly Written[], prefer: PreferOps | undefined): Names {
+  const rank = rankOf(prefer);
+  const claims = new Map<string, Written[]>();
+  for (const written of all)
+    for (const name of new Set([...bareNames(written), ...fullNames(written)].map(opName)))
+      claims.set(name, [...(claims.get(name) ?? []), written]);
+  const holders = new Map<string, Written | undefined>();
+  for (const [name, some] of claims) {
+    const inFull = some.filter((written) => fullNames(written).map(opName).includes(name));
+    const asking = [...(inFull.length > 0 ? inFull : some), ...(table.has(name) ? [undefined] : [])];
+    const best = Math.min(...asking.map(rank));
+    const [holder, other] = asking.filter((each) => inFull.length > 0 || rank(each) === best);
+    if (other !== undefined) throw twice(name, other.where, holder!.where);
+    if (holder !== undefined && asking.includes(undefined) && (inFull.length > 0 || rank(undefined) === best))
+      throw twice(name, holder.where, table.find(name).name);
+    holders.set(name, holder);
+  }
+  const of: Names["of"] = (written) => {
+    const has = (name: string): boolean => holders.get(opName(name)) === written;
+    const { name: bare, where } = written;
+    const [name, ...others] = [bare, ...fullNames(written)].filter(has);
+    const holder = holders.get(opName(bare));
+    if (name === undefined) throw twice(bare, where, holder?.where ?? table.find(bare).name);
+    return { name, aliases: [...aliasesOf(written.value).filter(has), ...others] };
+  };
+  const meant: Names["meant"] = (member, { collection }) => {
+    const name = opName(member);
+    const own = claims.get(name)?.find((each) => each.collection === collection);
+    const hidden = own !== undefined && table.has(name) && rank(undefined) < rank(own);
+    return own === undefined || hidden ? holders.get(name) : own;
+  };
+  return { of, meant };
+}
+
+/** The lower, the foremost; undefined is the table. */
+function rankOf(prefer: PreferOps | undefined): (written: Written | undefined) => number {
+  if (prefer === undefined) return () => 0;
+  if (prefer === "table") return (written) => (written === undefined ? -1 : written.collection);
+  if (prefer === "component") return (written) => (written === undefined ? 1 : -written.collection);
+  const order = prefer.map(opName);
+  return (written) => {
+    if (written === undefined) return order.length;
+    const at = order.findIndex((name) => written.namespaces.map(opName).includes(name));
+    return at < 0 ? order.length + 1 : at;
+  };
 }
 
 const twice = (name: string, where: string, other: string): AnalysisError =>
@@ -121,7 +162,7 @@ const twice = (name: string, where: string, other: string): AnalysisError =>
     code: "analysis/op-name",
     where,
     received: `${name}, as ${other} has it`,
-    hint: 'rename one, or say which of them keeps it: prefer "table" or "component"',
+    hint: 'rename one, or say which keeps it: prefer "table" or "component", or collections by name (prefer_ops, IT_OP_PRECEDENCE)',
   });
 
 function composed(

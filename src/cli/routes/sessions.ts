@@ -58,7 +58,7 @@ export const run: Command<CliContext> = buildCommand<RunFlags, [], CliContext>({
   },
   docs: docs(
     "Run a session that YAML files describe",
-    "Files have the published shape (shared_config, registered_cfg); those in the folder IT_CONFIG_DEFAULTS come first.",
+    "Files have the published shape (shared_config, registered_cfg); those in the folder IT_CONFIG_DEFAULTS come first. IT_ANALYSIS_OP_PATHS lists collections of ops, IT_OP_PRECEDENCE those whose names go before.",
     `interpretune run --config rte.yaml --run-command test --model models/gpt2 --data rte/validation.jsonl
 interpretune run --config rte.yaml --run-command train --adapters lightning --out models/tuned
 interpretune run --config rte.yaml --set eval-batch-size=2 --dry-run

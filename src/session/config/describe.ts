@@ -148,4 +148,9 @@ export function configurationPage(): string {
 
 const intro = `Every option of a session. Keys are written as below in YAML, in camelCase in TypeScript (\`evalBatchSize\`), in kebab-case
 as flags (\`--set eval-batch-size=2\`). This page, the types, the checks and the JSON Schema (\`interpretune run --schema\`) are
-made of one table, \`src/session/config/sections.ts\`.`;
+made of one table, \`src/session/config/sections.ts\`.
+
+Sessions also look at the environment: \`IT_CONFIG_DEFAULTS\` is a folder of YAML files that come first, \`IT_GLOBAL_SEED\` a
+seed where none is given, \`IT_ANALYSIS_OP_PATHS\` a path list of op collections (YAML files of compositions, folders of them,
+components, repositories in the hub's cache by id or folder: read as data, never fetched), \`IT_OP_PRECEDENCE\` collections
+with commas between them, as in \`prefer_ops\`.`;

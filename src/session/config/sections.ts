@@ -355,6 +355,11 @@ export const sections = {
         default: [],
         about: "Analyses with settings of their own; then ops is not read",
       },
+      preferOps: {
+        kind: "texts",
+        default: null,
+        about: "Collections, the foremost first, whose ops keep the names that several have; then the bundled ones do",
+      },
       ignoreManual: { kind: "flag", default: false, about: "Run ops even where the module has an analysis step" },
       targetLayers: { kind: "integers", default: null, about: "Report latents of SAEs at these layers only" },
       latentAnalysisTargets: { kind: "TargetsConfig", default: null, about: "Report latents of these SAEs only" },
