@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HookedModel, saveModel } from "../src/model/index.ts";
+import { loadLora } from "../src/train/index.ts";
 import { cli, document, start } from "./support/cli.ts";
 import { randomModel, shapes } from "./support/random.ts";
 
@@ -71,6 +72,22 @@ describe("interpretune run --run-command train", () => {
     rmSync(at("run"), { recursive: true });
   });
 
+  it.each(["core", "lightning"])("trains adapters under %s, which load again, by flags alone", async (adapters) => {
+    const lora = ["--set", "lora-cfg.r=2", "--set", "target-modules=[c_attn]", "--set", "save-merged=true"];
+    const epochs = adapters === "core" ? "run-cfg.max-epochs=1" : "trainer.max-epochs=1";
+    const out = at(`adapter-${adapters}`);
+    const found = await document(args("--adapters", adapters, "--set", epochs, ...lora, "--out", out));
+    const { adapters: saved } = found as { adapters: { last: string } };
+    expect(readdirSync(out).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors", "merged"]);
+    const tuned = await weights(join(out, "merged"));
+    expect(tuned).not.toEqual(await weights(at("model")));
+    for (const each of [out, saved.last]) {
+      const { model } = await loadLora(await HookedModel.load(at("model")), each);
+      expect((await model.run([[5, 9, 4]])).toArray()).toBeAllClose(tuned);
+    }
+    rmSync(at(adapters === "core" ? "logs" : "run"), { recursive: true });
+  });
+
   it("runs the plain loop under core, from run_cfg", async () => {
     const core = ["--adapters", "core", "--set", "run-cfg.max-epochs=1"];
     expect(await document(args(...core))).toMatchObject({ phase: "train", globalStep: 4, epochs: 1 });
@@ -100,6 +117,7 @@ describe("interpretune run --run-command train", () => {
     expect(await fails("--resume", at("none.safetensors"))).toContain("none.safetensors");
     expect(await fails("--set", "train-batch-size=9")).toContain("a training batch is larger than the training data");
     expect(await fails("--set", "gradient-clip-val=-1")).toContain("gradientClipVal");
+    expect(await fails("--set", "lora-dropout=0.1")).toMatch(/lora_dropout .*--set lora-dropout; .*not here; got 0.1/);
     writeFileSync(at("bad.yaml"), "trainer:\n  callbacks: [{class_path: EarlyStoping}]\n");
     expect(await fails("--config", at("bad.yaml"))).toMatch(/bad\.yaml:2:28.*EarlyStopping/);
     writeFileSync(at("bad.yaml"), "trainer:\n  callbacks: [{class_path: EarlyStopping, init_args: {patience: 1}}]\n");

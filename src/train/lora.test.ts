@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { goldenTensors, sharedPath } from "../../test/support/goldens.ts";
 import { openSafetensors, fileSource } from "../formats/index.ts";
 import { HookedModel } from "../model/index.ts";
-import { addLora, mergeLora } from "./lora.ts";
+import { addLora, mergeLora, type LoraOptions } from "./lora.ts";
 import { Learner } from "./learner.ts";
 import { loadLora, saveLora } from "./peft.ts";
 
@@ -57,6 +57,89 @@ describe.each(["gpt2", "llama-gqa", "gpt-neox-parallel"])("PEFT's adapters of %s
     };
     expect(await names(join(folder, "names"))).toEqual(await names(peft(name)));
     base.dispose();
+  });
+});
+
+it("PEFT's adapters of a module are one: its projections share their A, and keep its rank when they are written", async () => {
+  const base = await load("gpt2");
+  const { parameters, aliases } = await loadLora(base, peft("gpt2"));
+  const first = [...parameters.keys()].filter((name) => /(h|blocks)\.0\.attn/.test(name));
+  expect(first.sort()).toEqual([
+    ...["K", "O"].map((part) => `blocks.0.attn.W_${part}.lora_${part === "O" ? "A" : "B"}`),
+    "blocks.0.attn.W_O.lora_B",
+    "blocks.0.attn.W_Q.lora_B",
+    "blocks.0.attn.W_V.lora_B",
+    "transformer.h.0.attn.c_attn.lora_A",
+  ]);
+  expect(aliases.get("transformer.h.0.attn.c_attn.lora_A")).toEqual([
+    ...["Q", "K", "V"].map((part) => `blocks.0.attn.W_${part}.lora_A`),
+    "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight",
+    "base_model.model.transformer.h.0.attn.c_attn.lora_A.default.weight",
+  ]);
+  await saveLora(join(folder, "ranks"), await loadLora(base, peft("gpt2")));
+  const written: unknown = JSON.parse(await readFile(join(folder, "ranks", "adapter_config.json"), "utf8"));
+  expect(written).toMatchObject({ r: 3, lora_alpha: 5, rank_pattern: {}, alpha_pattern: {} });
+  base.dispose();
+});
+
+it("rank-stabilised scales are alpha / √r: the same adapters with alphas that make the same scales", async () => {
+  const stabilised = join(folder, "rslora");
+  await cp(peft("llama-gqa"), stabilised, { recursive: true });
+  const file = join(stabilised, "adapter_config.json");
+  const config = JSON.parse(await readFile(file, "utf8")) as object;
+  await rm(file);
+  // r 4 (v_proj 2), alpha 6 (o_proj 9) there.
+  const scaled = { use_rslora: true, lora_alpha: 3, alpha_pattern: { o_proj: 4.5, v_proj: 3 * Math.SQRT2 } };
+  await writeFile(file, JSON.stringify({ ...config, ...scaled }));
+  const base = await load("llama-gqa");
+  expect(await difference((await loadLora(base, stabilised)).model, "llama-gqa")).toBeLessThan(1e-4);
+  const { adapters } = addLora(base, { rank: 4, alpha: 6, rankStabilized: true, rankPattern: { v_proj: 9 } });
+  expect(["Q", "V"].map((part) => adapters.get(`blocks.0.attn.W_${part}`)!.scale)).toEqual([3, 2]);
+  base.dispose();
+});
+
+describe("projections are named", () => {
+  const named = (model: HookedModel, options: LoraOptions): string[] =>
+    [...addLora(model, options).adapters.keys()].filter((name) => name.startsWith("blocks.0."));
+  const all = ["attn.W_Q", "attn.W_K", "attn.W_V", "attn.W_O", "mlp.W_gate", "mlp.W_in", "mlp.W_out"];
+  const [Q, K, V, O, gate, up, down] = all.map((name) => `blocks.0.${name}`);
+  let llama: HookedModel;
+  let gpt2: HookedModel;
+  beforeAll(async () => {
+    llama = await load("llama-gqa");
+    gpt2 = await load("gpt2");
+  });
+  afterAll(() => {
+    llama.dispose();
+    gpt2.dispose();
+  });
+
+  it.each<[string, LoraOptions, (string | undefined)[]]>([
+    ["the ends of modules' names", { targets: ["q_proj", "mlp.down_proj"] }, [Q, down]],
+    ["a regular expression for whole ones", { targets: String.raw`.*\.(q|k)_proj` }, [Q, K]],
+    ["all-linear", { targets: "all-linear" }, [Q, K, V, O, gate, up, down]],
+    ["all-linear but some", { targets: "all-linear", exclude: ["v_proj", "*.W_O"] }, [Q, K, gate, up, down]],
+    ["globs", { targets: ["blocks.*.attn.W_K", "*.W_in"] }, [K, up]],
+    ["one glob", { targets: "*.W_in" }, [up]],
+    ["what PEFT takes", { targets: null }, [Q, V]],
+    ["the layers of some", { targets: ["q_proj"], layers: [1] }, []],
+  ])("by %s", (_, options, expected) => {
+    expect(new Set(named(llama, options))).toEqual(new Set(expected));
+  });
+
+  it("and a module goes before its projections", () => {
+    expect(named(gpt2, { targets: null })).toEqual([Q, K, V]);
+    const both = addLora(gpt2, { targets: ["*.W_Q", "c_attn"], layers: [0] });
+    expect([...both.parameters.keys()].filter((name) => name.endsWith("A"))).toEqual([
+      "transformer.h.0.attn.c_attn.lora_A",
+    ]);
+    expect(named(gpt2, { targets: ["*.W_Q"], layers: [0] })).toEqual([Q]);
+  });
+
+  it("or are not there", () => {
+    expect(() => addLora(gpt2, { targets: ["c_attn", "q_proj"] })).toThrow(/\(c_attn, c_proj, c_fc\).*got q_proj/);
+    expect(() => addLora(gpt2, { targets: ["c_attn"], exclude: ["c_attn"] })).toThrow("no projection");
+    expect(() => addLora(gpt2, { targets: ["c_attn"], layers: [9] })).toThrow("layers 9");
   });
 });
 
