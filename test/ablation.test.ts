@@ -209,7 +209,7 @@ describe("ablation of a transcoder's latents equals the full forward pass per la
   test.each(
     families.flatMap((family, f) =>
       (["left", "right"] as const).flatMap((side, s) =>
-        [0, 1].map((n) => ({ family, side, kind: kinds[2 * n + ((f + s) % 2)]!, useErrorTerm: (f + n) % 2 === 0 })),
+        [0, 1].map((n) => ({ family, side, kind: kinds[2 * n + ((f + s) % 2)]!, useErrorTerm: (s + n) % 2 === 0 })),
       ),
     ),
   )("$kind at an MLP between SAEs: $family, $side padding, error term $useErrorTerm", async (c) => {
@@ -237,7 +237,7 @@ describe("ablation of a transcoder's latents equals the full forward pass per la
       "llama",
       [
         ["blocks.0.hook_resid_pre", "blocks.1.hook_mlp_out"],
-        ["blocks.1.attn.hook_z", "blocks.2.hook_resid_pre"],
+        ["blocks.1.attn.hook_z", "blocks.2.hook_attn_out"],
       ],
     ],
     ["the end, from the last block", "gpt2", [["blocks.2.hook_mlp_out", "ln_final.hook_normalized"]]],
