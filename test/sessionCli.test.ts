@@ -91,6 +91,71 @@ describe("interpretune run", () => {
     );
   });
 
+  it("analyses: results of any op are in the document and in the export, as the API has them", async () => {
+    writeFileSync(
+      at("ops.yaml"),
+      `composite_operations:
+  push: {composition: model_fwd_intervention, params: {model_fwd_intervention: {mode: add, scale: 2, target_ids: [3], tensor: [1]}}}
+  plain_diffs: {composition: labels_to_ids.model_fwd.logit_diffs}
+`,
+    );
+    const names = ["logit_diffs_base", "plain_diffs", "push"];
+    const cfgs =
+      "[{target_op: logit_diffs_base}, {target_op: plain_diffs}, {target_op: push}, {target_op: logit_diffs_sae, name: clean}]";
+    const env = { IT_ANALYSIS_OP_PATHS: at("ops.yaml"), HF_HUB_OFFLINE: "1" };
+    const session = ["run", "--config", at("session.yaml"), "--run-command", "analyze"];
+    const out = ["--out", at("any"), "--set", `run_cfg.analysis_cfgs=${cfgs}`, "--json"];
+    const { code, stdout, stderr } = await cli([...session, ...out], { env });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/plain_diffs \| +5 \| +0 \| .*logit_diffs/);
+    type Rows = Record<string, unknown>[];
+    type Results = Record<string, { examples: Rows; latents: Rows; batches?: Rows }>;
+    const { results, accuracy } = JSON.parse(stdout) as { results: Results; accuracy: Rows };
+    expect(Object.keys(results)).toEqual([...names, "clean"]);
+    expect(accuracy).toHaveLength(1);
+
+    // The four analyses' layout; the same numbers by another chain.
+    const numbers = (rows: Rows): unknown[] =>
+      rows.map(({ logit_diffs, answer_logits }) => [logit_diffs, answer_logits]);
+    expect(Object.keys(results["logit_diffs_base"]!)).toEqual(["examples", "latents"]);
+    expect(numbers(results["plain_diffs"]!.examples)).toEqual(numbers(results["logit_diffs_base"]!.examples));
+    const [first] = results["plain_diffs"]!.examples;
+    expect(first!["answer_logits"]).toHaveLength(2);
+    // Vectors per batch are arrays: what is added to the logits is the difference.
+    expect(results["push"]!.batches).toHaveLength(3);
+    for (const batch of results["push"]!.batches!) {
+      const [before, after] = ["pre", "post"].map((when) => batch[`${when}_intervention_logits`] as number[]);
+      expect(before).toHaveLength(shapes["gpt2"]!.d_vocab);
+      expect(batch["logit_diff"]).toBeCloseTo(after![3]! - before![3]!, 4);
+      expect(batch["logit_diff"]).not.toBeCloseTo(0, 3);
+    }
+    // Analyses of the four under another name keep their latents.
+    const store = await AnalysisStore.open(at("any"));
+    const { latents } = await store.load("clean");
+    expect(latents.length).toBeGreaterThan(0);
+    expect(results["clean"]!.latents.map((row) => row["activation"])).toEqual([...latents.activation]);
+
+    const exported = await document(["export", at("any")]);
+    expect(exported).toEqual(results);
+    const csv = await cli(["export", at("any"), "--csv", "--table", "batches"]);
+    expect(csv.stdout.split("\r\n").map((line) => line.split(",")[0])).toEqual([
+      "analysis",
+      "push",
+      "push",
+      "push",
+      "",
+    ]);
+  });
+
+  it("analyses: no analysis of the four at all", async () => {
+    const op = "--set=run_cfg.ops=[labels_to_ids.model_fwd.logit_diffs]";
+    const { code, stdout, stderr } = await run("--run-command", "analyze", op, "--limit-batches", "1", "--json");
+    expect(code, stderr).toBe(0);
+    expect(stderr).not.toContain("Accuracy");
+    const { results, examples } = JSON.parse(stdout) as { results: Record<string, object>; examples: number };
+    expect([Object.keys(results), examples]).toEqual([["labels_to_ids.model_fwd.logit_diffs"], 2]);
+  });
+
   it("predicts, validates, limits, and replaces what the file says", async () => {
     const predicted = await run("--run-command", "predict", "--limit-batches", "2", "--json");
     expect((JSON.parse(predicted.stdout) as { outputs: unknown[] }).outputs).toHaveLength(2);

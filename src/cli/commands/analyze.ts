@@ -12,6 +12,7 @@ import {
   type AnalysisResult,
   type AnalysisRun,
   type DiffKind,
+  type OpResult,
 } from "../../analysis/index.ts";
 import { Table } from "../../display/index.ts";
 import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
@@ -156,11 +157,13 @@ interface Shown {
   readonly effects: "masked" | "all";
   readonly out?: string;
   readonly loaded: Loaded;
+  /** Results that the published tables do not know, by name. */
+  readonly others?: Readonly<Record<string, AnalysisResult | OpResult>>;
 }
 
 /** Tables for people, and the same numbers as JSON. */
 export async function showRun(output: Output, { results, timings }: AnalysisRun, shown: Shown): Promise<void> {
-  const { loaded, effects, out } = shown;
+  const { loaded, effects, out, others = {} } = shown;
   const { logit_diffs_base: base, logit_diffs_sae: sae } = results;
   const { model } = loaded;
   const decode = model.hasTokenizer ? (ids: readonly number[]): string => model.tokenizer.decode(ids) : undefined;
@@ -181,7 +184,8 @@ export async function showRun(output: Output, { results, timings }: AnalysisRun,
         ? `Logit differences of the plain model and with SAEs, examples that the plain model has right\n${String(diffs)}\n`
         : "The plain model has no example right: there are no logit differences to compare.\n",
     );
-  await output.say(`Accuracy per analysis\n${String(accuracy)}\n`);
+  if (present.length > 0) await output.say(`Accuracy per analysis\n${String(accuracy)}\n`);
+  if (Object.keys(others).length > 0) await output.say(`Analyses by name\n${String(byName(others))}\n`);
   for (const { result, count, tables } of latents) {
     const of = result.analysis === "logit_diffs_attr_grad" ? "gradient" : `ablation, ${effects} effects`;
     await output.say(`Latents by ${of}, over the ${count} examples that are right`);
@@ -190,33 +194,66 @@ export async function showRun(output: Output, { results, timings }: AnalysisRun,
   await output.say(`Timings\n${String(seconds)}`);
   if (out !== undefined) await output.say(`\nStore: ${out}`);
   if (!output.json) return;
+  const all = { ...Object.fromEntries(present.map((result) => [result.analysis, result])), ...others };
+  const [first] = Object.values(all);
   const summary = {
     out: out ?? null,
-    examples: present[0]?.examples.length ?? 0,
-    hooks: present[0]?.hooks ?? [],
+    examples: first?.examples.length ?? 0,
+    hooks: first?.hooks ?? [],
     effects,
     base_vs_sae: diffs?.toJSON() ?? null,
     accuracy: accuracy.toJSON(),
     latents: Object.fromEntries(latents.map(({ result, tables }) => [result.analysis, tables.toJSON()])),
     timings: { load_seconds: loaded.seconds, ...timings },
   };
-  await output.stream(documentPieces(summary, present));
+  await output.stream(documentPieces(summary, all));
 }
 
-/** The summary with both tables of every analysis as `results`, in pieces: latents may be many. */
-function* documentPieces(summary: object, results: readonly AnalysisResult[]): Generator<string> {
+/** The summary with the tables of every analysis as `results`, in pieces: latents may be many. */
+function* documentPieces(
+  summary: object,
+  results: Readonly<Record<string, AnalysisResult | OpResult>>,
+): Generator<string> {
   yield `${toJson(summary).slice(0, -1)},"results":{`;
-  for (const [i, { analysis, hooks, examples, latents }] of results.entries()) {
-    yield `${i === 0 ? "" : ","}${JSON.stringify(analysis)}:{"examples":${toJson(examples)},"latents":[`;
+  for (const [i, [name, result]] of Object.entries(results).entries()) {
+    const { hooks, examples, latents } = result;
+    yield `${i === 0 ? "" : ","}${JSON.stringify(name)}:{"examples":${toJson(examples)},"latents":[`;
     const piece = 4096;
     for (let start = 0; start < latents.length; start += piece) {
       const rows = latentRows(latents, hooks, start, Math.min(start + piece, latents.length));
       yield (start === 0 ? "" : ",") + rows.map((row) => toJson(row)).join(",");
     }
-    yield "]}";
+    yield "]";
+    if ("batches" in result && result.batches.length > 0) yield `,"batches":${toJson(result.batches)}`;
+    yield "}";
   }
   yield "}}\n";
 }
+
+/** What analyses that the published tables do not know have left. */
+function byName(results: Readonly<Record<string, AnalysisResult | OpResult>>): Table {
+  const columns = [
+    { key: "analysis", label: "Analysis" },
+    { key: "examples", label: "Examples" },
+    { key: "latents", label: "Active Latents" },
+    { key: "columns", label: "Columns", align: "left" },
+  ] as const;
+  const rows = Object.entries(results).map(([name, result]) => {
+    const batches = "batches" in result ? result.batches : [];
+    const latents = result.latents.length > 0 ? result.latents : {};
+    const kept = Object.keys({ ...result.examples[0], ...latents, ...batches[0] });
+    return [
+      name,
+      result.examples.length,
+      result.latents.length,
+      kept.filter((key) => !numbering.includes(key)).join(", "),
+    ];
+  });
+  return new Table(columns, rows);
+}
+
+/** What numbers the rows of tables. */
+const numbering = ["example", "batch", "hook", "latent", "length"];
 
 function timingTable(loaded: Loaded, timings: AnalysisRun["timings"]): Table {
   const { prepare_seconds, compute_seconds, write_seconds, examples, ablated_pairs } = timings;

@@ -7,7 +7,7 @@ import { Output } from "../output.ts";
 export interface ExportFlags {
   readonly json?: boolean;
   readonly csv?: boolean;
-  readonly table: "latents" | "examples";
+  readonly table: "latents" | "examples" | "batches";
 }
 
 export async function exportStore(this: CliContext, flags: ExportFlags, folder: string): Promise<void> {

@@ -1,12 +1,6 @@
 /** @file `interpretune run`: a session from YAML files, checked, or run through one of its phases. */
 import { stringify } from "yaml";
-import {
-  AnalysisRunner,
-  configuredTargets,
-  isAnalysisName,
-  type AnalysisResult,
-  type OpResult,
-} from "../../analysis/index.ts";
+import { AnalysisRunner, configuredTargets, isAnalysisName } from "../../analysis/index.ts";
 import { Runtime } from "../../runtime/index.ts";
 import {
   canonicalAdapters,
@@ -151,27 +145,11 @@ async function analyze(
     const { timings, reused, out: store } = runner.facts!;
     const loaded = { model: session.module.model, saes: session.module.saes ?? [], seconds };
     const published = Object.fromEntries(Object.entries(results).filter(([name]) => isAnalysisName(name)));
-    const others = Object.entries(results).filter(([name]) => !isAnalysisName(name));
-    if (others.length > 0) await output.say(`Analyses by name\n${String(named(others))}\n`);
-    await showRun(output, { results: published, timings, reused }, { effects: "masked", out: store, loaded });
+    const others = Object.fromEntries(Object.entries(results).filter(([name]) => !isAnalysisName(name)));
+    await showRun(output, { results: published, timings, reused }, { effects: "masked", out: store, loaded, others });
   } finally {
     progress?.finish();
   }
-}
-
-/** What analyses that the published tables do not know have left. */
-function named(results: readonly (readonly [name: string, result: AnalysisResult | OpResult])[]): Table {
-  const columns = [
-    { key: "analysis", label: "Analysis" },
-    { key: "examples", label: "Examples" },
-    { key: "latents", label: "Active Latents" },
-    { key: "columns", label: "Columns", align: "left" },
-  ] as const;
-  const rows = results.map(([name, { examples, latents }]) => {
-    const kept = Object.keys(examples[0] ?? {}).filter((key) => key !== "example" && key !== "batch");
-    return [name, examples.length, latents.length, kept.join(", ")];
-  });
-  return new Table(columns, rows);
 }
 
 async function step(

@@ -118,9 +118,14 @@ export const exportStore: Command<CliContext> = buildCommand<ExportFlags, [strin
       parameters: [{ parse: String, placeholder: "DIR", brief: "Store of `interpretune analyze --out`" }],
     },
     flags: {
-      json: booleanFlag("Everything as one JSON document, both tables of each analysis [default]"),
+      json: booleanFlag("Everything as one JSON document, the tables of each analysis [default]"),
       csv: booleanFlag("One table over all analyses as CSV"),
-      table: { kind: "enum", values: ["latents", "examples"], default: "latents", brief: "The table for --csv" },
+      table: {
+        kind: "enum",
+        values: ["latents", "examples", "batches"],
+        default: "latents",
+        brief: "The table for --csv",
+      },
     },
   },
   docs: docs(
