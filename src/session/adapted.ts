@@ -86,7 +86,7 @@ export interface SavedModelOrAdapters {
  * @example
  * const session = await Session.create({
  *   model: "models/gpt2",
- *   data: { train: "rte/validation.jsonl" },
+ *   data: { train: "rte/validation.jsonl", validation: "rte/validation.jsonl" },
  *   trainBatchSize: 2,
  *   moduleCfg: {
  *     coreLogDir: "runs/logs",

@@ -1,5 +1,6 @@
 /** @file Low-rank adapters: PEFT's files and numbers, training, merging, what cannot be read. */
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -141,6 +142,59 @@ describe("projections are named", () => {
     expect(() => addLora(gpt2, { targets: ["c_attn"], exclude: ["c_attn"] })).toThrow("no projection");
     expect(() => addLora(gpt2, { targets: ["c_attn"], layers: [9] })).toThrow("layers 9");
   });
+});
+
+/** What PEFT's LoraConfig adapts. */
+interface PeftTargets {
+  readonly model: string;
+  readonly config: {
+    readonly target_modules?: string | string[];
+    readonly exclude_modules?: string[];
+    readonly layers_to_transform?: number[];
+    readonly rank_pattern?: Record<string, number>;
+  };
+  readonly ranks: Readonly<Record<string, number>>;
+}
+
+it.each(JSON.parse(readFileSync(peft("targets.json"), "utf8")) as PeftTargets[])(
+  "are on the modules that PEFT takes for $model and $config",
+  async ({ model, config, ranks }) => {
+    const base = await load(model);
+    const { target_modules: targets = null, exclude_modules: exclude, layers_to_transform: layers } = config;
+    const given = { targets, rankPattern: config.rank_pattern ?? {}, ...(exclude && { exclude }) };
+    const where = await mkdtemp(join(folder, "targets-"));
+    await saveLora(where, addLora(base, { ...given, ...(layers && { layers }) }));
+    const file = await openSafetensors(await fileSource(join(where, "adapter_model.safetensors")));
+    const parts = file.names.filter((name) => name.endsWith(".lora_A.weight"));
+    const name = (part: string): string => part.replace("base_model.model.", "").replace(".lora_A.weight", "");
+    expect(Object.fromEntries(parts.map((part) => [name(part), file.info(part).shape[0]]))).toEqual(ranks);
+    await file.close();
+    base.dispose();
+  },
+);
+
+it("three steps of AdamW change them as they change PEFT's", async () => {
+  const golden = await goldenTensors(join(peft("gpt2"), "trained.safetensors"));
+  const base = await load("gpt2");
+  const lora = await loadLora(base, peft("gpt2"));
+  const { model, parameters } = lora;
+  const learner = new Learner({ parameters, optimizer: { name: "AdamW", lr: 0.01, weightDecay: 0.1 } });
+  const batch = model.batch([
+    [5, 6, 7, 8, 9, 10],
+    [11, 12, 13, 14, 15, 16],
+  ]);
+  const losses: number[] = [];
+  for (let i = 0; i < 3; i++) losses.push((await learner.step({ loss: model.trace(batch).loss })).loss);
+  golden.numbers("losses").forEach((loss, i) => expect(Math.abs(losses[i]! / loss - 1)).toBeLessThan(1e-5));
+  await saveLora(join(folder, "trained"), lora);
+  const ours = await goldenTensors(join(folder, "trained", "adapter_model.safetensors"));
+  expect([...ours.names, "losses"].sort()).toEqual([...golden.names].sort());
+  for (const name of ours.names) {
+    const expected = golden.numbers(name);
+    ours.numbers(name).forEach((x, i) => expect(Math.abs(x - expected[i]!)).toBeLessThan(1e-4));
+  }
+  learner.dispose();
+  base.dispose();
 });
 
 describe("adapters", () => {
