@@ -1,7 +1,7 @@
 /** @file How good SAEs are: reconstruction over all tokens, sparsity, and what splicing them costs the model. */
 import { cast, greater, mul, reshape, sub, sum, type Tensor } from "../../graph/index.ts";
 import type { HookedModel } from "../../model/index.ts";
-import { Transcoder, type Sae } from "../../sae/index.ts";
+import type { LatentModel } from "../../sae/index.ts";
 import { hookValues, tokenRowsOf } from "./source/modelSource.ts";
 import { packer, type Documents, type TokenRow } from "./source/packing.ts";
 import type { SaeTrainingOptions } from "./options.ts";
@@ -31,19 +31,18 @@ export interface SaeEvaluation {
  */
 export async function evaluateSae(
   model: HookedModel,
-  sae: Sae | Transcoder,
+  sae: LatentModel,
   documents: Documents,
   options: SaeTrainingOptions,
 ): Promise<SaeEvaluation> {
-  const { dSae } = sae;
-  const [name, width] = sae instanceof Transcoder ? [sae.hookNameOut, sae.dOut] : [sae.hookName, sae.dIn];
+  const { dSae, hookNameOut: name, dOut: width } = sae;
   const rows = packer(documents, model.hasTokenizer ? model.tokenizer : undefined, options);
   const tokenRows = tokenRowsOf(model, options);
   const density = new Float64Array(dSae);
   const means = new Float64Array(width);
   const ce = { clean: 0, sae: 0, ablated: 0 };
   let [tokens, error, squares, passes] = [0, 0, 0, 0];
-  const spliced = model.splice<object>([sae]);
+  const spliced = model.splice([sae]);
   for (; passes < options.nEvalBatches; passes++) {
     const taken: TokenRow[] = [];
     while (taken.length < options.storeBatchSizePrompts) taken.push(await rows.next());
