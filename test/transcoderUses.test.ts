@@ -1,5 +1,5 @@
 /** Transcoders beside SAEs: gradients, the command line, sessions, names of a hub, dashboards. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -233,6 +233,26 @@ async function files(): Promise<{
 describe("on the command line and in sessions", () => {
   let given: Awaited<ReturnType<typeof files>>;
   beforeAll(async () => void (given = await files()));
+
+  it("what does not go together is one clear error, and no store is begun", async () => {
+    const { loaded } = given;
+    const wrong = {
+      backwards: randomTranscoder(loaded, [mlp[1], mlp[0]], "transcoder", 4, 1),
+      second: randomSae(loaded, mlp[1], "standard", 4, 1),
+    };
+    const messages = {
+      backwards: `the splice at ${mlp[0]} reads ${mlp[1]}, which this pass does not reach before it`,
+      second: `two SAEs share a hook point; in ${mlp[1]}`,
+    };
+    for (const name of ["backwards", "second"] as const) {
+      await wrong[name].save(join(folder, name));
+      const out = join(folder, `store-${name}`);
+      const args = ["--saes", join(folder, name), "--data", given.data, "--answers", "5,7", "--out", out];
+      const { code, stderr } = await cli(["analyze", ...flags(), ...args]);
+      expect([code, stderr]).toEqual([1, expect.stringContaining(messages[name])]);
+      expect(existsSync(out)).toBe(false);
+    }
+  });
   const flags = (): string[] => ["--model", given.model, ...given.saes.flatMap((path) => ["--saes", path])];
 
   it("activations: their points, and gradients by them", async () => {
