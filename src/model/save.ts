@@ -11,13 +11,17 @@ import { nativeTensors } from "./native.ts";
 import { parametersOf } from "./parameters.ts";
 import type { ModelParameters } from "./processing.ts";
 import { rowsOf } from "./readWeights.ts";
+import type { Tokenizer } from "./tokenizer/index.ts";
+import { copyTokenizer, saveTokenizer } from "./tokenizer/save.ts";
 
 export interface SaveOptions {
   /** `huggingface`: the layout of the family that `cfg.original_architecture` names. Default: that if the model fits it, else `native`. */
   layout?: "huggingface" | "native";
   /** Further keys for config.json (ids of special tokens, say), such as the `hfConfig` the model was loaded with. */
   hfConfig?: HfConfig;
-  /** A folder whose tokenizer files are copied along. */
+  /** A tokenizer that is saved along, with the tokens that were added to it: see `saveTokenizer`. */
+  tokenizer?: Tokenizer;
+  /** A folder whose tokenizer files are copied along, where no tokenizer is given. */
   tokenizerFrom?: string;
   maxShardBytes?: number;
   runtime?: Runtime;
@@ -28,14 +32,6 @@ export interface SavedModel {
   readonly layout: "huggingface" | "native";
   readonly files: readonly string[];
 }
-
-const tokenizerFiles = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "generation_config.json",
-  "chat_template.jinja",
-];
 
 /**
  * Writes config.json and model.safetensors (float32; shards where larger than `maxShardBytes`) into a folder, which is made
@@ -55,7 +51,7 @@ export async function saveModel(
   options: SaveOptions = {},
 ): Promise<SavedModel> {
   const { default: paths } = await import("node:path");
-  const { copyFile, mkdir } = await import("node:fs/promises");
+  const { mkdir } = await import("node:fs/promises");
   const { runtime = defaultRuntime(), hfConfig = {} } = options;
   const { cfg, weights } = withTie(model);
   const family = options.layout === "native" ? undefined : familyByArchitecture(cfg.original_architecture);
@@ -74,13 +70,9 @@ export async function saveModel(
   const files = await writeCheckpoint(folder, tensors, { maxShardBytes: options.maxShardBytes });
   const text = JSON.stringify(config, null, 2) + "\n";
   await writeFileAtomic(paths.join(folder, "config.json"), [new TextEncoder().encode(text)]);
-  for (const name of options.tokenizerFrom === undefined ? [] : tokenizerFiles)
-    await copyFile(paths.join(options.tokenizerFrom!, name), paths.join(folder, name)).then(
-      () => files.push(name),
-      (cause: unknown) => {
-        if (!(cause instanceof Error && "code" in cause && cause.code === "ENOENT")) throw cause;
-      },
-    );
+  const { tokenizer, tokenizerFrom } = options;
+  if (tokenizer !== undefined) files.push(...(await saveTokenizer(folder, tokenizer)));
+  else if (tokenizerFrom !== undefined) files.push(...(await copyTokenizer(folder, tokenizerFrom)));
   return { layout: fitting ? "huggingface" : "native", files: ["config.json", ...files] };
 }
 

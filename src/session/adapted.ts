@@ -121,6 +121,6 @@ export async function saveAdapters(folder: string, session: SavableSession, lora
 }
 
 async function saveWhole(folder: string, { module }: SavableSession, model: HookedModel): Promise<void> {
-  const from = module.model.hasTokenizer ? module.model.tokenizer.folder : undefined;
-  await saveModel(folder, model, { runtime: model.runtime, ...(from === undefined ? {} : { tokenizerFrom: from }) });
+  const tokenizer = module.model.hasTokenizer ? module.model.tokenizer : undefined;
+  await saveModel(folder, model, { runtime: model.runtime, ...(tokenizer === undefined ? {} : { tokenizer }) });
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeModel } from "../../test/support/exampleScope.ts";
 import { datasetOf } from "../data/index.ts";
-import { HookedModel } from "../model/index.ts";
+import { HookedModel, saveModel } from "../model/index.ts";
 import { readSessionFile } from "./config/read.ts";
 import { Session, type SessionOverrides } from "./session.ts";
 
@@ -66,6 +66,29 @@ describe("a vocabulary", () => {
       return sum / vocabulary;
     });
     expect(embedded.toArray()).toBeAllClose(means);
+  });
+
+  it("is saved with its tokens, and loads again with the same ids and logits", async () => {
+    const session = await Session.create({
+      ...(await given()),
+      sharedCfg: {
+        specialTokensDict: { pad_token: "<pad>", mask_token: "<mask>" },
+        tokenizerKwargs: { paddingSide: "left" },
+      },
+    });
+    const { model } = session.module;
+    await saveModel(join(root, "grown"), model, { tokenizer: model.tokenizer });
+    const again = await HookedModel.load(join(root, "grown"));
+    expect(again.tokenizer.special.ids).toEqual(model.tokenizer.special.ids);
+    expect([again.cfg.d_vocab, again.cfg.tie_word_embeddings]).toEqual([vocabulary + 2, true]);
+    const texts = ["The <mask> is", "Rome<pad>"];
+    const { ids, mask, dims } = model.tokenizer.toTokens(texts);
+    const same = again.tokenizer.toTokens(texts);
+    expect([same.ids, same.mask, same.dims]).toEqual([ids, mask, dims]);
+    expect([...ids]).toEqual(expect.arrayContaining([vocabulary, vocabulary + 1]));
+    const rows = [Array.from(ids.slice(0, dims[1]), Number)];
+    const logits = await model.run(rows, ({ logits }) => logits);
+    expect((await again.run(rows, ({ logits }) => logits)).toArray()).toEqual(logits.toArray());
   });
 
   it("stays as it is where every token is in it", async () => {

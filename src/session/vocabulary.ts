@@ -1,5 +1,5 @@
 /** @file A model with room for tokens that its vocabulary lacks. */
-import { broadcastTo, concat, mean, type Tensor } from "../graph/index.ts";
+import { broadcastTo, concat, mean, transpose, type Tensor } from "../graph/index.ts";
 import type { HookedModel } from "../model/index.ts";
 
 /** Parameters with an entry for each token: the axis of the tokens. */
@@ -7,7 +7,8 @@ const perToken = { "embed.W_E": 0, "unembed.W_U": 1, "unembed.b_U": 0 } as const
 
 /**
  * The parameters with at least so many tokens. As in Hugging Face's `resize_token_embeddings`, a new token's embedding is
- * the mean of all others, and so is its unembedding; there the noise of a billionth of their covariance is added.
+ * the mean of all others, and so is its unembedding; there the noise of a billionth of their covariance is added. What was
+ * tied stays tied.
  */
 export function withVocabulary(
   { cfg, weights }: Pick<HookedModel, "cfg" | "weights">,
@@ -20,6 +21,8 @@ export function withVocabulary(
     const x = weights.get(name);
     if (x !== undefined) grown.set(name, withMeans(x, axis, more));
   }
+  if (weights.get("unembed.W_U") === transpose(weights.get("embed.W_E")!))
+    grown.set("unembed.W_U", transpose(grown.get("embed.W_E")!));
   return { cfg: { ...cfg, d_vocab: tokens, d_vocab_out: cfg.d_vocab_out + more }, weights: grown };
 }
 

@@ -64,7 +64,7 @@ export function specialTokens(
 }
 
 /** A special token is written as a string or as an object with `content`. */
-function contentOf(value: unknown): string | undefined {
+export function contentOf(value: unknown): string | undefined {
   const content = isObject(value) ? value["content"] : value;
   return typeof content === "string" ? content : undefined;
 }

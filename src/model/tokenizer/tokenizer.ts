@@ -13,7 +13,7 @@ import type { Side, TokenBatch } from "./padding.ts";
 import { pipelineOf } from "./pipeline.ts";
 import type { Piece, Pipeline } from "./pipeline.ts";
 import { specialTokens } from "./special.ts";
-import type { SpecialOverrides, SpecialTokens } from "./special.ts";
+import type { SpecialName, SpecialOverrides, SpecialTokens } from "./special.ts";
 import { addedBy, templateOf, trimOffsets, truncate } from "./template.ts";
 import type { Template, TemplateItem } from "./template.ts";
 
@@ -121,8 +121,17 @@ export class Tokenizer {
   readonly prependsBos: boolean;
   /** `model_max_length` of tokenizer_config.json, where it says a real length. */
   readonly maxLength: number | undefined;
-  /** Where its files are, for whom it was read from a folder: `saveModel` copies them with `tokenizerFrom`. */
+  /** Where its files are, for whom it was read from a folder. */
   readonly folder: string | undefined;
+  /**
+   * What the user said beside the files: tokens that these lack; special tokens, as their text by key (`pad_token`) or,
+   * where the vocabulary has none of that id, as the id (`pad_token_id`); the padding side.
+   */
+  readonly beside: {
+    readonly added: readonly AddedToken[];
+    readonly special: { readonly [key: string]: string | number };
+    readonly paddingSide: Side | undefined;
+  };
   readonly #library: LibraryTokenizer;
   readonly #pipeline: Pipeline;
   readonly #template: Template;
@@ -156,6 +165,17 @@ export class Tokenizer {
     this.prependsBos = "ids" in (this.#template.single[0] ?? {});
     this.defaultPrependBos = sources.defaultPrependBos ?? config["add_bos_token"] !== false;
     this.folder = sources.folder;
+    this.beside = {
+      added: json.added_tokens.slice(checked.added_tokens.length),
+      special: Object.fromEntries(
+        (Object.keys(sources.special ?? {}) as SpecialName[]).map((name): [string, string | number] => {
+          const id = this.special.ids[name]!;
+          const text = this.tokenOf(id);
+          return text === undefined ? [`${name}_token_id`, id] : [`${name}_token`, text];
+        }),
+      ),
+      paddingSide: sources.paddingSide,
+    };
     this.paddingSide = sources.paddingSide ?? (config["padding_side"] === "left" ? "left" : "right");
     const longest = config["model_max_length"];
     this.maxLength = typeof longest === "number" && longest < 1e9 ? longest : undefined;
