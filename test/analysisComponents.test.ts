@@ -156,8 +156,8 @@ describe("collections that IT_ANALYSIS_OP_PATHS names", () => {
     );
     expect(steps(runner, "two")).toEqual(["labels_to_ids", "model_fwd", "logit_diffs", "count_rows"]);
     expect(steps(runner, "b.three").at(-1)).toBe("logit_diffs");
-    const results = await runner.run(["shared.plain_diffs", "two"]);
-    expect(Object.keys(results)).toEqual(["plain_diffs", "two"]);
+    const results = await runner.run(["shared.plain_diffs", "two", "(b.three).count_rows"]);
+    expect(Object.keys(results)).toEqual(["plain_diffs", "two", "b.three.count_rows"]);
     expect((await named(paths(component()), { components: [component()] })).ops.has("pd")).toBe(true);
   });
 

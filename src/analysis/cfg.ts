@@ -212,7 +212,8 @@ export function resolveCfg(cfg: AnalysisCfg, table: OpTable, module: object, ign
       hint: "give a targetOp, or leave ignoreManual out",
     });
   const wanted = ignore ? undefined : (cfg.stepFn ?? (op === undefined ? "analysisStep" : undefined));
-  if (wanted === undefined) return { name: cfg.name ?? op!.name, op: op!, manual: undefined };
+  // Parentheses around names with dots cannot stand in the name of a folder.
+  if (wanted === undefined) return { name: cfg.name ?? op!.name.replaceAll(/[()]/g, ""), op: op!, manual: undefined };
   const step = stepOf(wanted, module);
   const name = cfg.name ?? (typeof wanted === "string" ? "analysis_step" : wanted.name || "analysis_step");
   if (isAnalysisName(name))

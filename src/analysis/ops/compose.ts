@@ -1,7 +1,7 @@
 /** @file Composition: ops one after the other, as one op. */
 import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns } from "../columns.ts";
 import { AnalysisError } from "../errors.ts";
-import { runAlone, type AnyOp, type Op } from "./op.ts";
+import { runAlone, type AnyOp, type Op, type Step } from "./op.ts";
 
 /** Stands in a compile error for an op that lacks a column, or finds another kind of values in it. */
 export interface MissingInput<Name> {
@@ -94,9 +94,12 @@ export function composite<const Members extends readonly [AnyOp, ...AnyOp[]], co
   return sequence(names, members) as Composite<Members, Name>;
 }
 
-/** The text of a composition: names with dots in parentheses. */
+/** The text of a composition: names with dots in parentheses, but for members that are called after theirs. */
 const compositionOf = (members: readonly AnyOp[]): string =>
-  members.map(({ name }) => (name.includes(".") ? `(${name})` : name)).join(".");
+  members.map(({ name, steps }) => (name.includes(".") && name !== chainOf(steps) ? `(${name})` : name)).join(".");
+
+const chainOf = (steps: readonly Step[]): string =>
+  steps.map(({ name }) => (name.includes(".") ? `(${name})` : name)).join(".");
 
 /** Members known at run time only. @internal */
 export function sequence({ name, aliases = [], description = "" }: CompositeNames, members: readonly AnyOp[]): Op {

@@ -512,6 +512,9 @@ describe("compositions as text", () => {
     expect(left.output).not.toHaveProperty("grad_cache");
     expect(left.steps).toEqual(flat.steps);
     expectSame(await runOp(left, setting, batch), await runOp(ops.logitDiffsAttrGrad, setting, batch));
+    expect(compose(compose(ops.labelsToIds, ops.modelFwd), ops.logitDiffs).name).toBe(
+      "labels_to_ids.model_fwd.logit_diffs",
+    );
     const columns = await left.run({}, { ...setting, batch });
     expect(Object.keys(columns)).toEqual(Object.keys(flat.output));
     // As text: parts whose ends hold logits, a cache and gradients.
