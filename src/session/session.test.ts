@@ -64,6 +64,13 @@ async function make<
 }
 
 describe("composition", () => {
+  it("takes a seed from the environment where nobody gives one", async () => {
+    const env = { IT_GLOBAL_SEED: "7" };
+    expect((await make({ env })).cfg.seed).toBe(7);
+    expect((await make({ env, seedEverything: 3 })).cfg.seed).toBe(3);
+    expect((await make({ env: {} })).cfg.seed).toBeNull();
+  });
+
   it("takes adapters in any order and adds what they add", async () => {
     const session = await Session.create({
       model,
