@@ -4,6 +4,7 @@ import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/a
 import { add, leaf, mean, mul, sub, takeRows, where, type Tensor } from "../src/graph/index.ts";
 import type { HookedModel, HookSpec, TokenBatch } from "../src/model/index.ts";
 import { spliceHooks, type LatentModel, type Sae, type SpliceOptions } from "../src/sae/index.ts";
+import { thinned } from "./support/full.ts";
 import { indexLeaf, numbersOf, padded, rowsOf } from "./support/model.ts";
 import {
   notCausal,
@@ -160,7 +161,7 @@ describe("ablation through the causal cone equals the full forward pass per late
     }
   });
 
-  test.each(cases)("$family, $place, $side padding, error term $useErrorTerm: $kinds", async (c) => {
+  test.each(thinned(cases))("$family, $place, $side padding, error term $useErrorTerm: $kinds", async (c) => {
     const model = randomModel(shapes[c.family]!, 1);
     const saes = places[c.place]!.map((hook, j) =>
       randomSae(model, hook, c.kinds.split(", ")[j]! as SaeKind, 12, j + 2),
@@ -207,9 +208,11 @@ describe("ablation of a transcoder's latents equals the full forward pass per la
   const kinds = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"] as const;
 
   test.each(
-    families.flatMap((family, f) =>
-      (["left", "right"] as const).flatMap((side, s) =>
-        [0, 1].map((n) => ({ family, side, kind: kinds[2 * n + ((f + s) % 2)]!, useErrorTerm: (s + n) % 2 === 0 })),
+    thinned(
+      families.flatMap((family, f) =>
+        (["left", "right"] as const).flatMap((side, s) =>
+          [0, 1].map((n) => ({ family, side, kind: kinds[2 * n + ((f + s) % 2)]!, useErrorTerm: (s + n) % 2 === 0 })),
+        ),
       ),
     ),
   )("$kind at an MLP between SAEs: $family, $side padding, error term $useErrorTerm", async (c) => {
@@ -284,8 +287,10 @@ describe("ablation through whole rows", () => {
   });
 
   test.each(
-    families.flatMap((family) =>
-      (["left", "right"] as const).flatMap((side) => [false, true].map((e) => [family, side, e] as const)),
+    thinned(
+      families.flatMap((family) =>
+        (["left", "right"] as const).flatMap((side) => [false, true].map((e) => [family, side, e] as const)),
+      ),
     ),
   )("at every position: %s, %s padding, error term %s", async (family, side, useErrorTerm) => {
     const model = randomModel(shapes[family]!, 6);

@@ -26,7 +26,7 @@ import { goldenBatch, numbersOf, padded } from "./support/model.ts";
 import { notCausal, randomModel, shapes } from "./support/random.ts";
 
 const fusing = new Runtime({ threads: 1 });
-const plain = new Runtime({ threads: 1, fuseAttention: false });
+const plain = new Runtime({ threads: 1, fuse: false });
 const exact = new Runtime({ backend: reference });
 
 const wide = (cfg: ModelConfigInput): ModelConfigInput => ({ ...cfg, d_head: 8 });

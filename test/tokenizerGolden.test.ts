@@ -209,6 +209,10 @@ describe("the Rust tokenizers on random texts", () => {
 
 describeWithShared("the Rust tokenizers on random texts, GPT-2's vocabulary", ["tokenizers/gpt2"], () => {
   const gpt2 = readJson<Json>(shared("tokenizers/gpt2/tokenizer.json"));
+  // What changes around the merges is as right with the first of them, which are built in no time.
+  const { vocab, merges, ...bpe } = gpt2["model"] as { vocab: Record<string, number>; merges: unknown[] };
+  const kept = Object.entries(vocab).filter(([, id]) => id < 256 + 4000 || id === 50256);
+  const small = { ...gpt2, model: { ...bpe, vocab: Object.fromEntries(kept), merges: merges.slice(0, 4000) } };
   const byteLevel = (use_regex: boolean, add_prefix_space = false): Json =>
     step("ByteLevel", { add_prefix_space, trim_offsets: true, use_regex });
   const splits: { [name: string]: Json } = {
@@ -227,17 +231,17 @@ describeWithShared("the Rust tokenizers on random texts, GPT-2's vocabulary", ["
     await agrees(gpt2, 400);
   });
   it("with a space before and trimmed offsets", async () => {
-    await agrees({ ...gpt2, pre_tokenizer: byteLevel(true, true), post_processor: byteLevel(true, true) }, 150);
+    await agrees({ ...small, pre_tokenizer: byteLevel(true, true), post_processor: byteLevel(true, true) }, 150);
   });
   it.each(Object.keys(splits))("split: %s", async (name) => {
     const pre_tokenizer = step("Sequence", { pretokenizers: [splits[name], byteLevel(false)] });
-    await agrees({ ...gpt2, pre_tokenizer }, 100);
+    await agrees({ ...small, pre_tokenizer }, 100);
   });
   it.each(["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"])("normaliser %s", async (type) => {
-    await agrees({ ...gpt2, normalizer: step(type) }, 100);
+    await agrees({ ...small, normalizer: step(type) }, 100);
   });
   it("normaliser Replace", async () => {
-    await agrees({ ...gpt2, normalizer: step("Replace", { pattern: { Regex: "\\s+" }, content: "__" }) }, 100);
+    await agrees({ ...small, normalizer: step("Replace", { pattern: { Regex: "\\s+" }, content: "__" }) }, 100);
   });
   it("added tokens that are single words or take white space along", async () => {
     const token = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false };

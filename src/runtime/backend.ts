@@ -48,7 +48,7 @@ export interface Backend {
   readonly threads?: number;
   /** Whether compiled plans are worth keeping. */
   readonly caches: boolean;
-  /** Whether attention that nobody looks into is to be computed by one operation. Sizes must then not be 0. */
-  readonly fusesAttention?: boolean;
+  /** Whether attention and norms that nobody looks into are to be one operation each. Sizes must then not be 0. */
+  readonly fuses?: boolean;
   compile(plan: Plan): Promise<Executable>;
 }

@@ -3,6 +3,7 @@ import { atomOf, dimKey, evaluateDim, type Atom } from "../graph/axis.ts";
 import { attributesKey } from "../graph/intern.ts";
 import { operations } from "../graph/ops/table.ts";
 import { fuseAttention } from "../graph/rewrite/fuseAttention.ts";
+import { fuseNorms } from "../graph/rewrite/fuseNorms.ts";
 import { narrow } from "../graph/rewrite/narrow.ts";
 import { simplify } from "../graph/rewrite/simplify.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -13,7 +14,7 @@ import { RuntimeError } from "./errors.ts";
 /** The rewrites of `realize`, in order. */
 export function rewrite(outputs: readonly Tensor[], options: { fuse: boolean } = { fuse: false }): readonly Tensor[] {
   const simple = simplify(narrow(simplify(outputs)));
-  return options.fuse ? fuseAttention(simple) : simple;
+  return options.fuse ? fuseNorms(fuseAttention(simple)) : simple;
 }
 
 /** Makes a plan of rewritten outputs. Weights for which `packs` answers true become part of the graph. */

@@ -204,7 +204,7 @@ export class Runtime {
    */
   forecast(tree: Tree, options: Pick<RealizeOptions, "weights"> = {}): Forecast {
     const wanted = tensorsOf(tree).filter((x) => x.storage === undefined);
-    const outputs = rewrite(wanted, { fuse: this.backend.fusesAttention === true });
+    const outputs = rewrite(wanted, { fuse: this.backend.fuses === true });
     return memory.forecast(makePlan(outputs, () => options.weights === "packed"));
   }
 
@@ -219,7 +219,7 @@ export class Runtime {
   async #plan(
     wanted: readonly Tensor[],
     weights: WeightPolicy,
-    { fuse = this.backend.fusesAttention === true } = {},
+    { fuse = this.backend.fuses === true } = {},
   ): Promise<Plan> {
     const outputs = await foldWeightViews(rewrite(wanted, { fuse }), async (views) => {
       const plan = makePlan(views, () => false);

@@ -116,7 +116,7 @@ async function processed(
   tl: Config<"TlConfig"> | null,
   computing: FactoringOptions,
 ): Promise<ModelParameters & Partial<FactoredParameters>> {
-  if (tl === null) return model;
+  if (tl === null) return { cfg: model.cfg, weights: model.weights };
   const all = tl.preset === "from_pretrained";
   const { foldLn, centerWritingWeights, centerUnembed, foldValueBiases } = tl;
   const options = {

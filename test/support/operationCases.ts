@@ -77,6 +77,7 @@ import {
   type Tensor,
 } from "../../src/graph/index.ts";
 import { causalAttention } from "../../src/graph/ops/attention.ts";
+import { layerNormalization, rmsNormalization } from "../../src/graph/ops/norm.ts";
 import { sizeOfDim, type Domain, type Sampler } from "./sampler.ts";
 
 /** Draws leaves and returns an expression over them. */
@@ -307,6 +308,15 @@ export const operationCases: { readonly [O in OperationName]: Case } = {
       softCap: s.pick([0, 2]),
       window: s.pick([0, 1, 2]),
     });
+  },
+  LayerNormalization: (s) => {
+    const width = s.dim();
+    const bias = s.flip() ? s.number([width]) : undefined;
+    return layerNormalization(s.number([...s.shape(1, 2), width]), s.number([width]), bias, s.pick([1e-5, 0.1]));
+  },
+  RMSNormalization: (s) => {
+    const width = s.dim();
+    return rmsNormalization(s.number([...s.shape(1, 2), width]), s.number([width]), s.pick([1e-6, 0.1]));
   },
   RandomUniform: (s) => randomUniform(leaf(BigInt64Array.of(BigInt(s.int(0, 1000))), []), s.shape()),
 };

@@ -3,6 +3,7 @@ import { attentionOperations } from "./attention.ts";
 import { binaryOperations, otherElementwise, unaryOperations } from "./elementwise.ts";
 import { indexOperations } from "./index.ts";
 import { matMulOperations } from "./matmul.ts";
+import { normOperations } from "./norm.ts";
 import { randomOperations } from "./random.ts";
 import { reduceOperations } from "./reduce.ts";
 import { shapeOperations } from "./shape.ts";
@@ -16,6 +17,7 @@ export const operations: typeof unaryOperations &
   typeof indexOperations &
   typeof matMulOperations &
   typeof attentionOperations &
+  typeof normOperations &
   typeof randomOperations = {
   ...unaryOperations,
   ...binaryOperations,
@@ -25,6 +27,7 @@ export const operations: typeof unaryOperations &
   ...indexOperations,
   ...matMulOperations,
   ...attentionOperations,
+  ...normOperations,
   ...randomOperations,
 };
 

@@ -6,6 +6,7 @@ import { operations as ops } from "../ops/table.ts";
 import { reshape, transpose } from "../ops/shape.ts";
 import { remade, type Tensor } from "../tensor.ts";
 import { rebuild, topological } from "../traverse.ts";
+import { constantOf, users } from "./read.ts";
 import { simplified } from "./simplify.ts";
 
 /** Heads must be a multiple of this long for the fused operator. */
@@ -33,9 +34,6 @@ interface Attention {
   /** Values that only attention itself may use. */
   readonly inner: readonly Tensor[];
 }
-
-const constantOf = (x: Tensor | undefined): number | undefined =>
-  x?.op === ops.Constant ? (x.attributes["value"] as number) : undefined;
 
 const beneathReshapes = (x: Tensor): Tensor => (x.op === ops.Reshape ? beneathReshapes(x.inputs[0]!) : x);
 
@@ -170,14 +168,6 @@ function readAttention(z: Tensor): Attention | undefined {
     seen: pattern.seen,
     inner: [...mix.inner, ...pattern.inner, pattern.scores, ...inner, ...product.inner],
   };
-}
-
-function users(order: readonly Tensor[], outputs: readonly Tensor[]): Map<Tensor, number> {
-  const count = new Map<Tensor, number>();
-  const use = (x: Tensor): void => void count.set(x, (count.get(x) ?? 0) + 1);
-  outputs.forEach(use);
-  for (const node of order) node.inputs.forEach(use);
-  return count;
 }
 
 function fused(
