@@ -116,7 +116,8 @@ async function processed(
   tl: Config<"TlConfig"> | null,
   computing: FactoringOptions,
 ): Promise<ModelParameters & Partial<FactoredParameters>> {
-  if (tl === null) return { cfg: model.cfg, weights: model.weights };
+  const { cfg, weights } = model;
+  if (tl === null) return { cfg, weights };
   const all = tl.preset === "from_pretrained";
   const { foldLn, centerWritingWeights, centerUnembed, foldValueBiases } = tl;
   const options = {
@@ -125,7 +126,7 @@ async function processed(
     centerUnembed: centerUnembed ?? all,
     foldValueBiases: foldValueBiases ?? all,
   };
-  const views = Object.values(options).includes(true) ? processWeights(model, options) : model;
+  const views = Object.values(options).includes(true) ? processWeights(model, options) : { cfg, weights };
   return tl.refactorFactoredAttnMatrices ? factorAttention(views, computing) : views;
 }
 
