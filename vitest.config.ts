@@ -29,6 +29,8 @@ const config: ViteUserConfig = defineConfig({
     testTimeout,
     hookTimeout: 120_000,
     pool: "forks",
+    // Short-lived objects of tracing die young instead of being moved.
+    execArgv: ["--max-semi-space-size=64"],
     maxWorkers: 2,
     setupFiles: ["./test/setup.ts"],
     env: {
