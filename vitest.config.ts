@@ -5,14 +5,19 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const testTimeout = process.env["FULL"] === "1" ? 1_200_000 : 120_000;
 
 const all = ["src/**/*.test.ts", "test/**/*.test.ts"];
-/** They count what lies in memory, where tests of other files in the same process would disturb them. */
-const counting = [
+/** They read how large the process is, in which nothing else may have run. */
+const weighing = [
   "src/analysis/runner.test.ts",
-  "src/model/heldWeights.test.ts",
-  "src/runtime/{forecast,ledger,memory,runtime,updates}.test.ts",
+  "src/runtime/{forecast,memory}.test.ts",
   "src/session/memProfiler.test.ts",
+  "test/info.test.ts",
+];
+/** They count what the ledger and caches hold: only files that leave nothing behind run beside them. */
+const counting = [
+  "src/model/heldWeights.test.ts",
+  "src/runtime/{ledger,runtime,updates}.test.ts",
   "src/train/learner.test.ts",
-  "test/{factoredAttention,formatsFuzz,generate,info,modelLoading,sae,transcoder}.test.ts",
+  "test/{factoredAttention,formatsFuzz,generate,modelLoading,sae,transcoder}.test.ts",
 ];
 
 const config: ViteUserConfig = defineConfig({
@@ -21,10 +26,11 @@ const config: ViteUserConfig = defineConfig({
     alias: [{ find: /^interpretune$/, replacement: fileURLToPath(new URL("./src/index.ts", import.meta.url)) }],
   },
   test: {
-    // Files share a process, and with it what is loaded and compiled, unless they count memory.
+    // Files share a process, and with it what is loaded and compiled, as far as they do not disturb each other.
     projects: [
-      { extends: true, test: { name: "shared", include: all, exclude: counting, isolate: false } },
-      { extends: true, test: { name: "counting", include: counting, isolate: true } },
+      { extends: true, test: { name: "shared", include: all, exclude: [...weighing, ...counting], isolate: false } },
+      { extends: true, test: { name: "counting", include: counting, isolate: false } },
+      { extends: true, test: { name: "weighing", include: weighing, isolate: true } },
     ],
     testTimeout,
     hookTimeout: 120_000,
