@@ -166,10 +166,10 @@ async function loadFloat32(source: ByteSource, tensor: Readable): Promise<Float3
 }
 
 const IN_FLIGHT = 4;
-const GROUP_BYTES = 2 ** 23;
+const GROUP_BYTES = 2 ** 20;
 const GROUP_GAP = 2 ** 12;
 
-/** Load tensors in the order of the file; small neighbours share one read. */
+/** Load tensors in the order of the file; small neighbours share one read, and are copied out of it. */
 async function loadMany<A>(
   source: ByteSource,
   tensors: readonly Readable[],
