@@ -365,7 +365,7 @@ describe("stores", () => {
 
   it("kill -9 at random moments, and the store resumes to the same bytes", async () => {
     const out = file("killed");
-    for (let kill = 0; kill < (full ? 20 : 2); kill++) {
+    for (let kill = 0; kill < (full ? 20 : 1); kill++) {
       const before = existsSync(join(out, "manifest.json"))
         ? (await readFile(join(out, "manifest.json"), "utf8")).length
         : -1;

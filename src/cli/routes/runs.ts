@@ -150,7 +150,10 @@ export const report: Command<CliContext> = buildCommand<ReportFlags, [string], C
         brief: "The run's model: with its SAEs, the strongest latents get dashboards",
       },
       saes,
-      data: { ...textFlag("FILE", "What dashboards are computed from [default = the run's examples]"), optional: true },
+      data: {
+        ...textFlag("DATA", "What dashboards are computed from: file or id [default = the run's examples]"),
+        optional: true,
+      },
       limit: {
         kind: "parsed",
         parse: positiveInteger,
