@@ -106,7 +106,7 @@ const told = (lines: readonly string[]): string[] =>
     .split("\n")
     .filter(
       (line) =>
-        !/seconds|\bMB\b|\bkB\b| ms\b|\/s\b|Neuronpedia|neuronpedia|\| cpu +\||^\+[-=+]+\+$|^(Allocated|Total|Free) =/.test(
+        !/seconds|\bMB\b|\bkB\b| ms\b|\/s\b|Neuronpedia|neuronpedia|\| cpu +\||^\| Name +\| Object|^\+[-=+]+\+$|^(Allocated|Total|Free) =/.test(
           line,
         ),
     );
