@@ -4,9 +4,9 @@ import { causalAttention } from "../ops/attention.ts";
 import { where } from "../ops/elementwise.ts";
 import { operations as ops } from "../ops/table.ts";
 import { reshape, transpose } from "../ops/shape.ts";
-import { remade, type Tensor } from "../tensor.ts";
-import { rebuild, topological } from "../traverse.ts";
-import { constantOf, users } from "./read.ts";
+import type { Tensor } from "../tensor.ts";
+import { topological } from "../traverse.ts";
+import { constantOf, exchanged, users } from "./fusing.ts";
 import { simplified } from "./simplify.ts";
 
 /** Heads must be a multiple of this long for the fused operator. */
@@ -203,12 +203,5 @@ export function fuseAttention(outputs: readonly Tensor[]): readonly Tensor[] {
     const attention = readAttention(node);
     if (attention !== undefined && attention.inner.every((x) => count.get(x) === 1)) found.set(node, attention);
   }
-  if (found.size === 0) return outputs;
-  const superfluous = new Set([...found.values()].flatMap(({ inner }) => inner));
-  const rebuilt = rebuild(outputs, (node, inputs, made) => {
-    const attention = found.get(node);
-    if (attention !== undefined) return fused(attention, node.shape, (x) => made.get(x)!);
-    return superfluous.has(node) ? node : simplified(remade(node, inputs));
-  });
-  return outputs.map((x) => rebuilt.get(x)!);
+  return exchanged(outputs, found, (attention, made, node) => fused(attention, node.shape, made));
 }

@@ -2,9 +2,9 @@
 import { sameDim } from "../axis.ts";
 import { layerNormalization, rmsNormalization } from "../ops/norm.ts";
 import { operations as ops } from "../ops/table.ts";
-import { remade, type Tensor } from "../tensor.ts";
-import { rebuild, topological } from "../traverse.ts";
-import { constantOf, users } from "./read.ts";
+import type { Tensor } from "../tensor.ts";
+import { topological } from "../traverse.ts";
+import { constantOf, exchanged, users } from "./fusing.ts";
 
 /** A norm as it was written down. */
 interface Norm {
@@ -72,14 +72,9 @@ export function fuseNorms(outputs: readonly Tensor[]): readonly Tensor[] {
     found.delete(other!);
     found.set(node, { ...unshifted, bias: vector });
   }
-  if (found.size === 0) return outputs;
-  const superfluous = new Set([...found.values()].flatMap(({ inner }) => [...inner.keys()]));
-  const rebuilt = rebuild(outputs, (node, inputs, made) => {
-    const norm = found.get(node);
-    if (norm === undefined) return superfluous.has(node) ? node : remade(node, inputs);
-    const [x, weight] = [made.get(norm.x)!, made.get(norm.weight)!];
-    if (!norm.centred) return rmsNormalization(x, weight, norm.epsilon);
-    return layerNormalization(x, weight, norm.bias && made.get(norm.bias)!, norm.epsilon);
-  });
-  return outputs.map((x) => rebuilt.get(x)!);
+  return exchanged(outputs, found, ({ x, weight, bias, epsilon, centred }, made) =>
+    centred
+      ? layerNormalization(made(x), made(weight), bias && made(bias), epsilon)
+      : rmsNormalization(made(x), made(weight), epsilon),
+  );
 }
