@@ -181,8 +181,48 @@ describe("interpretune run", () => {
     expect(config.registered_cfg.module_cfg.generative_step_cfg).toMatchObject({
       lm_generation_cfg: { max_new_tokens: 3, top_k: 50 },
     });
+    // What it prints is a file of the same session.
     writeFileSync(at("again.yaml"), stdout);
-    expect((await cli(["run", "--config", at("again.yaml"), "--dry-run"])).stderr).toContain("is given twice");
+    expect((await cli(["run", "--config", at("again.yaml"), "--dry-run"])).stdout).toBe(stdout);
+  });
+
+  it("only checks: flags, the environment and what a prompt refers to have their say, and folders record the same", async () => {
+    mkdirSync(at("theirs"));
+    writeFileSync(at("theirs", "it_component.yaml"), "promptconfigs: {definitions: {Short: short.yaml}}\n");
+    writeFileSync(at("theirs", "short.yaml"), "{chat: gemma-chat, question_suffix: '?'}\n");
+    const prompt = (name: string): string => `{compose_ref: "${at("theirs")}#${name}", question_suffix: "!"}`;
+    const more = at("prompt.yaml");
+    writeFileSync(more, `registered_cfg: {datamodule_cfg: {prompt_cfg: ${prompt("Short")}}}\n`);
+    const flags = ["--config", more, "--eval-batch-size", "5", "--data", at("rows.jsonl"), "--saes", at("sae1")];
+    const { stdout, stderr } = await run("--dry-run", ...flags, "--adapters", "lightning,sae_lens");
+    type Printed = { registered_cfg: { datamodule_cfg: object; module_cfg: object }; shared_config: object };
+    const printed = parse(stdout) as Printed;
+    expect(printed, stderr).toMatchObject({
+      adapter_ctx: ["lightning", "sae_lens"],
+      shared_config: { model_name_or_path: at("model") },
+      registered_cfg: {
+        datamodule_cfg: {
+          prompt_cfg: { chat: "gemma-chat", question_suffix: "!", compose_ref: null },
+          eval_batch_size: 5,
+          dataset_path: at("rows.jsonl"),
+        },
+        module_cfg: { sae_cfgs: [{ path: at("sae1") }] },
+      },
+    });
+    expect((await run("--dry-run", "--adapters", "core")).stderr).toContain("an SAE needs the adapter sae_lens");
+    const before = readdirSync(at("logs")).length;
+    const log = ["--set", `core-log-dir=${at("resolved")}`];
+    expect((await run(...flags, ...log)).code).toBe(0);
+    expect(readdirSync(at("logs"))).toHaveLength(before);
+    const [folder] = readdirSync(at("resolved"));
+    const dry = (path: string, ...args: string[]): ReturnType<typeof cli> =>
+      cli(["run", "--config", path, "--dry-run", ...args]);
+    expect((await dry(at("resolved", folder!, "config.yaml"))).stdout).toBe(
+      (await run("--dry-run", ...flags, ...log)).stdout,
+    );
+
+    writeFileSync(more, `registered_cfg: {datamodule_cfg: {prompt_cfg: ${prompt("Long")}}}\n`);
+    expect((await run("--config", more, "--dry-run")).stderr).toContain("expected Short; got Long");
   });
 
   it("takes modules of one's own where they are listed, and only there", async () => {
@@ -235,6 +275,12 @@ describe("interpretune registry", () => {
     expect(entries.map(({ key }) => key)).toContain("ids.small.core");
     const { stdout } = await cli(["registry", "describe", "gpt2.rte_demo.sae_lens"]);
     expect(parse(stdout)).toMatchObject({ shared_config: { model_name_or_path: "openai-community/gpt2" } });
+    writeFileSync(at("entry.yaml"), stdout);
+    const { stdout: dry, stderr } = await cli(["run", "--config", at("entry.yaml"), "--dry-run"]);
+    expect(parse(dry), stderr).toMatchObject({
+      adapter_ctx: ["core", "sae_lens"],
+      registered_cfg: { module_cfg: { sae_cfgs: [{ sae_id: "blocks.9.hook_z" }, { sae_id: "blocks.10.hook_z" }] } },
+    });
     expect((await cli(["registry", "describe", "rte.gpt2"])).stderr).toContain("near ones");
     expect((await cli(["registry", "show"])).stderr).toContain("there is list, and describe");
   });

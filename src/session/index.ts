@@ -63,6 +63,8 @@ export {
   type OptimizerPlan,
   type PartsOf,
 } from "./module.ts";
+export { resolveSession, type SetOptions } from "./plan.ts";
+export { sessionDocument } from "./record.ts";
 export { Registry, type AdaptersOfKey, type RegistryEntry, type RegistryKey, type RegistryTuple } from "./registry.ts";
 export type { Resources } from "./resources.ts";
 export {

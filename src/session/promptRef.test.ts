@@ -8,6 +8,7 @@ import { datasetOf, type Dataset } from "../data/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import { loadComponent } from "./component.ts";
 import type { PromptConfig } from "./config/types.ts";
+import { Registry } from "./registry.ts";
 import { Session, type SessionOverrides } from "./session.ts";
 
 let root: string;
@@ -91,6 +92,18 @@ describe("a session's prompt_cfg", () => {
       tokenizer: undefined,
     }).then(({ cfg }) => cfg.datamoduleCfg.promptCfg);
     expect(entry).toMatchObject({ ...short, style: "inline" });
+  });
+
+  it("is described with what it came to, or not at all", async () => {
+    const entryOf = (composeRef: string): Registry =>
+      new Registry().register("ids.small.core", {
+        regInfo: { modelSrcKey: "small", taskName: "ids", adapterCombinations: [["core"]] },
+        registeredCfg: { datamoduleCfg: { promptCfg: { composeRef } } },
+      });
+    const { config } = await entryOf("org/theirs#Longer").describe("ids.small.core", { resources });
+    expect(config.registeredCfg.datamoduleCfg.promptCfg).toMatchObject({ ...short, questionSuffix: " or not?" });
+    const none = entryOf("org/theirs#None").describe("ids.small.core", { resources });
+    await expect(none).rejects.toThrow("expected Short, Longer; got None");
   });
 
   it("is recorded with what it came to", async () => {

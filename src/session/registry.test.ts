@@ -28,7 +28,7 @@ describe("the bundled registry", () => {
   });
 
   it("describes an entry with the tutorial's settings and every default", async () => {
-    const { config } = (await Registry.bundled()).describe("rte_demo.gpt2.sae_lens");
+    const { config } = await (await Registry.bundled()).describe("rte_demo.gpt2.sae_lens");
     expect(config.registeredCfg.moduleCfg).toMatchObject({
       taskName: "rte",
       tokenizerIdOverrides: { pad_token_id: 50256 },

@@ -14,6 +14,8 @@ import {
 } from "./config/read.ts";
 import { configFault, parseYaml, type Located } from "./config/yaml.ts";
 import { SessionError } from "./errors.ts";
+import type { ComponentOptions } from "./manifest.ts";
+import { withPrompt } from "./promptRef.ts";
 
 /** The parts of a key: model, task, phase and adapters, as the published registry takes them. */
 export type RegistryTuple = readonly [model: string, task: string, phase: string | null, adapters: readonly string[]];
@@ -132,10 +134,18 @@ export class Registry {
     return [...this.#entries.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  /** An entry with all its defaults. */
-  describe(key: RegistryKey): RegistryEntry & { readonly config: SessionFile } {
+  /**
+   * An entry with all its defaults, and with what it refers to.
+   * @param options where components that its prompt refers to are found
+   * @throws SessionError as {@link get}; for a component that is referred to and cannot be opened
+   */
+  async describe(
+    key: RegistryKey,
+    options: ComponentOptions = {},
+  ): Promise<RegistryEntry & { readonly config: SessionFile }> {
     const entry = this.get(key);
-    return { ...entry, config: sessionFileOf(entry.tree) };
+    const config = sessionFileOf(await withPrompt(entry.tree, options));
+    return { ...entry, config: { ...config, adapterCtx: config.adapterCtx ?? entry.adapters } };
   }
 
   #find(key: RegistryKey): RegistryEntry | undefined {

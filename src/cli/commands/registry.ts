@@ -1,14 +1,15 @@
 /** @file `interpretune registry`: the sessions that are known by name. */
 import { stringify } from "yaml";
-import { Registry, type RegistryEntry } from "../../session/index.ts";
-import { snaked } from "../../session/config/schema.ts";
+import { Registry, sessionDocument, type RegistryEntry } from "../../session/index.ts";
 import { Table } from "../../display/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
+import { cliHub } from "../hub.ts";
 import { Output } from "../output.ts";
 
 export interface RegistryFlags {
   readonly registry?: readonly string[];
+  readonly offline?: boolean;
   readonly json?: boolean;
 }
 
@@ -39,8 +40,9 @@ export async function registry(this: CliContext, flags: RegistryFlags, verb = "l
       code: "cli/registry",
       received: [verb, key].filter((word) => word !== undefined).join(" "),
     });
-  const entry = all.describe(key);
-  const config = snaked("SessionFile", entry.config);
+  const { hub, finish } = cliHub(this, flags);
+  const entry = await all.describe(key, { hub }).finally(finish);
+  const config = sessionDocument(entry.config);
   await output.say(`# ${entry.key}\n${stringify(config).trimEnd()}`);
   await output.document({ ...facts(entry), config });
 }

@@ -6,14 +6,13 @@ import {
   canonicalAdapters,
   loadDefinitions,
   optionsTable,
-  readSessionFile,
+  resolveSession,
   runSteps,
   Session,
   sessionJsonSchema,
   type SessionOverrides,
   type SteppedPhase,
 } from "../../session/index.ts";
-import { snaked } from "../../session/config/schema.ts";
 import { Table } from "../../display/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
@@ -64,23 +63,21 @@ export async function run(this: CliContext, flags: RunFlags): Promise<void> {
   const paths = flags.config ?? [];
   const set = (flags.set ?? []).map(assignment);
   const definitions = await loadDefinitions(flags.modules ?? []);
-  if (flags.dryRun === true) {
-    const userNames = definitions.map(({ name }) => name);
-    const file = await readSessionFile(paths, { set, userNames, env: this.process.env });
-    canonicalAdapters(flags.adapters?.split(",") ?? file.adapterCtx ?? ["core"]);
-    const config = snaked("SessionFile", file);
-    await output.say(stringify(config).trimEnd());
-    await output.document(config);
-    return;
-  }
-  const start = performance.now();
-  const session = await Session.fromConfig(paths, {
+  const overrides = {
     ...overridesOf(flags, this),
     definitions,
     packages: flags.modules,
     set,
     env: this.process.env,
-  });
+  };
+  if (flags.dryRun === true) {
+    const config = await resolveSession(paths, overrides);
+    await output.say(stringify(config).trimEnd());
+    await output.document(config);
+    return;
+  }
+  const start = performance.now();
+  const session = await Session.fromConfig(paths, overrides);
   try {
     await output.say(`session in ${session.experimentFolder}`);
     if (flags.runCommand === undefined) {

@@ -49,7 +49,7 @@ export const run: Command<CliContext> = buildCommand<RunFlags, [], CliContext>({
       out: { ...textFlag("DIR", "Folder for the store of analyses, or for the trained model"), optional: true },
       resume: { ...textFlag("FILE", "Checkpoint to go on from (train)"), optional: true },
       threads,
-      dryRun: booleanFlag("Check the files and print the whole configuration"),
+      dryRun: booleanFlag("Check everything and print what would be run, as a session file"),
       options: booleanFlag("List every option"),
       schema: booleanFlag("Print the JSON Schema of session files, for editors"),
       offline,
@@ -82,12 +82,14 @@ export const registry: Command<CliContext> = buildCommand<RegistryFlags, [string
         variadic: true,
         optional: true,
       },
+      offline,
       json,
     },
   },
   docs: docs(
     "Show the sessions that are known by name",
-    "",
-    "interpretune registry\ninterpretune registry describe rte_demo.gpt2.sae_lens",
+    "What describe prints is a session file: interpretune run takes it.",
+    `interpretune registry
+interpretune registry describe rte_demo.gpt2.sae_lens > rte.yaml`,
   ),
 });
