@@ -378,6 +378,25 @@ describe("weights", () => {
     await own.dispose();
   });
 
+  test.each([0, 1, 2])("slices of weights along axis %i need no graph of their own", async (axisOf) => {
+    const backend = counting(ort);
+    const own = new Runtime({ backend });
+    const stored = leaf(
+      numbers(4 * 6 * 5, (i) => i),
+      [8, 15],
+      { role: "weight" },
+    );
+    const part = slice(reshape(stored, [4, 6, 5]), axisOf, 1, 4);
+    const given = leaf(Float32Array.of(0), [1]);
+    const expected = await new Runtime({ backend: reference }).realize(part);
+    expect(await own.realize(add(part, given))).toMatchObject({ dims: expected.dims, data: expected.data });
+    expect(backend.compiled).toBe(1);
+    expect(memory.entries()).toContainEqual(
+      expect.objectContaining({ owner: "weight views", bytes: expected.data.byteLength }),
+    );
+    await own.dispose();
+  });
+
   test("views are let go with their weight", async () => {
     const views = (): number => memory.entries().filter((e) => e.owner === "weight views").length;
     await collect(() => views() === 0);

@@ -12,7 +12,7 @@ import { axisSizes, concreteDims, makePlan, rewrite } from "./plan.ts";
 import { fromFloat64, toFloat64 } from "./reference.ts";
 import { mapTree, namedTensors, tensorsOf, type Tree } from "./tree.ts";
 import { exchange, secondBuffers, updateTargets, type Updates, type UpdateTarget } from "./updates.ts";
-import { foldWeightViews } from "./views.ts";
+import { foldWeightViews, slicedWeight } from "./views.ts";
 
 /** Whether weights are fed to a graph (one copy for all graphs) or packed into it (faster, a copy of its own). */
 export type WeightPolicy = "fed" | "packed";
@@ -215,25 +215,32 @@ export class Runtime {
     return done;
   }
 
-  /** Rewrites outputs, computes the weight views they need, with a graph that is used once, and makes a plan of them. */
+  /** Rewrites outputs, computes the weight views they need, and makes a plan of them. */
   async #plan(
     wanted: readonly Tensor[],
     weights: WeightPolicy,
     { fuse = this.backend.fuses === true } = {},
   ): Promise<Plan> {
     const outputs = await foldWeightViews(rewrite(wanted, { fuse }), async (views) => {
-      const plan = makePlan(views, () => false);
-      const buffers = await this.#exclusive(async () => {
-        const executable = await this.backend.compile(plan);
-        try {
-          return await this.#execute(plan, executable, ownData);
-        } finally {
-          await executable.dispose();
-        }
-      });
-      return views.map((view, i) => this.#result(view, buffers[i]!, { views: true }));
+      const sliced = views.map(slicedWeight);
+      const others = await this.#once(views.filter((_, i) => sliced[i] === undefined));
+      return views.map((view, i) => this.#result(view, sliced[i] ?? others.shift()!, { views: true }));
     });
     return makePlan(outputs, () => weights === "packed");
+  }
+
+  /** Computes what depends on weights only, with a graph that is used once. */
+  async #once(views: readonly Tensor[]): Promise<Buffer[]> {
+    if (views.length === 0) return [];
+    const plan = makePlan(views, () => false);
+    return this.#exclusive(async () => {
+      const executable = await this.backend.compile(plan);
+      try {
+        return await this.#execute(plan, executable, ownData);
+      } finally {
+        await executable.dispose();
+      }
+    });
   }
 
   /** A leaf over a result, in the ledger for as long as its data lives. */

@@ -1,7 +1,9 @@
 /** @file Weight views that move or change data (casts, slices, folds) are computed once and kept. */
+import type { DataArray } from "../graph/dtype.ts";
 import { operations as ops } from "../graph/ops/table.ts";
 import { leaf, remade, type Tensor } from "../graph/tensor.ts";
 import { rebuild, topological } from "../graph/traverse.ts";
+import type { Buffer } from "./backend.ts";
 
 /** Views that are free at run time only read their operand under another shape: what lies below them counts. */
 function beneath(x: Tensor): Tensor {
@@ -35,6 +37,25 @@ export function weightViews(outputs: readonly Tensor[]): ReadonlySet<Tensor> {
     if (!node.fixed)
       for (const x of node.inputs) if (x.fixed && beneath(x).storage === undefined) views.add(beneath(x));
   return views;
+}
+
+/**
+ * A slice of a weight (a third of a fused projection, say), copied: a graph that does it has to be compiled, and is no
+ * faster. Undefined for every other view.
+ */
+export function slicedWeight(view: Tensor): Buffer | undefined {
+  const whole = view.inputs[0];
+  const data = whole && beneath(whole).storage?.data;
+  if (view.op !== ops.Slice || data === undefined) return undefined;
+  const { axis, start } = view.attributes as { axis: number; start: number };
+  const [from, to] = [whole!.shape as number[], view.shape as number[]];
+  const product = (sizes: readonly number[]): number => sizes.reduce((n, size) => n * size, 1);
+  const each = product(from.slice(axis + 1));
+  const run = to[axis]! * each;
+  const out = new (data.constructor as new (length: number) => DataArray)(product(to));
+  for (let row = 0, at = start * each; row * run < out.length; row++, at += from[axis]! * each)
+    out.set(data.subarray(at, at + run) as never, row * run);
+  return { dims: to, data: out };
 }
 
 /**
