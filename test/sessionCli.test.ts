@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { analyzeDataset, AnalysisStore } from "../src/analysis/index.ts";
+import { Interrupted } from "../src/cli/index.ts";
 import { openDataset } from "../src/data/index.ts";
 import { HookedModel, saveModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
@@ -154,6 +155,58 @@ describe("interpretune run", () => {
     expect(stderr).not.toContain("Accuracy");
     const { results, examples } = JSON.parse(stdout) as { results: Record<string, object>; examples: number };
     expect([Object.keys(results), examples]).toEqual([["labels_to_ids.model_fwd.logit_diffs"], 2]);
+  });
+
+  it("analyses: a page where one is asked for, and what was stopped goes on where it is", async () => {
+    writeFileSync(
+      at("stop.mjs"),
+      `export const Stops = {
+        kind: "module",
+        name: "Stops",
+        create: () => ({ batches: 0, onAnalysisBatchEnd() { if (++this.batches === 2) globalThis.stopAnalysis?.(); } }),
+      };`,
+    );
+    const more = Array.from({ length: 40 }, (_, i) => ({ input_ids: rows[i % 5], label: i % 2, answers: [2, 3] }));
+    writeFileSync(at("more.jsonl"), more.map((row) => JSON.stringify(row)).join("\n"));
+    writeFileSync(at("stop.yaml"), "registered_cfg: {module_cls: {class_path: Stops}}\n");
+    const args = ["run", "--config", at("session.yaml"), "--config", at("stop.yaml"), "--modules", at("stop.mjs")];
+    args.push("--run-command", "analyze", "--data", at("more.jsonl"), "--eval-batch-size", "16");
+    const whole = await cli([...args, "--out", at("whole"), "--report"]);
+    expect(whole.code, whole.stderr).toBe(0);
+    expect(whole.stdout).toContain(`Report: ${at("whole", "report.html")}`);
+    expect(readFileSync(at("whole", "report.html"), "utf8")).toContain("blocks.1.attn.hook_z");
+
+    const controller = new AbortController();
+    Reflect.set(globalThis, "stopAnalysis", () => controller.abort(new Interrupted("SIGINT", 130)));
+    const stopped = await cli([...args, "--out", at("parts")], { signal: controller.signal });
+    Reflect.deleteProperty(globalThis, "stopAnalysis");
+    expect([stopped.code, stopped.stderr.split("\n").at(-2)]).toEqual([
+      130,
+      `error: interrupted by SIGINT (what is done is in ${at("parts")}: the same command with --resume goes on)`,
+    ]);
+    const again = await cli([...args, "--out", at("parts")]);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("resume it (--resume)")]);
+    const resumed = await cli([...args, "--out", at("parts"), "--resume", "--report", at("page.html")]);
+    expect(resumed.code, resumed.stderr).toBe(0);
+    const shards = (name: string): Buffer[] =>
+      readdirSync(at(name), { recursive: true, encoding: "utf8" })
+        .filter((path) => path.endsWith(".parquet"))
+        .sort()
+        .map((path) => readFileSync(at(name, path)));
+    expect(shards("whole").length).toBeGreaterThan(3);
+    expect(shards("parts")).toEqual(shards("whole"));
+    expect(readFileSync(at("page.html"), "utf8")).toContain("blocks.2.attn.hook_z");
+  });
+
+  it.each([
+    ["--report", ["--run-command", "test", "--report"], "--report shows analyses"],
+    ["--report", ["--run-command", "analyze", "--report=/nowhere/page.html"], "there is no folder /nowhere"],
+    ["--resume", ["--run-command", "analyze", "--resume"], "--resume continues the store of analyses"],
+    ["--resume", ["--run-command", "analyze", "--out", "x", "--resume=some.ckpt"], "got some.ckpt"],
+    ["--resume", ["--run-command", "train", "--resume"], "expected --resume FILE"],
+  ])("says what %s is for, %j", async (_flag, args, message) => {
+    const { code, stderr } = await run(...args);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(message)]);
   });
 
   it("predicts, validates, limits, and replaces what the file says", async () => {

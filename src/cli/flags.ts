@@ -67,6 +67,7 @@ export const shared: {
   readonly json: TypedFlagParameter<boolean | undefined>;
   readonly offline: TypedFlagParameter<boolean | undefined>;
   readonly streaming: TypedFlagParameter<boolean | undefined>;
+  readonly report: TypedFlagParameter<string | undefined>;
 } = {
   model: textFlag(
     "M",
@@ -87,6 +88,11 @@ export const shared: {
   errorTerm: booleanFlag("Splice SAEs with their error term"),
   offline: booleanFlag("Use only what is in the hub's cache"),
   streaming: booleanFlag("Read a data set of the hub by ranges, as it is needed, and keep nothing of it"),
+  report: {
+    ...textFlag("FILE", "Also write the run as one HTML page [default place = report.html in --out]"),
+    inferEmpty: true,
+    optional: true,
+  },
   json: booleanFlag("Write one JSON document to stdout, all else to stderr"),
 };
 

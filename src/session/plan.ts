@@ -83,7 +83,7 @@ export async function planOf<M extends object, D extends object>(
   const moduleDefinition = (given.moduleCls ??
     definitionOf("module", moduleCls, RteBoolqModule, definitions)) as ModuleDefinition;
   const dataDefinition = (given.datamoduleCls ??
-    definitionOf("datamodule", datamoduleCls, RteBoolqDataModule, definitions)) as DataModuleDefinition;
+    definitionOf("datamodule", datamoduleCls, RteBoolqDataModule, definitions));
 
   const raw = withModelPath(file.registeredCfg, overrides.model);
   const logger = openLog(raw.moduleCfg.loggingLevel, logStream);

@@ -1,7 +1,6 @@
 /** @file `interpretune analyze`: the four analyses over a data file, their tables, their store. */
 import {
   analysisNames,
-  AnalysisStore,
   analyzeDataset,
   attributionTables,
   accuracyTable,
@@ -17,17 +16,15 @@ import {
 import { Table } from "../../display/index.ts";
 import { openDataset, parseAnswers, type Dataset } from "../../data/index.ts";
 import type { PositionPolicy } from "../../model/index.ts";
-import { reportPage } from "../../report/index.ts";
+import { withAnalysisProgress } from "../analysisProgress.ts";
 import type { CliContext } from "../context.ts";
 import { embedded } from "../embedded.ts";
-import { CliError, Interrupted } from "../failure.ts";
-import { checkWritable } from "../inputs.ts";
+import { CliError } from "../failure.ts";
 import { cliHub } from "../hub.ts";
 import { load, type Loaded } from "../loading.ts";
 import { Output, toJson } from "../output.ts";
-import { Progress } from "../progress.ts";
 import { currentVersion } from "../version.ts";
-import { reportFile, withProgress, writeReport } from "./report.ts";
+import { reportPlace, reportRun } from "./report.ts";
 
 export interface AnalyzeFlags {
   readonly model?: string;
@@ -77,8 +74,7 @@ export async function analyze(this: CliContext, given: AnalyzeFlags): Promise<vo
   if (flags.resume === true && flags.out === undefined)
     throw new CliError("--resume continues a store", { code: "cli/flag", hint: "say which with --out" });
   const answers = flags.answers === undefined ? undefined : parseAnswers(flags.answers);
-  const page = flags.report === "" ? (flags.out === undefined ? "report.html" : reportFile(flags.out)) : flags.report;
-  if (flags.report !== undefined && flags.report !== "") await checkWritable(flags.report);
+  const page = await reportPlace(flags.report, flags.out);
   const data = await openData(this, flags);
   const loaded = await load(this, flags);
   const output = new Output(this, flags.json);
@@ -88,12 +84,8 @@ export async function analyze(this: CliContext, given: AnalyzeFlags): Promise<vo
   });
   await showRun(output, run, { ...flags, loaded });
   if (page === undefined) return;
-  const source = flags.out === undefined ? run.results : await AnalysisStore.open(flags.out);
-  const { model, saes } = loaded;
-  const html = await withProgress(this, (onProgress) =>
-    reportPage(source, { model, saes, answers: answers?.map(String), signal: this.signal, onProgress }),
-  );
-  await writeReport(output, page, html);
+  const done = { results: run.results, store: flags.out };
+  await reportRun(this, output, page, done, { ...loaded, answers: answers?.map(String) });
 }
 
 async function openData(context: CliContext, { data, split, limit, offline, streaming }: Chosen): Promise<Dataset> {
@@ -108,10 +100,8 @@ async function runAnalysis(
   data: Dataset,
   parsed: { answers: ReturnType<typeof parseAnswers> | undefined; layers: readonly number[] | undefined },
 ): Promise<AnalysisRun> {
-  const { signal } = context;
-  let progress: Progress | undefined;
-  try {
-    return await analyzeDataset({
+  return withAnalysisProgress(context, flags.out, async (onProgress) =>
+    analyzeDataset({
       model,
       saes,
       data,
@@ -127,30 +117,16 @@ async function runAnalysis(
       useErrorTerm: flags.errorTerm,
       out: flags.out,
       resume: flags.resume,
-      signal,
+      signal: context.signal,
       provenance: {
         interpretune: await currentVersion(),
         model: flags.model,
         saes: flags.saes ?? [],
         data: flags.data,
       },
-      onProgress: ({ done, total, pairs }) => {
-        progress ??= new Progress({ label: "analyze", total, unit: "ex", stream: context.process.stderr, signal });
-        progress.update(done, { note: pairs === undefined ? "" : `ablating ${pairs.done}/${pairs.total}` });
-      },
-    });
-  } catch (error) {
-    progress?.finish("stopped");
-    if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted(error.message.replace("interrupted by ", ""), error.exitCode, {
-      hint:
-        flags.out === undefined
-          ? "nothing was stored"
-          : `what is done is in ${flags.out}: the same command with --resume goes on`,
-    });
-  } finally {
-    progress?.finish();
-  }
+      onProgress,
+    }),
+  );
 }
 
 interface Shown {

@@ -1,9 +1,9 @@
 /** @file `interpretune report`: a store as one HTML page. */
-import { AnalysisStore } from "../../analysis/index.ts";
+import { AnalysisStore, type ResultsByName } from "../../analysis/index.ts";
 import { batches, openDataset, type OpenDatasetOptions } from "../../data/index.ts";
 import { writeFileAtomic } from "../../formats/index.ts";
 import type { HookedModel } from "../../model/index.ts";
-import { reportPage } from "../../report/index.ts";
+import { reportPage, type ReportOptions } from "../../report/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { checkWritable } from "../inputs.ts";
@@ -26,7 +26,32 @@ export interface ReportFlags {
 }
 
 /** Where a report goes that was asked for without a place. */
-export const reportFile = (folder: string): string => `${folder.replace(/[\\/]+$/, "")}/report.html`;
+const reportFile = (folder: string): string => `${folder.replace(/[\\/]+$/, "")}/report.html`;
+
+/**
+ * The file of a run's `--report`: the one that is given, else one in the run's store, else in the present folder.
+ * @param flag empty where no file is given; undefined where no report is wanted
+ * @throws CliError for a given file that cannot be written
+ */
+export async function reportPlace(flag: string | undefined, store: string | undefined): Promise<string | undefined> {
+  if (flag === "") return store === undefined ? "report.html" : reportFile(store);
+  if (flag !== undefined) await checkWritable(flag);
+  return flag;
+}
+
+/** Writes the page of a run that has just ended: from its store, where there is one. */
+export async function reportRun(
+  context: CliContext,
+  output: Output,
+  page: string,
+  run: { readonly results: ResultsByName; readonly store: string | undefined },
+  options: Pick<ReportOptions, "model" | "saes" | "answers">,
+): Promise<void> {
+  const source = run.store === undefined ? run.results : await AnalysisStore.open(run.store);
+  const { signal } = context;
+  const html = await withProgress(context, (onProgress) => reportPage(source, { ...options, signal, onProgress }));
+  await writeReport(output, page, html);
+}
 
 export async function report(this: CliContext, flags: ReportFlags, folder: string): Promise<void> {
   const { model: path, saes = [], data, limit } = flags;
@@ -61,7 +86,7 @@ export async function report(this: CliContext, flags: ReportFlags, folder: strin
 }
 
 /** Writes the page and says where it is. */
-export async function writeReport(output: Output, path: string, html: string): Promise<void> {
+async function writeReport(output: Output, path: string, html: string): Promise<void> {
   await writeFileAtomic(path, [new TextEncoder().encode(html)]);
   await output.say(`Report: ${path} (${(Buffer.byteLength(html) / 1e6).toFixed(1)} MB)`);
 }
@@ -69,7 +94,7 @@ export async function writeReport(output: Output, path: string, html: string): P
 type OnProgress = (progress: { done: number; total: number }) => void;
 
 /** Shows how far dashboards are. */
-export async function withProgress<T>(context: CliContext, run: (onProgress: OnProgress) => Promise<T>): Promise<T> {
+async function withProgress<T>(context: CliContext, run: (onProgress: OnProgress) => Promise<T>): Promise<T> {
   const { signal } = context;
   let progress: Progress | undefined;
   try {

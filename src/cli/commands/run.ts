@@ -14,12 +14,14 @@ import {
   type SteppedPhase,
 } from "../../session/index.ts";
 import { Table } from "../../display/index.ts";
+import { withAnalysisProgress } from "../analysisProgress.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import { cliHub } from "../hub.ts";
 import { Output, write } from "../output.ts";
 import { showRun } from "./analyze.ts";
 import { Progress } from "../progress.ts";
+import { reportPlace, reportRun } from "./report.ts";
 import { train } from "./runTraining.ts";
 
 export interface RunFlags {
@@ -34,7 +36,10 @@ export interface RunFlags {
   readonly set?: readonly string[];
   readonly modules?: readonly string[];
   readonly out?: string;
+  /** Empty: the store in `out`; else a checkpoint. */
   readonly resume?: string;
+  /** Empty: beside the store, or in the present folder. */
+  readonly report?: string;
   readonly threads?: number;
   readonly dryRun?: boolean;
   readonly options?: boolean;
@@ -76,6 +81,8 @@ export async function run(this: CliContext, flags: RunFlags): Promise<void> {
     await output.document(config);
     return;
   }
+  if (flags.report !== undefined && flags.runCommand !== "analyze")
+    throw new CliError("--report shows analyses", { code: "cli/flag", hint: "give --run-command analyze" });
   const start = performance.now();
   const session = await Session.fromConfig(paths, overrides);
   try {
@@ -119,34 +126,40 @@ async function analyze(
   session: Session,
   seconds: number,
   flags: RunFlags,
-  { process, signal }: CliContext,
+  context: CliContext,
   output: Output,
 ): Promise<void> {
-  const { maxEpochs, limitAnalysisBatches, ignoreManual, out } = session.cfg.runCfg;
-  let progress: Progress | undefined;
-  const runner = new AnalysisRunner(session, {
-    limitAnalysisBatches: flags.limitBatches ?? limitAnalysisBatches,
-    maxEpochs,
-    ignoreManual,
-    targets: configuredTargets(session.cfg.runCfg),
-    out: flags.out ?? out ?? undefined,
-    signal,
-    onProgress: ({ done, total }) => {
-      progress ??= new Progress({ label: "analyze", total, unit: "ex", stream: process.stderr, signal });
-      progress.update(done);
-    },
+  const { maxEpochs, limitAnalysisBatches, ignoreManual } = session.cfg.runCfg;
+  const out = flags.out ?? session.cfg.runCfg.out ?? undefined;
+  if (flags.resume !== undefined && (flags.resume !== "" || out === undefined))
+    throw new CliError("--resume continues the store of analyses", {
+      code: "cli/flag",
+      expected: "--resume without a file, and the store as --out DIR",
+      received: flags.resume === "" ? "no store" : flags.resume,
+    });
+  const page = await reportPlace(flags.report, out);
+  const { modelNameOrPath: model } = session.cfg.moduleCfg;
+  const { datasetPath: data } = session.cfg.datamoduleCfg;
+  const run = await withAnalysisProgress(context, out, async (onProgress) => {
+    const runner = new AnalysisRunner(session, {
+      limitAnalysisBatches: flags.limitBatches ?? limitAnalysisBatches,
+      maxEpochs,
+      ignoreManual,
+      targets: configuredTargets(session.cfg.runCfg),
+      out,
+      resume: flags.resume === "",
+      provenance: { ...(model !== "" && { model }), ...(data !== null && { data }) },
+      signal: context.signal,
+      onProgress,
+    });
+    return { results: await runner.run(), ...runner.facts! };
   });
-  try {
-    const results = await runner.run();
-    progress?.finish();
-    const { timings, reused, out: store } = runner.facts!;
-    const loaded = { model: session.module.model, saes: session.module.saes ?? [], seconds };
-    const published = Object.fromEntries(Object.entries(results).filter(([name]) => isAnalysisName(name)));
-    const others = Object.fromEntries(Object.entries(results).filter(([name]) => !isAnalysisName(name)));
-    await showRun(output, { results: published, timings, reused }, { effects: "masked", out: store, loaded, others });
-  } finally {
-    progress?.finish();
-  }
+  const { results, timings, reused } = run;
+  const loaded = { model: session.module.model, saes: session.module.saes ?? [], seconds };
+  const published = Object.fromEntries(Object.entries(results).filter(([name]) => isAnalysisName(name)));
+  const others = Object.fromEntries(Object.entries(results).filter(([name]) => !isAnalysisName(name)));
+  await showRun(output, { results: published, timings, reused }, { effects: "masked", out, loaded, others });
+  if (page !== undefined) await reportRun(context, output, page, { results: published, store: out }, loaded);
 }
 
 async function step(

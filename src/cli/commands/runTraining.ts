@@ -2,6 +2,7 @@
 import { Table } from "../../display/index.ts";
 import { runTraining, saveTrained, type Session } from "../../session/index.ts";
 import type { CliContext } from "../context.ts";
+import { CliError } from "../failure.ts";
 import type { Output } from "../output.ts";
 import { Progress } from "../progress.ts";
 
@@ -21,6 +22,11 @@ export async function train(
   { process, signal }: CliContext,
   output: Output,
 ): Promise<void> {
+  if (resume === "")
+    throw new CliError("--resume continues a training from a checkpoint", {
+      code: "cli/flag",
+      expected: "--resume FILE, a checkpoint of checkpoints/ in an experiment folder",
+    });
   using progress = new Progress({ label: "train", unit: "step", stream: process.stderr, signal });
   const result = await runTraining(session, {
     limit: limitBatches,

@@ -92,11 +92,7 @@ export const analyze: Command<CliContext> = buildCommand<AnalyzeFlags, [], CliCo
       threads,
       out: { ...textFlag("DIR", "Folder for the store [default = results are only printed]"), optional: true },
       resume: booleanFlag("Continue the store in --out"),
-      report: {
-        ...textFlag("FILE", "Also write the run as one HTML page [default place = report.html in --out]"),
-        inferEmpty: true,
-        optional: true,
-      },
+      report: shared.report,
       offline,
       json,
     },

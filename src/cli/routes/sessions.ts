@@ -47,7 +47,12 @@ export const run: Command<CliContext> = buildCommand<RunFlags, [], CliContext>({
         optional: true,
       },
       out: { ...textFlag("DIR", "Folder for the store of analyses, or for the trained model"), optional: true },
-      resume: { ...textFlag("FILE", "Checkpoint to go on from (train)"), optional: true },
+      report: { ...shared.report, brief: `${shared.report.brief} (analyze)` },
+      resume: {
+        ...textFlag("FILE", "Go on from this checkpoint (train); without a file, with the store in --out (analyze)"),
+        inferEmpty: true,
+        optional: true,
+      },
       threads,
       dryRun: booleanFlag("Check everything and print what would be run, as a session file"),
       options: booleanFlag("List every option"),
