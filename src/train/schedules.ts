@@ -259,7 +259,7 @@ export const schedules: { readonly [N in ScheduleName]: ScheduleKind } = {
     ({ factor }, _t, rate) => rate * factor,
   ),
   LinearLR: torch(
-    { startFactor: share.gt(0).default(1 / 3), endFactor: share.default(1), totalIters: count.default(5) },
+    { startFactor: share.gt(0).default(1 / 3), endFactor: share.default(1), totalIters: steps.default(5) },
     ({ startFactor, endFactor, totalIters }, t, rate) =>
       t > totalIters
         ? rate
@@ -267,7 +267,7 @@ export const schedules: { readonly [N in ScheduleName]: ScheduleKind } = {
     ({ startFactor }, _t, rate) => rate * startFactor,
   ),
   PolynomialLR: torch(
-    { totalIters: count.default(5), power: z.number().default(1) },
+    { totalIters: steps.default(5), power: z.number().default(1) },
     ({ totalIters, power }, t, rate) =>
       t > totalIters ? rate : rate * ((1 - t / totalIters) / (1 - (t - 1) / totalIters)) ** power,
   ),
@@ -326,7 +326,7 @@ export const schedules: { readonly [N in ScheduleName]: ScheduleKind } = {
   SequentialLR: {
     module: "torch.optim.lr_scheduler",
     args: z
-      .strictObject({ schedulers: children, milestones: z.array(count) })
+      .strictObject({ schedulers: children, milestones: z.array(steps) })
       .refine(({ schedulers, milestones }) => milestones.length === schedulers.length - 1, {
         error: "expected one milestone less than schedulers",
         path: ["milestones"],
@@ -341,9 +341,11 @@ export const schedules: { readonly [N in ScheduleName]: ScheduleKind } = {
       const { milestones } = args as { milestones: readonly number[] };
       const at = milestones.filter((each) => each <= step).length;
       const [now, own] = childrenOf(args)[at]!;
+      // One whose milestone is 0 begins with the first step, from the rates there are.
+      const late = step === 1 && milestones[at - 1] === 0;
       const child =
-        milestones[at - 1] === step
-          ? now.start(own, bases, bases)
+        late || milestones[at - 1] === step
+          ? now.start(own, late ? state.rates : bases, bases)
           : now.next(own, { ...state.children![0]!, rates: state.rates }, bases, undefined);
       return { step, rates: child.rates, children: [child] };
     },

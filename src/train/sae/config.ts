@@ -17,6 +17,7 @@ export const trainableArchitectures = [
   "transcoder",
   "skip_transcoder",
   "jumprelu_transcoder",
+  "jumprelu_skip_transcoder",
 ] as const;
 export type TrainableArchitecture = (typeof trainableArchitectures)[number];
 
@@ -143,6 +144,7 @@ const ownKeys: { readonly [Name in TrainableArchitecture]: readonly (keyof Train
     transcoder: [...l1, "lpNorm"],
     skip_transcoder: [...l1, "lpNorm"],
     jumprelu_transcoder: jumprelu,
+    jumprelu_skip_transcoder: jumprelu,
   };
 })();
 

@@ -50,13 +50,14 @@ export function parameterShapes({ architecture, dIn, dOut, dSae }: TrainedSaeCon
     gated: ["b_gate", "b_mag", "r_mag"],
     jumprelu: ["b_enc", "threshold"],
     jumprelu_transcoder: ["b_enc", "threshold"],
+    jumprelu_skip_transcoder: ["b_enc", "threshold"],
   };
   return new Map<string, readonly number[]>([
     ["W_enc", [dIn, dSae]],
     ["W_dec", [dSae, dOut]],
     ["b_dec", [dOut]],
     ...(own[architecture] ?? ["b_enc"]).map((name): [string, readonly number[]] => [name, [dSae]]),
-    ...(architecture === "skip_transcoder" ? [["W_skip", [dOut, dIn]] as [string, readonly number[]]] : []),
+    ...(architecture.endsWith("skip_transcoder") ? [["W_skip", [dOut, dIn]] as [string, readonly number[]]] : []),
   ]);
 }
 

@@ -282,6 +282,7 @@ const architectures: { readonly [Name in TrainableArchitecture]: Architecture } 
   transcoder: standard,
   skip_transcoder: standard,
   jumprelu_transcoder: jumprelu,
+  jumprelu_skip_transcoder: jumprelu,
 };
 
 /** The losses of one step. */

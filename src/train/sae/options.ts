@@ -55,7 +55,7 @@ export interface SaeTrainingOptions {
   readonly logEveryNSteps: number;
   /** Points of the log between evaluations. 0: none but the last. */
   readonly evalEveryNLogs: number;
-  /** Forward passes of an evaluation. */
+  /** Forward passes of an evaluation. 0: none, not even at the end. */
   readonly nEvalBatches: number;
   /** Steps between checkpoints. 0: one at the end, and one when interrupted. */
   readonly checkpointEveryNSteps: number;
@@ -92,7 +92,7 @@ const schema = z.strictObject({
   nBatchesForNormEstimate: count.default(1000),
   logEveryNSteps: count.default(10),
   evalEveryNLogs: steps.default(100),
-  nEvalBatches: count.default(10),
+  nEvalBatches: steps.default(10),
   checkpointEveryNSteps: steps.default(0),
 });
 

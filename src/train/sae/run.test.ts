@@ -156,19 +156,23 @@ describe("trainSae", () => {
     expect(trained!.evaluation!.explainedVariance).toBeGreaterThan(0.5);
   });
 
-  test("a transcoder is saved as SAELens has it", async () => {
+  test.each([
+    ["skip_transcoder", ["W_dec", "W_enc", "W_skip", "b_dec", "b_enc"]],
+    ["jumprelu_skip_transcoder", ["W_dec", "W_enc", "W_skip", "b_dec", "b_enc", "threshold"]],
+  ] as const)("a %s is saved as SAELens has it", async (architecture, names) => {
     const sae = {
-      architecture: "skip_transcoder",
+      architecture,
+      l0Coefficient: 0.01,
       dSae: 32,
       hookName: "blocks.0.ln2.hook_normalized",
       hookNameOut: "blocks.0.hook_mlp_out",
     } as const;
-    const out = join(folder, "transcoder");
+    const out = join(folder, architecture);
     const [trained] = await trainSae({ ...base, sae, out, trainingTokens: 32 * 100, lr: 1e-2 });
-    expect(Object.keys(await weights(trained!.folder!)).sort()).toEqual(["W_dec", "W_enc", "W_skip", "b_dec", "b_enc"]);
+    expect(Object.keys(await weights(trained!.folder!)).sort()).toEqual(names);
     const cfg = JSON.parse(await readFile(join(trained!.folder!, "cfg.json"), "utf8")) as Record<string, unknown>;
     expect(cfg).toMatchObject({
-      architecture: "skip_transcoder",
+      architecture,
       d_out: 16,
       metadata: { hook_name_out: "blocks.0.hook_mlp_out" },
     });
@@ -180,6 +184,23 @@ describe("trainSae", () => {
       [loaded, trained!.transcoder!].map(async (each) => (await model.splice([each]).run(rows)).toArray()),
     );
     expect(a).toEqual(b);
+  });
+
+  test("a warm-up of one step, and a decay over all of them", async () => {
+    const rates = async (options: Partial<TrainSaeOptions>): Promise<number[]> => {
+      const [trained] = await trainSae({
+        ...base,
+        sae: topk,
+        trainingTokens: 32 * 4,
+        lr: 1,
+        logEveryNSteps: 1,
+        nEvalBatches: 0,
+        ...options,
+      });
+      return trained!.history.points.map(({ metrics }) => metrics["details/current_learning_rate"]!);
+    };
+    expect(await rates({ lrWarmUpSteps: 1 })).toEqual([1, 1, 1, 1]);
+    expect(await rates({ lrWarmUpSteps: 0, lrDecaySteps: 4 })).toEqual([1, 1, 0.75, 0.5]);
   });
 
   test("faults say what to do, and lose nothing", async () => {

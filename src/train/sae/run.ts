@@ -313,9 +313,10 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
 
   async function log(metrics: Readonly<Record<string, SaeMetrics>>): Promise<void> {
     const at = trainers[0]!.steps;
-    const { logEveryNSteps, evalEveryNLogs } = settings;
+    const { logEveryNSteps, evalEveryNLogs, nEvalBatches } = settings;
     if (at % logEveryNSteps !== 0 && at !== steps) return;
-    const evaluates = evalEveryNLogs > 0 && at % (logEveryNSteps * evalEveryNLogs) === 0 && at !== steps;
+    const evaluates =
+      nEvalBatches > 0 && evalEveryNLogs > 0 && at % (logEveryNSteps * evalEveryNLogs) === 0 && at !== steps;
     const all: Record<string, number> = {};
     for (const [i, trainer] of trainers.entries()) {
       const { name } = trainer.sae;

@@ -38,6 +38,10 @@ CASES = [
     node("ChainedScheduler", schedulers=[warm, node("ExponentialLR", gamma=0.9)]),
     node("ChainedScheduler", schedulers=[node("ConstantLR", factor=0.5, total_iters=7), node("CosineAnnealingLR", T_max=12, eta_min=1e-3), node("MultiStepLR", milestones=[5, 9], gamma=0.5)]),
     node("ChainedScheduler", schedulers=[node("SequentialLR", schedulers=[warm, node("ExponentialLR", gamma=0.95)], milestones=[4]), node("StepLR", step_size=6, gamma=0.5)]),
+    node("LinearLR", start_factor=0.5, total_iters=0),
+    node("PolynomialLR", total_iters=0),
+    node("SequentialLR", schedulers=[node("CosineAnnealingLR", T_max=10), node("LinearLR", start_factor=0.1, end_factor=0.0, total_iters=9)], milestones=[0]),
+    node("SequentialLR", schedulers=[node("ExponentialLR", gamma=0.5), node("ConstantLR", factor=0.5, total_iters=3), node("StepLR", step_size=4)], milestones=[0, 6]),
     node("get_constant_schedule"),
     node("get_cosine_with_hard_restarts_schedule_with_warmup", num_warmup_steps=3, num_training_steps=24, num_cycles=3),
 ]
