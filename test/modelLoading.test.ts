@@ -125,6 +125,24 @@ describe.each(["arena-brackets", "grokking-mod113-add", "induction-2L-attn-only"
 describe("checkpoints as they are found", () => {
   const gpt2 = familyPath("gpt2");
 
+  test("a tied model whose file has a head is tied where that is its embedding, as in transformers", async () => {
+    const withHead = (factor: number): Promise<string> =>
+      changed(folder(), "gpt2", (tensors) => {
+        const embedding = tensors.get("transformer.wte.weight")!;
+        tensors.set("lm_head.weight", {
+          ...embedding,
+          data: Float32Array.from(embedding.data as Float32Array, (x) => x * factor),
+        });
+      });
+    const [tied, own] = [await loadModelFiles(await withHead(1)), await loadModelFiles(await withHead(2))];
+    expect([tied.cfg.tie_word_embeddings, own.cfg.tie_word_embeddings]).toEqual([true, false]);
+    const [first, second] = [await numbers(tied.weights), await numbers(own.weights)];
+    expect(second.get("unembed.W_U")).toEqual(first.get("unembed.W_U")!.map((x) => 2 * x));
+    expect(second.get("embed.W_E")).toEqual(first.get("embed.W_E"));
+    tied.dispose();
+    own.dispose();
+  });
+
   test("names without prefix, buffers, tensors of other parts", async () => {
     const path = await changed(folder(), "gpt2", (tensors) => {
       for (const [name, tensor] of [...tensors]) {

@@ -22,6 +22,8 @@ export type RopeScaling =
       beta_fast: number;
       beta_slow: number;
       original_max_position_embeddings: number;
+      /** Whether the boundaries between stretched and kept frequencies are whole numbers: true if absent. */
+      truncate?: boolean | undefined;
     };
 
 /** A resolved configuration. Names and meanings are those of HookedTransformerConfig. */
@@ -97,6 +99,7 @@ export const ropeScalingSchema: z.ZodType<RopeScaling> = z.discriminatedUnion("r
     beta_fast: z.number().positive().default(32),
     beta_slow: z.number().positive().default(1),
     original_max_position_embeddings: z.number().positive(),
+    truncate: z.boolean().optional(),
   }),
 ]);
 
@@ -184,6 +187,8 @@ function inconsistency(cfg: ModelConfig): string | undefined {
     return "local attention needs window_size and one entry of attn_types per layer";
   if (cfg.positional_embedding_type === "rotary" && (cfg.rotary_dim ?? cfg.d_head) > cfg.d_head)
     return `rotary_dim ${cfg.rotary_dim} is larger than d_head ${cfg.d_head}`;
+  if (cfg.positional_embedding_type === "rotary" && (cfg.rotary_dim ?? cfg.d_head) % 2 !== 0)
+    return `rotary_dim ${cfg.rotary_dim ?? cfg.d_head} is odd: entries of a head are rotated in pairs`;
   return undefined;
 }
 

@@ -15,7 +15,7 @@ import { familyOf } from "./families/index.ts";
 import { findHubModel, type ModelFiles } from "./hubModel.ts";
 import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "./families/llamaGguf.ts";
 import { isNativeConfig, nativeConfig, nativeIgnored, nativeOtherNames, nativeTensors } from "./native.ts";
-import { neededTensors, readWeights, type ReadOptions, type WeightPlan } from "./readWeights.ts";
+import { isTied, neededTensors, readWeights, type ReadOptions, type WeightPlan } from "./readWeights.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** A model's files, read. */
@@ -115,10 +115,13 @@ async function loadFolder({ name, folder, openWeights }: ModelFiles, options: Lo
     ofFamily && stopAtLayer !== undefined ? neededTensors(ofFamily, planOf(ofFamily), stopAtLayer) : undefined;
   const file = await openWeights({ needs, headersOnly });
   try {
-    const cfg =
+    const said =
       ofFamily ??
       parsed(nativeConfig(hfConfig, where, (tensor) => (file.has(tensor) ? file.info(tensor).shape : undefined)));
-    const plan = planOf(cfg);
+    const plan = planOf(said);
+    const unread = headersOnly === true || needs !== undefined;
+    const untied = said.tie_word_embeddings && !unread && !(await isTied(file, plan));
+    const cfg = untied ? { ...said, tie_word_embeddings: false } : said;
     const kind = family ? "huggingface" : "native";
     return {
       ...(await read(file, cfg, plan, options)),

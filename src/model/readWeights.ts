@@ -83,6 +83,21 @@ export function neededTensors(cfg: ModelConfig, plan: WeightPlan, stopAtLayer: n
   return (tensor) => names.has(tensor);
 }
 
+/**
+ * Whether a model that says so is tied. A head of its own that differs from the embedding says that it is not; equal ones
+ * are one parameter, as in transformers.
+ */
+export async function isTied(file: TensorFile, { tensors, otherNames }: WeightPlan): Promise<boolean> {
+  const find = (param: string): string | undefined => {
+    const name = Object.keys(tensors).find((key) => tensors[key]!.params.includes(param));
+    return name === undefined ? undefined : [name, ...otherNames(name)].find((candidate) => file.has(candidate));
+  };
+  const [embedding, head] = [find("embed.W_E"), find("unembed.W_U")];
+  if (embedding === undefined || head === undefined) return true;
+  const [a, b] = [await file.readFloat32(embedding), await file.readFloat32(head)];
+  return a.length === b.length && a.every((x, i) => x === b[i]);
+}
+
 const bracketed = (shape: Shape): string => `[${shape.join(", ")}]`;
 const floats: ReadonlySet<string> = new Set(["float32", "float16", "bfloat16", "float64"]);
 const PIECE_BYTES = 2 ** 26;

@@ -32,11 +32,12 @@ const scalings: {
     const { factor, beta_fast, beta_slow, original_max_position_embeddings: context } = scaling;
     const boundary = (turns: number): number =>
       (width * Math.log(context / (turns * 2 * Math.PI))) / (2 * Math.log(base));
-    const low = Math.max(Math.floor(boundary(beta_fast)), 0);
-    const high = Math.min(Math.ceil(boundary(beta_slow)), width - 1);
+    const whole = scaling.truncate ?? true;
+    const low = Math.max(whole ? Math.floor(boundary(beta_fast)) : boundary(beta_fast), 0);
+    const high = Math.min(whole ? Math.ceil(boundary(beta_slow)) : boundary(beta_slow), width - 1);
     return {
       frequencies: frequencies.map((w, i) => {
-        const ramp = Math.min(Math.max((i - low) / Math.max(high - low, 0.001), 0), 1);
+        const ramp = Math.min(Math.max((i - low) / (high - low || 0.001), 0), 1);
         return (w / factor) * ramp + w * (1 - ramp);
       }),
       factor: scaling.attention_factor ?? (factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1),

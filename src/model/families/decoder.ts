@@ -1,7 +1,7 @@
 /** @file What llama, mistral, qwen2 and gemma2 share: rotary, grouped queries, RMS norms, gated MLP. */
 import { z } from "zod";
 import { kvHeads, type ModelConfig, type ModelConfigInput } from "../config.ts";
-import { holds, parseHf, type HfConfig, type TensorTable } from "./family.ts";
+import { holds, parseHf, type HfConfig, type Need, type TensorTable } from "./family.ts";
 import { readActivation, readRope, size, writeRope } from "./hfConfig.ts";
 import { fromHeads, merged, same, toHeads, transposed } from "./layouts.ts";
 
@@ -33,7 +33,7 @@ export function decoderConfig(
   { headDim, tied = false }: DecoderDefaults = {},
 ): ModelConfigInput {
   const keys = parseHf(decoderKeys, hf, where);
-  const { base, fraction, scaling } = readRope(hf, where);
+  const { base, scaling } = readRope(hf, where);
   const heads = keys.num_attention_heads;
   const d_head = keys.head_dim ?? headDim ?? Math.floor(keys.hidden_size / heads);
   const grouped = keys.num_key_value_heads ?? heads;
@@ -51,7 +51,7 @@ export function decoderConfig(
     eps: keys.rms_norm_eps,
     final_rms: true,
     positional_embedding_type: "rotary",
-    rotary_dim: Math.floor(d_head * fraction),
+    rotary_dim: d_head,
     rotary_base: base,
     rope_scaling: scaling,
     act_fn: readActivation(keys.hidden_act ?? "silu", where),
@@ -78,30 +78,43 @@ export function decoderToHf(cfg: ModelConfig): HfConfig {
   };
 }
 
-const attentionBias = (hf: HfConfig): boolean => hf.attention_bias === true;
-const mlpBias = (hf: HfConfig): boolean => hf.mlp_bias === true;
-
-/** Tensors of a llama model: all of them Linear, [out, in]. */
+/** Tensors of a llama model without biases: all of them Linear, [out, in]. */
 export const decoderTensors: TensorTable = {
   "model.embed_tokens.weight": holds(same, "embed.W_E"),
   "model.layers.*.input_layernorm.weight": holds(same, "blocks.*.ln1.w"),
   "model.layers.*.self_attn.q_proj.weight": holds(toHeads, "blocks.*.attn.W_Q"),
-  "model.layers.*.self_attn.q_proj.bias": holds(merged, "blocks.*.attn.b_Q", attentionBias),
   "model.layers.*.self_attn.k_proj.weight": holds(toHeads, "blocks.*.attn.W_K"),
-  "model.layers.*.self_attn.k_proj.bias": holds(merged, "blocks.*.attn.b_K", attentionBias),
   "model.layers.*.self_attn.v_proj.weight": holds(toHeads, "blocks.*.attn.W_V"),
-  "model.layers.*.self_attn.v_proj.bias": holds(merged, "blocks.*.attn.b_V", attentionBias),
   "model.layers.*.self_attn.o_proj.weight": holds(fromHeads, "blocks.*.attn.W_O"),
-  "model.layers.*.self_attn.o_proj.bias": holds(same, "blocks.*.attn.b_O", attentionBias),
   "model.layers.*.post_attention_layernorm.weight": holds(same, "blocks.*.ln2.w"),
   "model.layers.*.mlp.gate_proj.weight": holds(transposed, "blocks.*.mlp.W_gate"),
-  "model.layers.*.mlp.gate_proj.bias": holds(same, "blocks.*.mlp.b_gate", mlpBias),
   "model.layers.*.mlp.up_proj.weight": holds(transposed, "blocks.*.mlp.W_in"),
-  "model.layers.*.mlp.up_proj.bias": holds(same, "blocks.*.mlp.b_up", mlpBias),
   "model.layers.*.mlp.down_proj.weight": holds(transposed, "blocks.*.mlp.W_out"),
-  "model.layers.*.mlp.down_proj.bias": holds(same, "blocks.*.mlp.b_out", mlpBias),
   "model.norm.weight": holds(same, "ln_final.w"),
   "lm_head.weight": holds(transposed, "unembed.W_U"),
+};
+
+const attentionBias = (hf: HfConfig): boolean => hf.attention_bias === true;
+const mlpBias = (hf: HfConfig): boolean => hf.mlp_bias === true;
+
+/** Biases of queries, keys and values. */
+export const queryBiases = (need: Need): TensorTable => ({
+  "model.layers.*.self_attn.q_proj.bias": holds(merged, "blocks.*.attn.b_Q", need),
+  "model.layers.*.self_attn.k_proj.bias": holds(merged, "blocks.*.attn.b_K", need),
+  "model.layers.*.self_attn.v_proj.bias": holds(merged, "blocks.*.attn.b_V", need),
+});
+
+/** Biases that models with `attention_bias` have. */
+export const attentionBiases: TensorTable = {
+  ...queryBiases(attentionBias),
+  "model.layers.*.self_attn.o_proj.bias": holds(same, "blocks.*.attn.b_O", attentionBias),
+};
+
+/** Biases that models with `mlp_bias` have. */
+export const mlpBiases: TensorTable = {
+  "model.layers.*.mlp.gate_proj.bias": holds(same, "blocks.*.mlp.b_gate", mlpBias),
+  "model.layers.*.mlp.up_proj.bias": holds(same, "blocks.*.mlp.b_up", mlpBias),
+  "model.layers.*.mlp.down_proj.bias": holds(same, "blocks.*.mlp.b_out", mlpBias),
 };
 
 /** Buffers of old llama checkpoints. */

@@ -1,6 +1,9 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { sharedPath } from "../../../test/support/goldens.ts";
 import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
+import { rotaryTables } from "../rope.ts";
 import type { HfConfig } from "./family.ts";
 import { families, familyByArchitecture, familyOf } from "./index.ts";
 
@@ -154,7 +157,6 @@ describe("llama", () => {
     { rope_type: "longrope", short_factor: [1], long_factor: [2], factor: 4 },
     { type: "su" },
     { rope_type: "dynamic" },
-    { rope_type: "yarn", factor: 2, truncate: false },
   ])("rope scaling %o is refused by its name", (rope_scaling) => {
     expect(() => read({ ...llama, rope_scaling })).toThrow(
       expect.objectContaining({
@@ -177,6 +179,30 @@ describe("llama", () => {
       /config\.json.*hidden_size.*num_hidden_layers|num_hidden_layers.*hidden_size/s,
     );
     expect(() => read({ ...llama, hidden_act: "mish" })).toThrow(/activation.*gelu_new.*mish/);
+  });
+});
+
+describe("rotary tables are transformers'", () => {
+  const golden = JSON.parse(readFileSync(sharedPath("goldens/families/rope.json"), "utf8")) as {
+    positions: number[];
+    cases: Record<string, { config: HfConfig; cos: number[][]; sin: number[][] }>;
+  };
+
+  test.each(Object.entries(golden.cases))("%s", (_, { config, cos, sin }) => {
+    const tables = rotaryTables(read(config), 14);
+    for (const [table, expected] of [[tables.cos, cos] as const, [tables.sin, sin] as const]) {
+      const width = expected[0]!.length;
+      const rows = golden.positions.map((p) => Array.from(table.data.slice(p * width, (p + 1) * width), Number));
+      expect(table.dims[1]).toBe(width);
+      rows.flat().forEach((x, i) => expect(x).toBeCloseTo(expected.flat()[i]!, 5));
+    }
+  });
+
+  test("an odd width and settings for one kind of layer are refused", () => {
+    expect(() => read({ ...pythia, hidden_size: 96 })).toThrow(/rotary_dim 3 is odd/);
+    const one = { rope_type: "default", rope_theta: 100 };
+    const rope_parameters = { full_attention: one, sliding_attention: one };
+    expect(() => read({ ...gemma2, rope_parameters })).toThrow(/the same for all layers; got .*full_attention/);
   });
 });
 
@@ -220,6 +246,7 @@ describe("windows", () => {
     expect(read(gemma2)).toMatchObject({ attn_types: ["local", "global", "local"], window_size: 4096 });
     const layer_types = ["full_attention", "full_attention", "sliding_attention"];
     expect(read({ ...gemma2, layer_types }).attn_types).toEqual(["global", "global", "local"]);
+    expect(() => read({ ...gemma2, layer_types: layer_types.slice(1) })).toThrow(/expected 3 layers; got 2/);
   });
 
   test("mistral: all layers, 4096 where nothing is said, none where null", () => {

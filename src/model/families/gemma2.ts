@@ -1,6 +1,6 @@
 /** @file Gemma 2: norms on both sides of each layer stored as w − 1, soft caps, windows on even layers, scaled embedding. */
 import { z } from "zod";
-import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf } from "./decoder.ts";
+import { attentionBiases, decoderBuffers, decoderConfig, decoderTensors, decoderToHf } from "./decoder.ts";
 import { holds, parseHf, type Family } from "./family.ts";
 import { readActivation, readWindow, writeWindow } from "./hfConfig.ts";
 import { onePlus } from "./layouts.ts";
@@ -21,6 +21,7 @@ export const gemma2: Family = {
   ignored: decoderBuffers,
   tensors: {
     ...decoderTensors,
+    ...attentionBiases,
     "model.layers.*.input_layernorm.weight": holds(onePlus, "blocks.*.ln1.w"),
     "model.layers.*.post_attention_layernorm.weight": holds(onePlus, "blocks.*.ln1_post.w"),
     "model.layers.*.pre_feedforward_layernorm.weight": holds(onePlus, "blocks.*.ln2.w"),

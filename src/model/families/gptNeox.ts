@@ -13,6 +13,7 @@ const neoxKeys = z.object({
   max_position_embeddings: size,
   hidden_act: z.string().default("gelu"),
   layer_norm_eps: z.number().positive().default(1e-5),
+  rotary_pct: z.number().positive().max(1).nullish(),
   use_parallel_residual: z.boolean().default(true),
   tie_word_embeddings: z.boolean().default(false),
 });
@@ -52,7 +53,7 @@ export const gptNeox: Family = {
   },
   config(hf, where) {
     const keys = parseHf(neoxKeys, hf, where);
-    const { base, fraction, scaling } = readRope(hf, where, { fraction: 0.25 });
+    const { base, fraction = keys.rotary_pct ?? 0.25, scaling } = readRope(hf, where, "rotary_emb_base");
     const d_head = Math.floor(keys.hidden_size / keys.num_attention_heads);
     return {
       n_layers: keys.num_hidden_layers,

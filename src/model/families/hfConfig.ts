@@ -36,9 +36,7 @@ const ropeKeys = z.object({
   rope_type: z.string().nullish(),
   type: z.string().nullish(),
   rope_theta: z.number().positive().nullish(),
-  rotary_emb_base: z.number().positive().nullish(),
   partial_rotary_factor: z.number().positive().max(1).nullish(),
-  rotary_pct: z.number().positive().max(1).nullish(),
   factor: z.number().positive().nullish(),
   original_max_position_embeddings: size.nullish(),
   attention_factor: z.number().positive().nullish(),
@@ -48,59 +46,78 @@ const ropeKeys = z.object({
   beta_slow: z.number().positive().nullish(),
   truncate: z.boolean().nullish(),
 });
+type RopeKeys = z.output<typeof ropeKeys>;
 
 export interface Rope {
   readonly base: number;
-  /** The part of each head that is rotated. */
-  readonly fraction: number;
+  /** The part of each head that is rotated, if the rotary settings themselves say so. */
+  readonly fraction: number | undefined;
   readonly scaling: RopeScaling | null;
 }
 
 const nested = z.record(z.string(), z.unknown()).nullish();
+const ropePlaces = z.object({
+  rope_scaling: nested,
+  rope_parameters: nested,
+  original_max_position_embeddings: size.nullish(),
+  max_position_embeddings: size,
+});
 
 /**
- * Rotary settings, from the top level (`rope_theta`, `rope_scaling`, `rotary_pct`, …) or from `rope_parameters`.
+ * Rotary settings: `rope_scaling` as far as it says anything, else `rope_parameters`. The base may stand at the top level
+ * too, under a name that depends on the family.
  * @throws ModelError for a kind of scaling that is not supported
  */
-export function readRope(hf: HfConfig, where: string, defaults: { fraction?: number } = {}): Rope {
-  const { rope_scaling, rope_parameters } = parseHf(
-    z.object({ rope_scaling: nested, rope_parameters: nested }),
-    hf,
-    where,
-  );
-  const { type: _, ...top } = hf;
-  const all = { ...top, ...rope_scaling, ...rope_parameters };
-  const keys = parseHf(ropeKeys, all, where);
+export function readRope(hf: HfConfig, where: string, baseKey = "rope_theta"): Rope {
+  const { rope_scaling, rope_parameters, ...top } = parseHf(ropePlaces, hf, where);
+  const said = rope_scaling && Object.keys(rope_scaling).length > 0 ? rope_scaling : (rope_parameters ?? {});
+  const perKind = Object.keys(said).find((key) => key.endsWith("_attention"));
+  if (perKind !== undefined) throw notSupported(where, `settings of ${perKind} alone`);
+  const keys = parseHf(ropeKeys, said, where);
+  const { [baseKey]: base } = parseHf(z.object({ [baseKey]: z.number().positive().nullish() }), hf, where);
+  const context = top.max_position_embeddings;
+  const original = top.original_max_position_embeddings ?? keys.original_max_position_embeddings ?? context;
   return {
-    base: keys.rope_theta ?? keys.rotary_emb_base ?? 10000,
-    fraction: keys.partial_rotary_factor ?? keys.rotary_pct ?? defaults.fraction ?? 1,
-    scaling: readScaling(keys, all, where),
+    base: keys.rope_theta ?? base ?? 10000,
+    fraction: keys.partial_rotary_factor ?? undefined,
+    scaling: readScaling(said, keys, { original, context }, where),
   };
 }
 
-function readScaling(keys: z.output<typeof ropeKeys>, all: HfConfig, where: string): RopeScaling | null {
+const notSupported = (where: string, received: string): ModelError =>
+  new ModelError("the rope scaling is not supported", {
+    code: "model/rope",
+    where,
+    expected: "default, dynamic, linear, llama3 or yarn with their parameters, the same for all layers",
+    received,
+  });
+
+function readScaling(
+  said: HfConfig,
+  keys: RopeKeys,
+  { original, context }: { original: number; context: number },
+  where: string,
+): RopeScaling | null {
   const kind = keys.rope_type ?? keys.type ?? "default";
   // Dynamic scaling stretches beyond max_position_embeddings only, where our context ends.
   if (kind === "default" || (kind === "dynamic" && keys.factor)) return null;
-  const original_max_position_embeddings = keys.original_max_position_embeddings ?? all.max_position_embeddings;
-  const parsed = ropeScalingSchema.safeParse({
-    ...withoutNulls(all),
-    rope_type: kind,
-    original_max_position_embeddings,
-    ...(kind === "yarn" ? { attention_factor: yarnAttention(keys) } : {}),
-  });
-  if (parsed.success && keys.truncate !== false) return parsed.data;
-  throw new ModelError("the rope scaling is not supported", {
-    code: "model/rope",
-    where,
-    expected: "default, dynamic, linear, llama3 or yarn (truncated) with their parameters",
-    received: parsed.success || !["linear", "llama3", "yarn"].includes(kind) ? kind : z.prettifyError(parsed.error),
-  });
+  const given = { ...withoutNulls(said), rope_type: kind, original_max_position_embeddings: original };
+  const factor = keys.factor ?? context / original;
+  const parsed = ropeScalingSchema.safeParse(
+    kind === "yarn" ? { ...given, factor, attention_factor: yarnAttention({ ...keys, factor }) } : given,
+  );
+  if (parsed.success) return parsed.data;
+  throw notSupported(where, ["linear", "llama3", "yarn"].includes(kind) ? z.prettifyError(parsed.error) : kind);
 }
 
 /** Cosines and sines of YaRN are multiplied by this. */
-function yarnAttention({ attention_factor, factor, mscale, mscale_all_dim }: z.output<typeof ropeKeys>): number {
-  const scale = (m: number): number => ((factor ?? 1) <= 1 ? 1 : 0.1 * m * Math.log(factor!) + 1);
+function yarnAttention({
+  attention_factor,
+  factor,
+  mscale,
+  mscale_all_dim,
+}: Omit<RopeKeys, "factor"> & { factor: number }): number {
+  const scale = (m: number): number => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
   if (typeof attention_factor === "number") return attention_factor;
   return mscale && mscale_all_dim ? scale(mscale) / scale(mscale_all_dim) : scale(1);
 }
@@ -131,6 +148,13 @@ export function readWindow(
   isLocal: (layer: number) => boolean,
 ): Pick<ModelConfig, "use_local_attn" | "attn_types" | "window_size"> {
   const { sliding_window: window, layer_types: types } = parseHf(windowKeys, hf, where);
+  if (types && types.length !== layers)
+    throw new ModelError("layer_types does not name the kind of each layer", {
+      code: "model/config",
+      where,
+      expected: `${layers} layers`,
+      received: String(types.length),
+    });
   const local = Array.from({ length: layers }, (_, i) => (types ? types[i] === "sliding_attention" : isLocal(i)));
   if (window === null || !local.includes(true)) return { use_local_attn: false, attn_types: null, window_size: null };
   return { use_local_attn: true, attn_types: local.map((yes) => (yes ? "local" : "global")), window_size: window };

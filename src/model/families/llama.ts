@@ -1,5 +1,5 @@
 /** @file Llama 1, 2 and 3, and whatever has their layout (SmolLM, TinyLlama, …). */
-import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf } from "./decoder.ts";
+import { attentionBiases, decoderBuffers, decoderConfig, decoderTensors, decoderToHf, mlpBiases } from "./decoder.ts";
 import type { Family } from "./family.ts";
 
 export const llama: Family = {
@@ -7,7 +7,7 @@ export const llama: Family = {
   architecture: "LlamaForCausalLM",
   prefix: "model.",
   ignored: decoderBuffers,
-  tensors: decoderTensors,
+  tensors: { ...decoderTensors, ...attentionBiases, ...mlpBiases },
   config: (hf, where) => decoderConfig(hf, where),
   toHf: (cfg, has) => ({
     ...decoderToHf(cfg),

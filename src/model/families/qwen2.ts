@@ -1,9 +1,8 @@
 /** @file Qwen 2 and 2.5: llama with biases on queries, keys and values, and a window on the upper layers if asked for. */
 import { z } from "zod";
-import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf } from "./decoder.ts";
-import { holds, parseHf, type Family } from "./family.ts";
+import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf, queryBiases } from "./decoder.ts";
+import { parseHf, type Family } from "./family.ts";
 import { readWindow, writeWindow } from "./hfConfig.ts";
-import { merged } from "./layouts.ts";
 
 const qwenKeys = z.object({
   use_sliding_window: z.boolean().default(false),
@@ -15,12 +14,7 @@ export const qwen2: Family = {
   architecture: "Qwen2ForCausalLM",
   prefix: "model.",
   ignored: decoderBuffers,
-  tensors: {
-    ...decoderTensors,
-    "model.layers.*.self_attn.q_proj.bias": holds(merged, "blocks.*.attn.b_Q"),
-    "model.layers.*.self_attn.k_proj.bias": holds(merged, "blocks.*.attn.b_K"),
-    "model.layers.*.self_attn.v_proj.bias": holds(merged, "blocks.*.attn.b_V"),
-  },
+  tensors: { ...decoderTensors, ...queryBiases("required") },
   config(hf, where) {
     const { use_sliding_window, max_window_layers } = parseHf(qwenKeys, hf, where);
     const base = decoderConfig(hf, where);
