@@ -313,4 +313,32 @@ describe("steps of one structure", () => {
     await step(12);
     expect(counts()).toEqual([1, 5]);
   });
+
+  it("hold for sums of gradients, too: a first one, further ones, and the step after them", async () => {
+    const sums = async (fresh: boolean): Promise<readonly [weights: number[], plans: number[]]> => {
+      const runtime = new Runtime({ threads: 1 });
+      const counts = [vi.spyOn(runtime, "compileUpdate"), vi.spyOn(runtime, "update")];
+      const w = start();
+      const learner = new Learner({
+        parameters: new Map([["w", w]]),
+        optimizer: { name: "AdamW", lr: 0.1 },
+        clip: { norm: 1 },
+        runtime,
+      });
+      for (let i = 0; i < 5; i++) {
+        for (let part = 0; part < 4; part++) {
+          const target = fresh ? gradientHook(w, (gradient) => gradient) : w;
+          const objective = { loss: mean(pow(mul(rows(4 * i + part, 4), target), 2)) };
+          await (part < 3 ? learner.accumulate(objective) : learner.step(objective));
+        }
+      }
+      return [w.toArray(), counts.map(({ mock }) => mock.calls.length)];
+    };
+    const [[reused, plans], [anew, none]] = [await sums(false), await sums(true)];
+    expect(reused).toEqual(anew);
+    expect([plans, none]).toEqual([
+      [3, 3],
+      [0, 20],
+    ]);
+  });
 });

@@ -97,6 +97,12 @@ interface StepTree<M> {
   readonly metrics: M;
 }
 
+/** The graph of a step, and what it changes. */
+interface Built<M> {
+  readonly tree: StepTree<M>;
+  readonly updates: Updates;
+}
+
 interface Made<Inputs extends string, M> {
   readonly version: number;
   readonly active: readonly Held[];
@@ -164,7 +170,8 @@ export class Learner {
   #steps = 0;
   /** Changes when other parameters are trained than before. */
   #version = 0;
-  readonly #reuse = new StepReuse();
+  /** Of steps, and of their parts: a first sum of gradients, further ones, and the step that follows them. */
+  readonly #reuse = { step: new StepReuse(), first: new StepReuse(), more: new StepReuse(), last: new StepReuse() };
 
   constructor(options: LearnerOptions) {
     const { parameters, aliases, optimizer, groups = [], frozen = [], clip = {}, runtime, name = "learner" } = options;
@@ -250,41 +257,55 @@ export class Learner {
    */
   async step<M>(objective: Objective<M>): Promise<StepResult<M>> {
     const active = this.#active();
-    const { loss, metrics, updates: others } = objective;
+    const reuse = this.#summed === 0 ? this.#reuse.step : this.#reuse.last;
+    const build = (): Built<M> => this.#build(objective, active);
+    return this.#done(await this.#run(reuse, objective, build, () => this.#setScalars(active)), active);
+  }
+
+  /** One run that changes leaves, by the plan of an earlier one like it where there is one. */
+  async #run<M>(
+    reuse: StepReuse,
+    { loss, metrics, updates: others }: Objective<M>,
+    build: () => Built<M>,
+    prepare?: () => void,
+  ): Promise<StepTree<M>> {
     const known =
-      this.#summed === 0 && others === undefined && areScalars(metrics)
-        ? await this.#reuse.find<StepTree<M>>({ loss, metrics: metrics as M }, this.#version, (inputs) =>
+      others === undefined && areScalars(metrics)
+        ? await reuse.find<StepTree<M>>({ loss, metrics: metrics as M }, this.#version, (inputs) =>
             this.runtime.compileUpdate(inputs, () => {
-              const { tree, updates } = this.#build(objective, active);
+              const { tree, updates } = build();
               return { result: tree, updates };
             }),
           )
         : undefined;
     if (known !== undefined) {
-      this.#setScalars(active);
-      return this.#done(await known({ accept: finite }), active);
+      prepare?.();
+      return known({ accept: finite });
     }
-    const { tree, updates } = this.#build(objective, active);
-    this.#setScalars(active);
-    return this.#done(await this.runtime.update(tree, updates, { accept: finite }), active);
+    const { tree, updates } = build();
+    prepare?.();
+    return this.runtime.update(tree, updates, { accept: finite });
   }
 
   /**
    * Adds a loss's gradients to those of the next step, which then follows their sum: scale the losses so that they make
    * a mean. The parameters stay as they are.
    */
-  async accumulate<M>({ loss, metrics, updates: others }: Objective<M>): Promise<StepResult<M>> {
+  async accumulate<M>(objective: Objective<M>): Promise<StepResult<M>> {
     const active = this.#active();
-    const slopes = slopesOf(loss, active);
-    const updates = new Map<Tensor, Tensor>(others);
-    active.forEach(({ name, leaf: x }, i) => {
-      const known = this.#sums.get(name);
-      const sum = known ?? filled(x, 0, `gradient of ${name}`);
-      this.#sums.set(name, sum);
-      updates.set(sum, this.#summed === 0 ? slopes[i]! : add(sum, slopes[i]!));
-    });
-    const tree: StepTree<M> = { loss, metrics: metrics as M };
-    const result = await this.runtime.update(tree, updates, { accept: finite });
+    const { loss, metrics } = objective;
+    const build = (): Built<M> => {
+      const slopes = slopesOf(loss, active);
+      const updates = new Map<Tensor, Tensor>(objective.updates);
+      active.forEach(({ name, leaf: x }, i) => {
+        const known = this.#sums.get(name);
+        const sum = known ?? filled(x, 0, `gradient of ${name}`);
+        this.#sums.set(name, sum);
+        updates.set(sum, this.#summed === 0 ? slopes[i]! : add(sum, slopes[i]!));
+      });
+      return { tree: { loss, metrics: metrics as M }, updates };
+    };
+    const result = await this.#run(this.#summed === 0 ? this.#reuse.first : this.#reuse.more, objective, build);
     if (!finite(result)) throw notFinite(result);
     this.#summed++;
     return { loss: result.loss.item(), gradNorm: undefined, metrics: result.metrics };
@@ -434,10 +455,7 @@ export class Learner {
     return held.slots;
   }
 
-  #build<M>(
-    { loss, metrics, updates: others }: Objective<M>,
-    active: readonly Held[],
-  ): { tree: StepTree<M>; updates: Updates } {
+  #build<M>({ loss, metrics, updates: others }: Objective<M>, active: readonly Held[]): Built<M> {
     const own = slopesOf(loss, active);
     const whole = this.#summed === 0 ? own : own.map((g, i) => add(g, this.#sums.get(active[i]!.name)!));
     const slopeOf = new Map(active.map((held, i) => [held, whole[i]!]));
