@@ -4,7 +4,15 @@ import type { RunConfig } from "../session/index.ts";
 import type { Columns, ColumnSpecs, OpColumns, Outputs } from "./columns.ts";
 import { AnalysisError } from "./errors.ts";
 import type { HookOptions } from "./hookOptions.ts";
-import { compose, manualStep, type AnyOp, type OpContext, type OpTable } from "./ops/index.ts";
+import {
+  manualStep,
+  type AnyOp,
+  type MissingInput,
+  type OpContext,
+  type OpenColumns,
+  type OpTable,
+} from "./ops/index.ts";
+import { composeAll } from "./ops/compose.ts";
 import { storedColumns } from "./ops/results.ts";
 import {
   isAnalysisName,
@@ -106,6 +114,16 @@ export type OpNameOf<T> =
 /** What can be run. */
 export type Runnable = AnyOp | AnalysisCfg | string;
 
+/** As it is where all can be run as they are; ops that lack columns stand in the error. */
+export type Complete<T> = [OpenColumns<ElementOf<T>>] extends [never] ? T : MissingInput<OpenColumns<ElementOf<T>>>;
+
+/** What a cfg must give to an op that lacks columns. */
+type Missing<Target> = [OpenColumns<Target>] extends [never]
+  ? unknown
+  : | { readonly inputStore: InputStore }
+    | { readonly runInputs: Readonly<Record<string, unknown>> }
+    | { readonly batchInputs: (batch: Batch) => Columns };
+
 type ElementOf<T> = T extends Runnable ? T : T extends Iterable<infer Element> ? Element : never;
 type NameOf<T> = T extends AnalysisCfg<infer Name> ? Name : OpNameOf<T>;
 type ResultOf<OpName extends string> = string extends OpName
@@ -133,9 +151,9 @@ export function analysisCfg<
   const Target extends AnyOp | string | readonly (AnyOp | string)[] | undefined = undefined,
   const Name extends string = Target extends undefined ? "analysis_step" : OpNameOf<Target>,
 >(
-  options: AnalysisCfgOptions<Target, Name>,
+  options: AnalysisCfgOptions<Target, Name> & Missing<Target>,
 ): AnalysisCfg<NoInfer<Name>, NoInfer<Target extends undefined ? "analysis_step" : OpNameOf<Target>>> {
-  const { targetOp, ...rest } = options;
+  const { targetOp, ...rest }: AnalysisCfgOptions<Target, Name> = options;
   return { kind: "analysis", ...rest, ...(targetOp !== undefined && { targetOp }) };
 }
 
@@ -246,7 +264,7 @@ function opOf(target: AnalysisCfg["targetOp"], table: OpTable): AnyOp | undefine
   const [first, ...rest] = members;
   if (first === undefined)
     throw new AnalysisError("a list of ops is empty", { code: "analysis/none", expected: "at least one op" });
-  return rest.length === 0 ? first : compose(...([first, ...rest] as Parameters<typeof compose>));
+  return rest.length === 0 ? first : composeAll(members);
 }
 
 function stepOf(wanted: AnalysisStep | string, module: object): AnalysisStep {

@@ -148,8 +148,10 @@ describe("a run", () => {
     expect((await failure(runner.run([ops.logitDiffsSae, "logit_diffs_latent"]))).code).toBe("analysis/name-twice");
     expect((await failure(runner.run([]))).code).toBe("analysis/none");
     expect((await failure(runner.run("logit_diff_base"))).code).toBe("analysis/unknown-op");
-    expect((await failure(runner.run(analysisCfg({ targetOp: confidence, name: "a/b" })))).code).toBe("store/name");
-    expect((await failure(runner.run(confidence))).code).toBe("analysis/missing-input");
+    expect((await failure(runner.run(analysisCfg({ targetOp: ops.logitDiffsBase, name: "a/b" })))).code).toBe(
+      "store/name",
+    );
+    expect((await failure(runner.run("labels_to_ids.logit_diffs"))).code).toBe("analysis/missing-input");
   });
 
   it("keeps to its limits and splits", async () => {

@@ -8,7 +8,15 @@ import type { AnalysisDataModule, AnalysisModule, AnalysisSession, LifecycleHook
 import { spliceHooks } from "../sae/index.ts";
 import { openStores } from "./analyze.ts";
 import { artifactCfg, type ArtifactCfg } from "./artifacts.ts";
-import { analysisCfgs, resolveCfg, runnables, type AnalysisCfg, type Runnable, type RunResults } from "./cfg.ts";
+import {
+  analysisCfgs,
+  resolveCfg,
+  runnables,
+  type AnalysisCfg,
+  type Complete,
+  type Runnable,
+  type RunResults,
+} from "./cfg.ts";
 import { hooksOf } from "./engine/targets.ts";
 import { AnalysisError } from "./errors.ts";
 import { hookConfig, hookOptions } from "./hookOptions.ts";
@@ -27,6 +35,7 @@ import { storedColumns } from "./ops/results.ts";
 import type { AnalyzeProgress } from "./progress.ts";
 import type { Reused } from "./reuse.ts";
 import type { AnalysisStore, HookInfo } from "./store/index.ts";
+import { requireInputs } from "./ops/op.ts";
 import { configHash } from "./store/manifest.ts";
 import { first, survey } from "./survey.ts";
 import { LatentAnalysisTargets, type TargetOptions } from "./targets.ts";
@@ -155,7 +164,7 @@ export class AnalysisRunner {
    * @throws AnalysisError when two have one name, options do not fit, a result is not finite, or a store cannot be
    *   written or continued; the signal's reason when aborted: what was written stays and can be resumed
    */
-  async run<const T extends Runnable | Iterable<Runnable>>(analyses: T): Promise<RunResults<T>>;
+  async run<const T extends Runnable | Iterable<Runnable>>(analyses: T & Complete<T>): Promise<RunResults<T>>;
   /** Runs the runner's `analysisCfgs`, or what `run_cfg` of the session asks for. */
   async run(): Promise<LoopRun["results"]>;
   async run(analyses?: Runnable | Iterable<Runnable>): Promise<LoopRun["results"]> {
@@ -244,6 +253,7 @@ export class AnalysisRunner {
       const own = this.#own(cfg, name, op, hooks);
       const inputs = savedInputs(cfg, module);
       const given = await givenInputs(cfg, op, own ?? hooks);
+      if (given === undefined) requireInputs(op);
       const config = { ...given?.config, ...inputsConfig(cfg), ...hookConfig(cfg), ...chainConfig(op, table, manual) };
       const entry = entryFor(op, name, inputs, {
         hooks: own,

@@ -3,7 +3,7 @@ import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns } from "../columns.
 import { AnalysisError } from "../errors.ts";
 import { runAlone, type AnyOp, type Op, type Step } from "./op.ts";
 
-/** Stands in a compile error for an op that lacks a column, or finds another kind of values in it. */
+/** Stands in a compile error for an op that lacks a column where it is run, or finds another kind of values in it. */
 export interface MissingInput<Name> {
   readonly missingInput: Name;
 }
@@ -20,14 +20,14 @@ type Fits<Have, Wanted> = Have extends ColumnSpec | FlowSpec
       : false
     : false
   : false;
-type Lacks<In extends OpColumns, Have> = {
-  [K in RequiredNames<In>]: K extends keyof Have ? (Fits<Have[K], In[K]> extends true ? never : K) : K;
-}[RequiredNames<In>];
+type Misread<In extends OpColumns, Have> = {
+  [K in RequiredNames<In> & keyof Have]: Fits<Have[K], In[K]> extends true ? never : K;
+}[RequiredNames<In> & keyof Have];
 
 type Checked<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
   ? First extends AnyOp
     ? [
-        [Lacks<First["input"], Have>] extends [never] ? First : MissingInput<Lacks<First["input"], Have>>,
+        [Misread<First["input"], Have>] extends [never] ? First : MissingInput<Misread<First["input"], Have>>,
         ...Checked<Rest, Override<Have, First["leaves"]>>,
       ]
     : [never]
@@ -45,11 +45,22 @@ type AllOutputs<Members, Have = unknown> = Members extends readonly [infer First
     ? AllOutputs<Rest, Override<Have, First["leaves"]>>
     : never
   : Have;
-type OpenInputs<Members, Have = unknown> = Members extends readonly [infer First, ...infer Rest]
+/** What the first reads, then what the second reads, too: required where one of them requires it. */
+type Also<A, B> = Omit<A, keyof B> & {
+  [K in keyof B]: K extends keyof A ? (B[K] extends { readonly optional: true } ? A[K] : B[K]) : B[K];
+};
+type OpenInputs<Members, Have = unknown, Open = unknown> = Members extends readonly [infer First, ...infer Rest]
   ? First extends AnyOp
-    ? Omit<First["input"], keyof Have> & OpenInputs<Rest, Have & First["leaves"]>
+    ? OpenInputs<Rest, Have & First["leaves"], Also<Open, Omit<First["input"], keyof Have>>>
     : never
-  : unknown;
+  : Open;
+
+/** Columns that must be there before an op runs by itself; never where it finds all it needs, or nobody knows. */
+export type OpenColumns<O> = O extends { readonly input: infer In extends OpColumns }
+  ? string extends keyof In
+    ? never
+    : RequiredNames<In>
+  : never;
 
 /** The op that members make: the columns they do not find among earlier ones in, the union of theirs out. */
 export type Composite<Members extends readonly AnyOp[], Name extends string = string> = Op<
@@ -69,18 +80,21 @@ export interface CompositeNames {
 
 /**
  * Ops one after the other. Each reads what those before it wrote, also inside a member that is a composition: nested and
- * flat chains are the same. What is intermediate is dropped at the end of the whole. A member that lacks a column does not
- * compile.
+ * flat chains are the same. What is intermediate is dropped at the end of the whole. Columns that no member before gives are
+ * those that the composition reads, as any op does: from the chain it becomes a part of, or from whoever runs it; one that
+ * is run without them does not compile, nor does a member that finds another kind of values in a column.
  * @returns an op called after its members
- * @throws AnalysisError naming the member and the column, where types do not say it
  * @example
  * compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs).name; // "labels_to_ids.model_fwd.logit_diffs"
  */
 export function compose<const Members extends readonly [AnyOp, ...AnyOp[]]>(
   ...members: Members & Checked<Members>
 ): Composite<Members> {
-  return sequence({ name: compositionOf(members) }, members) as Composite<Members>;
+  return composeAll(members) as Composite<Members>;
 }
+
+/** The same of members known at run time only. @internal */
+export const composeAll = (members: readonly AnyOp[]): Op => sequence({ name: compositionOf(members) }, members);
 
 /**
  * The same under a name of its own.
@@ -102,20 +116,22 @@ const chainOf = (steps: readonly Step[]): string =>
   steps.map(({ name }) => (name.includes(".") ? `(${name})` : name)).join(".");
 
 /** Members known at run time only. @internal */
-export function sequence({ name, aliases = [], description = "" }: CompositeNames, members: readonly AnyOp[]): Op {
+export function sequence(
+  { name, aliases = [], description = "", where }: CompositeNames & { readonly where?: string },
+  members: readonly AnyOp[],
+): Op {
   const input: Record<string, ColumnSpec | FlowSpec> = {};
   const output = new Map<string, ColumnSpec | FlowSpec>();
-  members.forEach((member, i) => {
+  for (const member of members) {
     for (const [column, spec] of Object.entries(member.input)) {
-      if (output.has(column)) continue;
-      if (spec.optional !== true) throw missing(member, column, i, members);
-      input[column] ??= spec;
+      const known = input[column];
+      if (!output.has(column) && (known === undefined || known.optional === true)) input[column] = spec;
     }
     for (const [column, spec] of Object.entries(member.leaves)) {
       output.delete(column);
       output.set(column, spec);
     }
-  });
+  }
   const kept = [...output].filter(([, spec]) => "per" in spec && spec.intermediate !== true);
   const steps = members.flatMap((member) => member.steps);
   const made: Op = {
@@ -128,6 +144,7 @@ export function sequence({ name, aliases = [], description = "" }: CompositeName
     requires: [...new Set(members.flatMap((member) => member.requires))],
     requiresGradient: members.some((member) => member.requiresGradient),
     perLatentPreds: members.some((member) => member.perLatentPreds),
+    where,
     steps,
     run: async (columns, on) => {
       const all: Columns = await runAlone(steps, columns, on);
@@ -142,14 +159,4 @@ export function sequence({ name, aliases = [], description = "" }: CompositeName
     },
   };
   return made;
-}
-
-function missing(member: AnyOp, column: string, at: number, members: readonly AnyOp[]): AnalysisError {
-  const before = members.slice(0, at).map(({ name }) => name);
-  return new AnalysisError(`Missing required analysis input '${column}' for ${member.name}`, {
-    code: "analysis/missing-input",
-    where: compositionOf(members),
-    expected: `an op before it that gives ${column}`,
-    received: before.length === 0 ? "no op before it" : before.join(", "),
-  });
 }

@@ -1,6 +1,13 @@
 /** @file Ops: typed steps of analyses, their compositions, and running them. */
 export * as ops from "./bundled.ts";
-export { compose, composite, type Composite, type CompositeNames, type MissingInput } from "./compose.ts";
+export {
+  compose,
+  composite,
+  type Composite,
+  type CompositeNames,
+  type MissingInput,
+  type OpenColumns,
+} from "./compose.ts";
 export { defineOp, manualStep, type AnyOp, type Capability, type Op, type OpContext, type OpDefinition } from "./op.ts";
 export type {
   ConceptDirectionParams,

@@ -82,6 +82,8 @@ export interface AnyOp<Name extends string = string> {
   readonly requires: readonly Capability[];
   readonly requiresGradient: boolean;
   readonly perLatentPreds: boolean;
+  /** Where it is written, for errors; undefined for one of a program. */
+  readonly where?: string | undefined;
   /** The ops that it is made of, in order; itself where it is not a composition. @internal */
   readonly steps: readonly Step[];
   /**
@@ -269,15 +271,32 @@ function inputsOf(step: Step, columns: Columns, work: Work): Columns {
   for (const [name, spec] of Object.entries(step.input)) {
     const value = Object.hasOwn(columns, name) ? columns[name] : undefined;
     if (value !== undefined && value !== null) found[name] = held(step, name, spec, value, work);
-    else if (spec.optional !== true)
-      throw new AnalysisError(`Missing required analysis input '${name}' for ${step.name}`, {
-        code: "analysis/missing-input",
-        where: step.name,
-        received: Object.keys(columns).join(", ") || "no columns",
-        hint: spec.description,
-      });
+    else if (spec.optional !== true) throw missing(step, name, Object.keys(columns), step.name);
   }
   return found;
+}
+
+const missing = (step: Step, name: string, there: Iterable<string>, where: string): AnalysisError =>
+  new AnalysisError(`Missing required analysis input '${name}' for ${step.name}`, {
+    code: "analysis/missing-input",
+    where,
+    received: [...there].join(", ") || "no columns",
+    hint: step.input[name]!.description,
+  });
+
+/**
+ * What can be known before an op runs.
+ * @param given the columns that are there then
+ * @throws AnalysisError naming the op and the column that nobody before it gives
+ * @internal
+ */
+export function requireInputs({ name, where = name, steps }: AnyOp, given: readonly string[] = []): void {
+  const there = new Set(given);
+  for (const step of steps) {
+    for (const [column, { optional }] of Object.entries(step.input))
+      if (optional !== true && !there.has(column)) throw missing(step, column, there, where);
+    for (const column of Object.keys(step.output)) there.add(column);
+  }
 }
 
 /** Whether a column holds an expression. */

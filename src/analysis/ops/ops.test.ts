@@ -5,6 +5,7 @@ import { randomBatch } from "../../../test/support/analysisBatch.ts";
 import { numbersOf } from "../../../test/support/model.ts";
 import { randomModel, randomSae, shapes } from "../../../test/support/random.ts";
 import { AnalysisError } from "../errors.ts";
+import { AnalysisRunner } from "../runner.ts";
 import type { Columns, LatentTable, OpBatchResult, PerLatent } from "../columns.ts";
 import {
   bundledOps,
@@ -527,10 +528,41 @@ describe("compositions as text", () => {
     expectSame(await runOp(table.find("more"), setting, batch), await runOp(ops.logitDiffsBase, setting, batch));
   });
 
+  test("may be parts that read what an outer chain gives", async () => {
+    const part = composite({ name: "part" }, ops.modelAblation, ops.ablationAttribution);
+    const op = compose(ops.logitDiffsSae, part);
+    expect(op.input).toEqual(findOp("logit_diffs_sae.model_ablation.ablation_attribution").input);
+    expectSame(await runOp(op, setting, batch), await runOp(ops.logitDiffsAttrAblation, setting, batch));
+    await expect(runOp(part, setting, batch)).rejects.toThrow(
+      /Missing required analysis input '\w+' for model_ablation; in part; got no columns/,
+    );
+    // Columns may come from whoever runs it, too.
+    const twice = defineOp({
+      name: "twice",
+      description: "",
+      input: { score: { per: "example", type: "float32", description: "" } },
+      output: { score: { per: "example", type: "float32", description: "" } },
+      run: ({ score }) => ({ score: mul(score, 2) }),
+    });
+    const { examples } = await runOp(compose(twice, twice), setting, batch, { score: Float32Array.of(1, 2, 3) });
+    expect(examples["score"]).toEqual([4, 8, 12]);
+  });
+
   test.each([
     ["labels_to_ids.logit_diffs", "Missing required analysis input 'answer_logits' for logit_diffs"],
     ["model_fwd.logit_diffs", "Missing required analysis input 'orig_labels' for logit_diffs"],
     ["logit_diffs_base.logit_diffs_cache", "Missing required analysis input 'cache' for logit_diffs_cache"],
+  ])("%s is not run", async (text, message) => {
+    await expect(runOp(findOp(text), setting, batch)).rejects.toThrow(message);
+    const batches = (): never => {
+      throw new Error("data is read");
+    };
+    const sides = { module: { model, saes, answers: null }, datamodule: { evalBatchSize: 1, batches } };
+    const runner = new AnalysisRunner(sides);
+    await expect(runner.run(text)).rejects.toThrow(`${message}; in ${text}`);
+  });
+
+  test.each([
     ["model_fwd..logit_diffs", "this is not a composition of ops"],
     ["(model_fwd.logit_diffs", "this is not a composition of ops"],
     ["(model_fwd)logit_diffs", "this is not a composition of ops"],

@@ -2,7 +2,18 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { leaf, mul, type Tensor } from "../../graph/index.ts";
 import type { HookTensors, PerLatent } from "../columns.ts";
-import { compose, defineOp, manualStep, ops, type OpContext } from "./index.ts";
+import { analysisCfg } from "../cfg.ts";
+import type { AnalysisRunner } from "../runner.ts";
+import {
+  compose,
+  defineOp,
+  manualStep,
+  ops,
+  type AnalysisBatch,
+  type OpContext,
+  type OpenColumns,
+  type OpSetting,
+} from "./index.ts";
 
 const diffs = { logit_diffs: { per: "example", type: "float32", description: "" } } as const;
 const score = { score: { per: "example", type: "float32", description: "" } } as const;
@@ -154,13 +165,46 @@ describe("compositions", () => {
     >();
   });
 
-  test("do not where one is missing", () => {
-    // @ts-expect-error logit_diffs is not there
-    expect(() => compose(ops.labelsToIds, double)).toThrow("Missing required analysis input 'logit_diffs' for double");
-    // @ts-expect-error the plain pass has no cache
-    expect(() => compose(ops.logitDiffsBase, ops.latentCorrectActs)).toThrow("'cache' for latent_correct_acts");
-    // @ts-expect-error in this order, the labels come too late
-    expect(() => compose(ops.modelFwd, ops.logitDiffs, ops.labelsToIds)).toThrow("'orig_labels' for logit_diffs");
+  test("read what no member gives, from the chain that they become a part of", () => {
+    const part = compose(ops.logitDiffs, double);
+    expectTypeOf<OpenColumns<typeof part>>().toEqualTypeOf<"answer_logits" | "answer_indices" | "orig_labels">();
+    const whole = compose(compose(ops.labelsToIds, ops.modelFwd), part);
+    const flat = compose(ops.labelsToIds, ops.modelFwd, ops.logitDiffs, double);
+    expectTypeOf<(typeof whole)["input"]>().toEqualTypeOf<(typeof flat)["input"]>();
+    expectTypeOf<(typeof whole)["output"]>().toEqualTypeOf<(typeof flat)["output"]>();
+    expect([whole.input, whole.output, whole.steps]).toEqual([flat.input, flat.output, flat.steps]);
+    // Required where one of them requires it.
+    const lenient = defineOp({
+      name: "lenient",
+      description: "",
+      input: { logit_diffs: { ...diffs.logit_diffs, optional: true } },
+      output: {},
+      run: () => ({}),
+    });
+    for (const both of [compose(lenient, double), compose(double, lenient)]) {
+      expectTypeOf<(typeof both)["input"]>().toEqualTypeOf<typeof diffs>();
+      expect(both.input).toEqual(diffs);
+    }
+  });
+
+  test("are not run where one is missing", () => {
+    type Run = AnalysisRunner["run"];
+    const never = (run: Run, bare: OpSetting & { batch: AnalysisBatch }): void => {
+      void run([ops.logitDiffsBase, compose(ops.logitDiffsBase, double)]);
+      // @ts-expect-error logit_diffs is not there
+      void run(compose(ops.labelsToIds, double));
+      // @ts-expect-error the plain pass has no cache
+      void run([ops.logitDiffsBase, compose(ops.logitDiffsBase, ops.latentCorrectActs)]);
+      // @ts-expect-error in this order, the labels come too late
+      void run(compose(ops.modelFwd, ops.logitDiffs, ops.labelsToIds));
+      // @ts-expect-error an op that reads a column cannot be run without it
+      void compose(ops.labelsToIds, double).run({}, bare);
+      // @ts-expect-error nobody gives it
+      analysisCfg({ targetOp: double });
+      analysisCfg({ targetOp: double, runInputs: { logit_diffs: [1, 2] } });
+      analysisCfg({ targetOp: compose(ops.labelsToIds, double), inputStore: "runs/rte" });
+    };
+    expectTypeOf(never).toBeFunction();
   });
 
   test("do not where it holds something else", () => {

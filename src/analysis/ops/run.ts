@@ -1,7 +1,7 @@
 /** @file Running ops over a batch: side by side, sharing what they have in common. */
 import type { Columns, OpBatchResult } from "../columns.ts";
 import { AnalysisError } from "../errors.ts";
-import { runSteps, stateOf, type AnyOp } from "./op.ts";
+import { requireInputs, runSteps, stateOf, type AnyOp } from "./op.ts";
 import { Rendezvous, Realizer } from "./realizer.ts";
 import { batchResult, storedTree } from "./results.ts";
 import { OpState } from "./state.ts";
@@ -54,6 +54,11 @@ export async function runOps(
       received: twice,
       hint: "give one of them another name",
     });
+  for (const { op, given } of chains)
+    requireInputs(
+      op,
+      Object.keys(given).filter((name) => (given[name] ?? null) !== null),
+    );
   const work = openBatch(setting, batch);
   const together = new Rendezvous(new Realizer(setting.model, setting.signal), chains.length);
   const run = async ({ op, name, given }: Required<OpRequest>, chain: number): Promise<OpBatchResult> => {

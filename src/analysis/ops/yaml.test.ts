@@ -5,6 +5,7 @@ import { AnalysisError } from "../errors.ts";
 import { parseYaml } from "../../session/config/yaml.ts";
 import { opFileOf, type OpCollection } from "../../session/opFile.ts";
 import { bundledOps, manualStep, ops, readCompositions, withComponents, withOps, type OpTable } from "./index.ts";
+import { requireInputs } from "./op.ts";
 
 const file = "my-ops.yaml";
 
@@ -41,6 +42,21 @@ composite_operations:
       "logit_diffs",
       "user.repo.step",
     ]);
+  });
+
+  test("may read what an outer chain gives; run without it, they say where they stand", () => {
+    const table = readCompositions(
+      `composite_operations:
+  effects: { composition: model_ablation.ablation_attribution }
+  whole: { composition: logit_diffs_sae.effects }
+`,
+      { file },
+    );
+    expect(table.find("whole").input).toEqual(ops.logitDiffsAttrAblation.input);
+    expect(() => requireInputs(table.find("whole"))).not.toThrow();
+    expect(() => requireInputs(table.find("effects"))).toThrow(
+      /Missing required analysis input '\w+' for model_ablation; in my-ops.yaml:2:27/,
+    );
   });
 
   test("give parameters to their members", () => {
@@ -121,11 +137,6 @@ describe("faults", () => {
     [inside("composition: 3"), `${file}:3:18`, /composition is a text/],
     [inside("composition: labels_to_ids.modl_fwd"), `${file}:3:18`, /no op modl_fwd.*nearest names: model_fwd/],
     [inside("composition: labels_to_ids..model_fwd"), `${file}:3:18`, /not a composition of ops/],
-    [
-      inside("composition: labels_to_ids.logit_diffs"),
-      `${file}:3:18`,
-      /Missing required analysis input 'answer_logits' for logit_diffs/,
-    ],
     [inside("composition: model_fwd\nimplementation: os.system"), `${file}:4:5`, /an op file cannot name code/],
     [inside("composition: model_fwd\ncompositions: a"), `${file}:4:5`, /a composition has no compositions/],
     [inside("composition: model_fwd\naliases: fwd"), `${file}:4:14`, /aliases are a list/],

@@ -182,7 +182,7 @@ function composed(
     (member) => own(member) ?? at(place, () => table.find(member)),
   );
   const configured = configure(members, node, own, table);
-  return at(place, () => sequence({ ...names, description: textOf(node, "description") }, configured));
+  return at(place, () => sequence({ ...names, description: textOf(node, "description"), where: place }, configured));
 }
 
 /** Members with the parameters that `params` has for them. */
