@@ -15,6 +15,7 @@ import {
   withOps,
   type Dataset,
   type SessionOverrides,
+  environmentOps,
 } from "../src/index.ts";
 import { cli } from "./support/cli.ts";
 import { randomModel, shapes } from "./support/random.ts";
@@ -174,6 +175,21 @@ describe("collections that IT_ANALYSIS_OP_PATHS names", () => {
     }).catch((error: Error) => error.message);
     expect(whole).toMatch(/its package/);
     await expect(named(paths("nobody/ops"), { hub })).rejects.toThrow(/IT_ANALYSIS_OP_PATHS, nobody\/ops.*offline/s);
+  });
+
+  it("are the ops of bare sides where somebody asks for them", async () => {
+    const repository = cached("labels_to_ids.model_fwd.logit_diffs.count_rows");
+    const mine = folder("bare", {
+      "mine.yaml": `collection: { name: bare }\n${file("diffs: { composition: labels_to_ids, aliases: [d] }")}`,
+    });
+    const { datamodule, module } = await Session.create({ ...given(), adapterCtx: ["core"], env: {} });
+    const bare = async (env: Readonly<Record<string, string>>): Promise<AnalysisRunner> =>
+      new AnalysisRunner({ datamodule, module }, { ops: await environmentOps({ env, table: ops }) });
+    expect((await bare({})).ops.has("diffs")).toBe(false);
+    expect(steps(await bare(paths(mine)), "d")).toEqual(["labels_to_ids"]);
+    await expect(bare(paths(mine, repository))).rejects.toThrow("two ops have one name");
+    const both = await bare({ ...paths(mine, repository), IT_OP_PRECEDENCE: "them/their-ops" });
+    expect(steps(both, "diffs").at(-1)).toBe("count_rows");
   });
 
   it("with one name are an error, unless IT_OP_PRECEDENCE or prefer_ops says which keeps it", async () => {

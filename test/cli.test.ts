@@ -36,6 +36,7 @@ describe("help", () => {
     "analyze",
     "export",
     "report",
+    "ops",
     "activations",
     "sae-forward",
     "generate",

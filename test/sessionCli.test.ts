@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { analyzeDataset, AnalysisStore } from "../src/analysis/index.ts";
+import { analyzeDataset, AnalysisStore, findOp, listOps } from "../src/analysis/index.ts";
 import { Interrupted } from "../src/cli/index.ts";
 import { openDataset } from "../src/data/index.ts";
 import { HookedModel, saveModel } from "../src/model/index.ts";
@@ -311,6 +311,39 @@ describe("interpretune run", () => {
     expect(schema.$defs["TlConfig"]!.anyOf).toHaveLength(2);
     const { stdout } = await cli(["run", "--options"]);
     expect(stdout).toContain("registered-cfg.module-cfg.generative-step-cfg.lm-generation-cfg.max-new-tokens");
+  });
+});
+
+describe("interpretune ops", () => {
+  it("lists the ops there are, and says what one reads, writes and needs", async () => {
+    const { ops: all } = (await document(["ops"])) as { ops: { name: string }[] };
+    expect(all).toHaveLength(listOps().length);
+    const { stdout } = await cli(["ops"]);
+    for (const { name } of all) expect(stdout).toContain(`  ${name} `);
+
+    type Info = { name: string; columns: { column: string; role: string }[] };
+    const { name, columns } = (await document(["ops", "Logit-Diffs-Latent"])) as Info;
+    expect(name).toBe("logit_diffs_sae");
+    const stored = columns.filter(({ role }) => role === "out").map(({ column }) => column);
+    expect(stored.sort()).toEqual(Object.keys(findOp(name).output).sort());
+    const whole = await cli(["ops", "concept_direction"]);
+    expect(whole.stdout).toMatch(/aliases: semantic_direction\n.*parameters: .*"mode":"mean_difference"/s);
+    expect((await cli(["ops", "logit_dif"])).stderr).toContain("nearest names: logit_diffs");
+  });
+
+  it("knows compositions of the environment and of components", async () => {
+    mkdirSync(at("shared"));
+    writeFileSync(at("shared", "it_component.yaml"), "name: shared\nops: {files: [ops.yaml]}\n");
+    const text = (name: string): string =>
+      `composite_operations:\n  ${name}: {composition: logit_diffs_base, description: Mine}\n`;
+    writeFileSync(at("shared", "ops.yaml"), text("theirs"));
+    writeFileSync(at("mine.yaml"), text("mine"));
+    const env = { IT_ANALYSIS_OP_PATHS: at("mine.yaml"), HF_HUB_OFFLINE: "1" };
+    const { stdout } = await cli(["ops", "--components", at("shared")], { env });
+    expect(stdout).toMatch(/ {2}theirs .*shared\.theirs/);
+    expect((await cli(["ops", "mine"], { env })).stdout).toMatch(
+      new RegExp(`^mine: Mine\nmade of: labels_to_ids . model_fwd . logit_diffs\nwritten in: ${at("mine.yaml")}:2:23`),
+    );
   });
 });
 

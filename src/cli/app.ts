@@ -5,7 +5,7 @@ import { describeFailure, describeUsageFault, exitCodeOf } from "./failure.ts";
 import { cache, models, push, saesCommand } from "./routes/hub.ts";
 import { activations, generate, info, saeForward, tokenize } from "./routes/models.ts";
 import { analyze, demo, exportStore, report } from "./routes/runs.ts";
-import { registry, run } from "./routes/sessions.ts";
+import { ops, registry, run } from "./routes/sessions.ts";
 import { cacheActivations, trainSae } from "./routes/training.ts";
 
 /** The application. With `debug`, failures show their stack. */
@@ -21,6 +21,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
     info,
     run,
     registry,
+    ops,
     cache,
     push,
     models,

@@ -1,7 +1,10 @@
 /** @file A session's model with the low-rank adapters that its configuration asks for, and what is saved of it. */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { HubOptions } from "../formats/index.ts";
 import { projectionFiles, saveModel, type HookedModel } from "../model/index.ts";
 import { addLora, loadLora, mergeLora, saveLora, settled, type Lora, type LoraOptions } from "../train/index.ts";
+import { adapterFiles, isAdapterFolder } from "../train/peft.ts";
 import { present } from "./checks.ts";
 import { snakeCase } from "./config/names.ts";
 import type { Config, ModuleConfig } from "./config/types.ts";
@@ -26,13 +29,21 @@ const ownOfAdapters: readonly string[] = [
   "rankPattern",
   "alphaPattern",
   "useRslora",
+  "loraDropout",
+  "initLoraWeights",
 ];
 
 /**
- * The adapters of a configuration on a model as its files have it: new ones drawn from the seed, or those of a folder.
+ * The adapters of a configuration on a model as its files have it: new ones drawn from the seed, or those of a folder or
+ * of an id.
  * @throws SessionError for options that do not go together; TrainError for modules that are not in the model
  */
-export async function adaptersOf(model: HookedModel, cfg: ModuleConfig, seed: number): Promise<Lora | undefined> {
+export async function adaptersOf(
+  model: HookedModel,
+  cfg: ModuleConfig,
+  seed: number,
+  hub: HubOptions,
+): Promise<Lora | undefined> {
   const { loraCfg } = cfg.hfFromPretrainedCfg;
   const fields = loraCfg === null ? [] : given(loraCfg);
   if (loraCfg === null || fields.length === 0) return undefined;
@@ -49,7 +60,7 @@ export async function adaptersOf(model: HookedModel, cfg: ModuleConfig, seed: nu
   if (loraCfg.path !== null) {
     const twice = fields.filter((name) => ownOfAdapters.includes(name)).map(snakeCase);
     if (twice.length > 0) refuse(`path and ${twice.join(", ")}`, "adapters that are there say this themselves");
-    return loadLora(model, loraCfg.path);
+    return loadLora(model, loraCfg.path, hub);
   }
   const value = <T>(x: T | null): T | undefined => x ?? undefined;
   const options: LoraOptions = present({
@@ -59,6 +70,8 @@ export async function adaptersOf(model: HookedModel, cfg: ModuleConfig, seed: nu
     rankPattern: value(loraCfg.rankPattern),
     alphaPattern: value(loraCfg.alphaPattern),
     rankStabilized: value(loraCfg.useRslora),
+    init: value(loraCfg.initLoraWeights),
+    dropout: value(loraCfg.loraDropout),
   });
   return addLora(model, { ...options, alpha: loraCfg.loraAlpha ?? 8, targets: loraCfg.targetModules, seed });
 }
@@ -102,22 +115,32 @@ export interface SavedModelOrAdapters {
 export async function saveTrained(folder: string, session: SavableSession): Promise<SavedModelOrAdapters> {
   const { lora } = session;
   if (lora !== undefined) return saveAdapters(folder, session, lora);
-  await saveWhole(folder, session, settled(session.module.model));
-  return { kind: "model", folder };
+  return saveModelAlone(folder, session, settled(session.module.model));
 }
 
 /** Saves adapters of a session, those it has now or had before. @internal */
 export async function saveAdapters(folder: string, session: SavableSession, lora: Lora): Promise<SavedModelOrAdapters> {
-  if (projectionFiles(lora.base.cfg) === undefined) {
-    await saveWhole(folder, session, await mergeLora(lora));
-    return { kind: "model", folder };
-  }
+  if (projectionFiles(lora.base.cfg) === undefined) return saveModelAlone(folder, session, await mergeLora(lora));
+  const merged = join(folder, "merged");
+  // Of the adapters that were in this folder, not of these.
+  if (await isAdapterFolder(folder)) await rm(merged, { recursive: true, force: true });
   await saveLora(folder, lora);
   const { loraCfg } = session.cfg.moduleCfg.hfFromPretrainedCfg;
   if (loraCfg?.saveMerged !== true) return { kind: "adapters", folder };
-  const merged = join(folder, "merged");
   await saveWhole(merged, session, await mergeLora(lora));
   return { kind: "adapters", folder, merged };
+}
+
+/** Adapters that were saved in this folder before would be taken for the model's. */
+async function saveModelAlone(
+  folder: string,
+  session: SavableSession,
+  model: HookedModel,
+): Promise<SavedModelOrAdapters> {
+  if (await isAdapterFolder(folder))
+    for (const name of ["merged", ...adapterFiles]) await rm(join(folder, name), { recursive: true, force: true });
+  await saveWhole(folder, session, model);
+  return { kind: "model", folder };
 }
 
 async function saveWhole(folder: string, { module }: SavableSession, model: HookedModel): Promise<void> {

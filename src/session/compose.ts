@@ -197,7 +197,7 @@ async function loadModel(
 ): Promise<AdaptedModel> {
   const own = given instanceof HookedModel ? given : await definition.modelInit?.(cfg);
   if (own === undefined) return modelOf(cfg, tokenizer, seed, context);
-  const lora = await adaptersOf(own, cfg, seed);
+  const lora = await adaptersOf(own, cfg, seed, context.hub);
   return { model: lora?.model ?? own, lora };
 }
 

@@ -93,7 +93,7 @@ export async function modelOf(
     runtime: running,
     weightPolicy,
   });
-  const lora = await adaptersOf(grown, cfg, seed);
+  const lora = await adaptersOf(grown, cfg, seed, hub);
   const computing = { runtime: running, signal };
   const { cfg: sized, weights, dispose } = await processed(lora?.model ?? grown, cfg.tlCfg, computing);
   const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };

@@ -35,6 +35,12 @@ export async function opCollectionsAt(
   return found.filter(({ place }, i) => !places.includes(place) && found.findIndex((f) => f.place === place) === i);
 }
 
+/** Collections whose ops keep their names, as the environment variable `IT_OP_PRECEDENCE` has them; null where it says nothing. */
+export function preferredOps(env: Readonly<Partial<Record<string, string>>>): readonly string[] | null {
+  const names = (env["IT_OP_PRECEDENCE"] ?? "").split(",").map((name) => name.trim());
+  return names.some((name) => name !== "") ? names.filter((name) => name !== "") : null;
+}
+
 async function collectionAt(entry: string, options: ComponentOptions): Promise<Found> {
   const kind = await stat(entry).catch(() => undefined);
   if (kind === undefined) return component(entry, entry, { ...options, hub: { ...options.hub, offline: true } });

@@ -14,7 +14,7 @@ import { openLog, type OpenLog } from "./log.ts";
 import type { ComponentOptions } from "./manifest.ts";
 import type { ModuleBase, ModuleDefinition } from "./module.ts";
 import type { OpCollection } from "./opFile.ts";
-import { opCollectionsAt } from "./opPaths.ts";
+import { opCollectionsAt, preferredOps } from "./opPaths.ts";
 import { withPrompt } from "./promptRef.ts";
 import { recordedConfig, withShared } from "./record.ts";
 import { RteBoolqDataModule, RteBoolqModule } from "./rteBoolq.ts";
@@ -82,8 +82,8 @@ export async function planOf<M extends object, D extends object>(
   const { moduleCls, datamoduleCls } = file.registeredCfg;
   const moduleDefinition = (given.moduleCls ??
     definitionOf("module", moduleCls, RteBoolqModule, definitions)) as ModuleDefinition;
-  const dataDefinition = (given.datamoduleCls ??
-    definitionOf("datamodule", datamoduleCls, RteBoolqDataModule, definitions));
+  const dataDefinition =
+    given.datamoduleCls ?? definitionOf("datamodule", datamoduleCls, RteBoolqDataModule, definitions);
 
   const raw = withModelPath(file.registeredCfg, overrides.model);
   const logger = openLog(raw.moduleCfg.loggingLevel, logStream);
@@ -95,7 +95,7 @@ export async function planOf<M extends object, D extends object>(
     adapterCtx: adapters,
     datamoduleCfg,
     moduleCfg,
-    runCfg: { ...file.runCfg, preferOps: file.runCfg.preferOps ?? namesIn(env["IT_OP_PRECEDENCE"] ?? "") },
+    runCfg: { ...file.runCfg, preferOps: file.runCfg.preferOps ?? preferredOps(env) },
     trainer: file.trainer,
     seed: seedOf(file.seedEverything, env["IT_GLOBAL_SEED"]),
   };
@@ -158,12 +158,6 @@ function definitionOf<K extends "module" | "datamodule", T extends { readonly ki
 ): T {
   const own = definitions.find((each) => each.kind === kind && each.name === name);
   return own === undefined ? bundled : (own as object as T);
-}
-
-/** Names with commas between them; null where there is none. */
-function namesIn(text: string): readonly string[] | null {
-  const names = text.split(",").map((name) => name.trim());
-  return names.some((name) => name !== "") ? names.filter((name) => name !== "") : null;
 }
 
 function seedOf(given: number | boolean | null, environment: string | undefined): number | null {

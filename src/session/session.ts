@@ -16,6 +16,7 @@ import type { LoadContext } from "./modelSource.ts";
 import type { ComposedModule, ModuleBase, ModuleDefinition, OptimizerPlan } from "./module.ts";
 import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
 import type { OpCollection } from "./opFile.ts";
+import { checkOverrides, overrideNames } from "./overrideNames.ts";
 import { Registry, type AdaptersOfKey, type RegistryKey } from "./registry.ts";
 import type { Resources } from "./resources.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
@@ -194,6 +195,7 @@ export class Session<
     D extends object = object,
   >(options: SessionOptions<A, M, D>): Promise<Session<A[number], M, D>> {
     const { moduleCls, datamoduleCls, module, datamodule, ...rest } = options;
+    checkOverrides(rest, overrideNames, "Session.create");
     return new Session(
       await compose<A[number], M, D>(treeOfInput({}), rest, { moduleCls, datamoduleCls, module, datamodule }),
     );
@@ -214,6 +216,7 @@ export class Session<
     } = {},
   ): Promise<Session<A[number], RteBoolqSteps>> {
     const { set, ...rest } = overrides;
+    checkOverrides(rest, overrideNames, "Session.fromConfig");
     const tree = await readConfigTree(typeof paths === "string" ? [paths] : paths, rest);
     return new Session(await compose(withOptions(tree, set), rest, {}));
   }
@@ -232,6 +235,7 @@ export class Session<
     options: SessionOverrides<A> & { readonly registry?: Registry } = {},
   ): Promise<Session<A[number], RteBoolqSteps>> {
     const { registry = await Registry.bundled(), ...overrides } = options;
+    checkOverrides(overrides, overrideNames, "Session.fromRegistry");
     const entry = registry.get(key);
     return new Session(
       await compose(entry.tree, { ...overrides, adapterCtx: overrides.adapterCtx ?? entry.adapters }, {}),

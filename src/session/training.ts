@@ -1,5 +1,5 @@
 /** @file Training a session: with the plain loop where `core` leads, with the Trainer where `lightning` does. */
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Batch } from "../data/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
@@ -9,6 +9,7 @@ import {
   fineTuningGroups,
   Learner,
   loadCheckpoint,
+  loraDropout,
   modelCheckpoint,
   parseFineTuningPhases,
   shuffledOrder,
@@ -149,8 +150,12 @@ async function withAdapters(
   if (lora === undefined) return result;
   const last = join(folder, "adapter", "last");
   await saveAdapters(last, session, lora);
-  if (best === undefined) return { ...result, adapters: { last } };
   const then = join(folder, "adapter", "best");
+  if (best === undefined) {
+    // Of another run in this folder.
+    await rm(then, { recursive: true, force: true });
+    return { ...result, adapters: { last } };
+  }
   await saveAdapters(then, session, loraAsOf(lora, (await loadCheckpoint(best)).learner));
   return { ...result, adapters: { last, best: then } };
 }
@@ -204,9 +209,20 @@ async function trainingOf(session: TrainableSession, clip: Clip, tuning?: Tuning
     learner,
     phases: tuning?.phases,
     schedule: plan.lrScheduler === undefined ? undefined : scheduledOf(plan.lrScheduler),
-    trainingStep: (batch, index) => step(batch, index) as TrainingLoss | Promise<TrainingLoss>,
+    trainingStep: withDropout(session, (batch, index) => step(batch, index) as TrainingLoss | Promise<TrainingLoss>),
     epoch: (epoch) => trainBatches(session, epoch),
     identity: identityOf(session.record),
+  };
+}
+
+/** A training step whose adapters do not see all of their input, where the configuration says so. */
+function withDropout(session: TrainableSession, step: Training["trainingStep"]): Training["trainingStep"] {
+  const { lora, cfg, module } = session;
+  if (lora === undefined || lora.dropout === 0) return step;
+  return (batch, index) => {
+    // A function of the session's seed and the place in the training, whoever ran before.
+    const place = (((cfg.seed ?? 0) % 2 ** 10) * 2 ** 10 + (module.state.currentEpoch % 2 ** 10)) * 2 ** 20 + index;
+    return module.model.withHooks(loraDropout(lora, place), () => step(batch, index));
   };
 }
 

@@ -20,6 +20,8 @@ export type {
   InterventionTensor,
   NestedNumbers,
 } from "./concept/index.ts";
+export { environmentOps } from "./environment.ts";
+export { opColumnsTable, opInfo, opsTable, type OpColumnInfo, type OpInfo } from "./info.ts";
 export { runOp, runOps, type OpRequest, type OpsSetting } from "./run.ts";
 export { OpState, type StateSpec } from "./state.ts";
 export { bundledOps, compositionMembers, createOpTable, findOp, listOps, withOps, type OpTable } from "./table.ts";

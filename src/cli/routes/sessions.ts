@@ -1,6 +1,7 @@
 /** @file Commands on sessions. */
 import { buildCommand, type Command } from "@stricli/core";
 import type { RunFlags } from "../commands/run.ts";
+import type { OpsFlags } from "../commands/ops.ts";
 import type { RegistryFlags } from "../commands/registry.ts";
 import type { CliContext } from "../context.ts";
 import { booleanFlag, docs, positiveInteger, shared, textFlag } from "../flags.ts";
@@ -96,5 +97,36 @@ export const registry: Command<CliContext> = buildCommand<RegistryFlags, [string
     "What describe prints is a session file: interpretune run takes it.",
     `interpretune registry
 interpretune registry describe rte_demo.gpt2.sae_lens > rte.yaml`,
+  ),
+});
+
+export const ops: Command<CliContext> = buildCommand<OpsFlags, [string?], CliContext>({
+  loader: async () => (await import("../commands/ops.ts")).ops,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [
+        {
+          parse: String,
+          placeholder: "OP",
+          brief: "Name, alias or composition a.b.c [default = list all]",
+          optional: true,
+        },
+      ],
+    },
+    flags: {
+      components: {
+        ...textFlag("DIR", "Shared component whose ops are listed as well: folder or id; repeat for more"),
+        variadic: true,
+        optional: true,
+      },
+      offline,
+      json,
+    },
+  },
+  docs: docs(
+    "Show the ops that analyses are made of, or what one reads, writes and needs",
+    "Collections that IT_ANALYSIS_OP_PATHS lists are among them; IT_OP_PRECEDENCE names those that keep their names.",
+    "interpretune ops\ninterpretune ops logit_diffs_attr_ablation",
   ),
 });

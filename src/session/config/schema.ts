@@ -31,7 +31,10 @@ const scalars: Readonly<Record<string, z.ZodType>> = {
   number: z.number(),
   positive: z.number().positive(),
   flag: z.boolean(),
-  on: z.literal(true),
+  share: z.number().min(0).lt(1),
+  loraStart: z.union([z.boolean(), z.literal("gaussian")], {
+    error: "expected true, false or gaussian: other ways to begin are not here",
+  }),
   off: z.union([z.literal(false), z.literal(0), z.array(json).max(0), z.strictObject({})], {
     error: "expected none or false: this is not here",
   }),

@@ -224,7 +224,8 @@ export const sections = {
       path: {
         kind: "text",
         default: null,
-        about: "Folder of adapters as PEFT writes it: go on with these; r, modules and scale are theirs",
+        about:
+          "Folder of adapters as PEFT writes it, or their id on the hub: go on with these; r, modules, scale and dropout are theirs",
       },
       saveMerged: {
         kind: "flag",
@@ -233,10 +234,14 @@ export const sections = {
       },
       taskType: { oneOf: ["CAUSAL_LM"], default: null, about: "What the model is for" },
       peftType: { oneOf: ["LORA"], default: null, about: "What adapters these are" },
-      initLoraWeights: { kind: "on", default: null, about: "A is drawn from the seed, B is 0" },
+      initLoraWeights: {
+        kind: "loraStart",
+        default: null,
+        about: "true: A is drawn from the seed, B is 0; gaussian: A from a normal distribution; false: B is drawn, too",
+      },
       fanInFanOut: { kind: "flag", default: null, about: "Told by the model's files", effect: "none" },
       bias: { oneOf: ["none"], default: null, about: "Biases are not trained" },
-      loraDropout: { kind: "off", default: null, about: "There is no dropout" },
+      loraDropout: { kind: "share", default: null, about: "Share of their input that adapters do not see in training" },
       inferenceMode: { kind: "off", default: null, about: "Adapters are there to be trained" },
       useDora: { kind: "off", default: null, about: "Not here" },
       modulesToSave: { kind: "off", default: null, about: "Only adapters are trained" },

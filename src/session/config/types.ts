@@ -21,8 +21,10 @@ export interface Scalars {
   number: number;
   positive: number;
   flag: boolean;
-  /** What can only be on. */
-  on: true;
+  /** From 0 to below 1. */
+  share: number;
+  /** How adapters begin. */
+  loraStart: boolean | "gaussian";
   /** What can only be off, in whatever way that is said. */
   off: false | 0 | readonly never[] | Readonly<Record<string, never>>;
   texts: readonly string[];

@@ -1,0 +1,43 @@
+/** @file `interpretune ops`: the ops that analyses are made of, and what one of them reads, writes and needs. */
+import { bundledOps, environmentOps, opColumnsTable, opInfo, opsTable, withComponents } from "../../analysis/index.ts";
+import { loadComponent } from "../../session/index.ts";
+import type { CliContext } from "../context.ts";
+import { cliHub } from "../hub.ts";
+import { aligned, Output } from "../output.ts";
+
+export interface OpsFlags {
+  readonly components?: readonly string[];
+  readonly offline?: boolean;
+  readonly json?: boolean;
+}
+
+export async function ops(this: CliContext, flags: OpsFlags, name?: string): Promise<void> {
+  const output = new Output(this, flags.json);
+  const { hub, finish } = cliHub(this, flags);
+  const components = await Promise.all((flags.components ?? []).map((each) => loadComponent(each, { hub }))).finally(
+    finish,
+  );
+  const { env } = this.process;
+  const known = withComponents(bundledOps, components);
+  const table = await environmentOps({ ...(env && { env }), table: known, hub });
+  if (name === undefined) {
+    const rows = opsTable(table).toJSON();
+    const cells = rows.map(({ op, aliases, description, needs }) => [op, description, aliases, needs].map(String));
+    await output.say(`${aligned([["op", "what it does", "also", "needs"], ...cells])}\n${rows.length} ops`);
+    await output.document({ ops: table.ops.map((op) => opInfo(op)) });
+    return;
+  }
+  const info = opInfo(name, table);
+  const { aliases, chain, requires, requires_gradient, params, where } = info;
+  const facts = [
+    [info.name, info.description],
+    ["aliases", aliases.join(", ")],
+    ["made of", chain.length > 1 ? chain.join(" . ") : ""],
+    ["needs", [...requires, ...(requires_gradient ? ["gradients"] : [])].join(", ")],
+    ["parameters", Object.keys(params).length > 0 ? JSON.stringify(params) : ""],
+    ["written in", where ?? ""],
+  ];
+  const lines = facts.filter(([, fact]) => fact !== "").map(([label, fact]) => `${label}: ${fact}`);
+  await output.say(`${lines.join("\n")}\n${String(opColumnsTable(info))}`);
+  await output.document(info);
+}
