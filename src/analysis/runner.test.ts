@@ -172,6 +172,12 @@ describe("a run", () => {
     for (const options of [{ maxEpochs: 0 }, { maxEpochs: -1 }, { limitAnalysisBatches: 0 }, { limitTestBatches: 1.5 }])
       expect((await failure(() => run(options))).code).toBe("analysis/options");
     expect((await failure(() => run({ split: "all" as "test" }))).message).toContain("split");
+    const misspelled: object = { limitAnalysisBatch: 1 };
+    expect(await failure(() => run(misspelled))).toMatchObject({
+      code: "analysis/options",
+      received: "limitAnalysisBatch",
+      hint: "did you mean limitAnalysisBatches?",
+    });
   });
 
   it("goes through the data as often as asked, and ops remember", async () => {

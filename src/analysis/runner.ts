@@ -36,6 +36,7 @@ import type { AnalyzeProgress } from "./progress.ts";
 import type { Reused } from "./reuse.ts";
 import type { AnalysisStore, HookInfo } from "./store/index.ts";
 import { requireInputs } from "./ops/op.ts";
+import { checkRunnerOptions, runnerOptionNames } from "./runnerOptions.ts";
 import { configHash } from "./store/manifest.ts";
 import { first, survey } from "./survey.ts";
 import { LatentAnalysisTargets, type TargetOptions } from "./targets.ts";
@@ -335,6 +336,7 @@ const targetsOf = (targets: LatentAnalysisTargets | TargetOptions): LatentAnalys
   targets instanceof LatentAnalysisTargets ? targets : new LatentAnalysisTargets(targets);
 
 function check(options: AnalysisRunnerOptions): z.infer<typeof numbersSchema> {
+  checkRunnerOptions(options, runnerOptionNames, "AnalysisRunner");
   const parsed = numbersSchema.safeParse(options);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

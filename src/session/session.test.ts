@@ -390,3 +390,11 @@ it("has a memory profiler where its settings say so, and is no other session for
   await plain.end();
   await expect(make({ moduleCfg: { memprofilerCfg: { enabled: true, speed: 1 } } })).rejects.toThrow("memprofiler_cfg");
 });
+
+it("takes no option that it does not know, however it is made", async () => {
+  const misspelled: object = { evalBatchsize: 2 };
+  const unknown = { code: "session/options", received: "evalBatchsize", hint: "did you mean evalBatchSize?" };
+  await expect(Session.create(misspelled)).rejects.toMatchObject(unknown);
+  await expect(Session.fromRegistry("rte_demo.gpt2.core", misspelled)).rejects.toMatchObject(unknown);
+  await expect(Session.fromConfig("none.yaml", misspelled)).rejects.toMatchObject(unknown);
+});
