@@ -68,7 +68,7 @@ export function opInfo(op: AnyOp | string, table: OpTable = bundledOps): OpInfo 
  * The ops of a table, a row for each: its name, other names, what it does, what it is made of and needs.
  * @param table default: the bundled ops
  * @example
- * console.log(String(opsTable())); // a grid
+ * console.log(String(opsTable()));
  * opsTable().rows.length === listOps().length; // true
  */
 export function opsTable(table: OpTable = bundledOps): Table {

@@ -1,8 +1,10 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { tokenizerFromGguf } from "./index.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadTokenizer, saveTokenizer, tokenizerFromGguf } from "./index.ts";
 
 type Json = { [key: string]: unknown };
 const read = <T>(name: string): T =>
@@ -31,6 +33,27 @@ const bytePairs = (pre: string, more: Json = {}): Map<string, unknown> =>
     ...more,
   });
 
+const rust = createRequire(import.meta.url)("@anush008/tokenizers") as {
+  Tokenizer: { fromString(json: string): { encode(text: string): Promise<{ getIds(): number[] }> } };
+};
+
+interface Model {
+  model: { vocab: { [token: string]: number }; merges: [string, string][] };
+}
+const { vocab, merges } = read<Model>("bpe-byte-fallback.tokenizer.json").model;
+const pieces = Object.keys(vocab).sort((a, b) => vocab[a]! - vocab[b]!);
+const rank = new Map(merges.map((pair, i) => [pair.join(""), i]));
+const sentencePiece = (more: Json = {}): Map<string, unknown> =>
+  metadata({
+    "ggml.model": "llama",
+    "ggml.tokens": pieces,
+    "ggml.scores": Float32Array.from(pieces, (token) => -(rank.get(token) ?? 1000)),
+    "ggml.token_type": pieces.map((t) => (t === "<unk>" ? 2 : /^<\/?s>$/.test(t) ? 3 : t.startsWith("<0x") ? 6 : 1)),
+    "ggml.bos_token_id": 1,
+    "ggml.eos_token_id": 2,
+    ...more,
+  });
+
 describe("byte-level BPE", () => {
   // pre_tokenizer of the tokenizer.json that each model's makers publish
   const END = "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -49,10 +72,6 @@ describe("byte-level BPE", () => {
   };
   const PIECES = [..."abAB12 \n\r.,/'sSlL", "é", "ǅ", "東", "½", "\u0301", "\u00a0", "'ll", "'S", "\n\n", "  "];
   const texts = fc.array(fc.constantFrom(...PIECES), { maxLength: 20 }).map((parts) => parts.join("").normalize("NFC"));
-  const rust = createRequire(import.meta.url)("@anush008/tokenizers") as {
-    Tokenizer: { fromString(json: string): { encode(text: string): Promise<{ getIds(): number[] }> } };
-  };
-
   it.each(Object.keys(published))("%s splits as its published pattern does", async (pre) => {
     const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true };
     const pattern = { type: "Split", pattern: { Regex: published[pre] }, behavior: "Isolated", invert: false };
@@ -110,23 +129,6 @@ describe("byte-level BPE", () => {
 });
 
 describe("sentencepiece", () => {
-  interface Model {
-    model: { vocab: { [token: string]: number }; merges: [string, string][] };
-  }
-  const { vocab, merges } = read<Model>("bpe-byte-fallback.tokenizer.json").model;
-  const list = Object.keys(vocab).sort((a, b) => vocab[a]! - vocab[b]!);
-  const rank = new Map(merges.map((pair, i) => [pair.join(""), i]));
-  const sentencePiece = (more: Json = {}): Map<string, unknown> =>
-    metadata({
-      "ggml.model": "llama",
-      "ggml.tokens": list,
-      "ggml.scores": Float32Array.from(list, (token) => -(rank.get(token) ?? 1000)),
-      "ggml.token_type": list.map((t) => (t === "<unk>" ? 2 : /^<\/?s>$/.test(t) ? 3 : t.startsWith("<0x") ? 6 : 1)),
-      "ggml.bos_token_id": 1,
-      "ggml.eos_token_id": 2,
-      ...more,
-    });
-
   it("equals the BPE tokenizer whose merges are ordered as its scores", () => {
     const tokenizer = tokenizerFromGguf(sentencePiece());
     const { rows } = read<{ rows: { text: string; ids: number[]; decoded: string }[] }>("bpe-byte-fallback.json");
@@ -140,6 +142,54 @@ describe("sentencepiece", () => {
     const tokenizer = tokenizerFromGguf(sentencePiece({ "ggml.add_space_prefix": false, "ggml.add_bos_token": false }));
     expect(tokenizer.encode("noon").tokens[0]).toBe("no");
     expect(tokenizer.decode(tokenizer.encode(" noon").ids)).toBe(" noon");
+  });
+});
+
+describe("files of a tokenizer from GGUF metadata", () => {
+  let root: string;
+  beforeAll(() => (root = mkdtempSync(join(tmpdir(), "interpretune-gguf-"))));
+  afterAll(() => rmSync(root, { recursive: true }));
+
+  const template = "{{ bos_token }}{{ messages[0].content }}";
+  const texts = ["", "abAB12 <|end|>a.", "noon  the\n é", "  'll 12/3"];
+  it.each<[string, Map<string, unknown>]>([
+    ["llama-bpe", bytePairs("llama-bpe", { chat_template: template, "ggml.eot_token_id": 5 })],
+    ["smollm", bytePairs("smollm", { "ggml.add_eos_token": true, "ggml.padding_token_id": 7 })],
+    ["gpt-2", bytePairs("gpt-2")],
+    ["sentencepiece", sentencePiece()],
+    ["sentencepiece without prefix", sentencePiece({ "ggml.add_space_prefix": false, "ggml.add_bos_token": false })],
+  ])("%s: say the same, here and to Hugging Face's reader", async (name, entries) => {
+    const tokenizer = tokenizerFromGguf(entries);
+    const folder = join(root, name);
+    expect(await saveTokenizer(folder, tokenizer)).toEqual([
+      "tokenizer.json",
+      "tokenizer_config.json",
+      "generation_config.json",
+    ]);
+    const again = await loadTokenizer(folder);
+    expect(again.special).toEqual(tokenizer.special);
+    expect([again.vocabSize, again.defaultPrependBos]).toEqual([tokenizer.vocabSize, tokenizer.defaultPrependBos]);
+    const theirs = rust.Tokenizer.fromString(readFileSync(join(folder, "tokenizer.json"), "utf8"));
+    for (const text of texts) {
+      const { ids } = tokenizer.encode(text);
+      expect(again.encode(text).ids, text).toEqual(ids);
+      expect((await theirs.encode(text)).getIds(), text).toEqual(ids);
+      expect(again.decode(ids, { skipSpecialTokens: true })).toBe(tokenizer.decode(ids, { skipSpecialTokens: true }));
+      expect(again.encode([text, "a"] as const).ids).toEqual(tokenizer.encode([text, "a"] as const).ids);
+    }
+    if (name === "llama-bpe") expect(again.applyChatTemplate([{ role: "user", content: "hi" }])).toBe("<|begin|>hi");
+    const { special } = tokenizer;
+    expect(JSON.parse(readFileSync(join(folder, "tokenizer_config.json"), "utf8"))).toMatchObject({
+      bos_token: tokenizer.tokenOf(special.ids.bos!),
+      eos_token: tokenizer.tokenOf(special.ids.eos!),
+    });
+  });
+
+  it("have the tokens that were added", async () => {
+    const grown = tokenizerFromGguf(bytePairs("gpt-2"), { addTokens: ["<pad>"], special: { pad: "<pad>" } });
+    await saveTokenizer(join(root, "grown"), grown);
+    const again = await loadTokenizer(join(root, "grown"));
+    expect([again.special.ids, again.encode("a<pad>").ids]).toEqual([grown.special.ids, grown.encode("a<pad>").ids]);
   });
 });
 

@@ -2,15 +2,19 @@
 import { TokenizerError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { TokenizerOptions } from "./load.ts";
-import { Tokenizer } from "./tokenizer.ts";
+import { Tokenizer, type TokenizerFiles } from "./tokenizer.ts";
 
 /** Whatever finds a metadata value by its key: a Map, or a reader of GGUF headers. */
 export interface GgufMetadata {
   get(key: string): unknown;
 }
 
-const byteLevel = (use_regex: boolean): JsonObject => ({ type: "ByteLevel", add_prefix_space: false, use_regex });
-const isolated = (regex: string): JsonObject => ({ type: "Split", pattern: { Regex: regex }, behavior: "Isolated" });
+const byteLevel = (use_regex: boolean): JsonObject => ({
+  ...{ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex },
+});
+const isolated = (regex: string): JsonObject => ({
+  ...{ type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false },
+});
 const sequence = (...pretokenizers: JsonObject[]): JsonObject => ({ type: "Sequence", pretokenizers });
 const pattern = (...regexes: string[]): JsonObject => sequence(...regexes.map(isolated), byteLevel(false));
 
@@ -88,7 +92,7 @@ export function tokenizerFromGguf(metadata: GgufMetadata, options: TokenizerOpti
   const types = optionalList(metadata, "token_type", "number", tokens.length) ?? tokens.map(() => 1);
   const added_tokens = tokens.flatMap((content, id) =>
     [UNKNOWN, CONTROL, USER_DEFINED].includes(types[id]!) && content !== ""
-      ? [{ id, content, special: types[id] !== USER_DEFINED, normalized: false }]
+      ? [{ id, content, ...plainToken, special: types[id] !== USER_DEFINED }]
       : [],
   );
   const id = (name: string): unknown => metadata.get(`tokenizer.ggml.${name}_token_id`);
@@ -98,24 +102,69 @@ export function tokenizerFromGguf(metadata: GgufMetadata, options: TokenizerOpti
   };
   const template = metadata.get("tokenizer.chat_template");
   const ends = [id("eos"), id("eot"), id("eom")].filter((v) => v !== undefined);
+  const ids: Readonly<Record<string, unknown>> = {
+    bos: id("bos"),
+    eos: ends,
+    pad: id("padding"),
+    unk: id("unknown"),
+    sep: id("seperator") ?? id("separator"),
+    cls: id("cls"),
+    mask: id("mask"),
+  };
+  const rule = { add_bos_token: flag("add_bos_token", parts.addBos), add_eos_token: flag("add_eos_token", false) };
+  const generationConfig = Object.fromEntries(Object.entries(ids).map(([name, value]) => [`${name}_token_id`, value]));
+  const chat = typeof template === "string" ? { chat_template: template } : {};
+  const files = (): TokenizerFiles => {
+    const texts = Object.entries(ids).flatMap(([name, value]) => {
+      const text = tokens[Number(Array.isArray(value) ? value[0] : (value ?? -1))];
+      return text === undefined ? [] : [[`${name}_token`, text] as const];
+    });
+    const said = Object.fromEntries(texts);
+    const around = {
+      bos: rule.add_bos_token ? said["bos_token"] : undefined,
+      eos: rule.add_eos_token ? said["eos_token"] : undefined,
+    };
+    return {
+      "tokenizer.json": {
+        ...{ version: "1.0", truncation: null, padding: null },
+        ...{ ...parts.json, added_tokens, post_processor: templateAround(around, (text) => tokens.indexOf(text)) },
+      },
+      "tokenizer_config.json": { tokenizer_class: "PreTrainedTokenizerFast", ...rule, ...said, ...chat },
+      "generation_config.json": generationConfig,
+    };
+  };
   return new Tokenizer(
     { ...parts.json, added_tokens, post_processor: null },
     {
       ...options,
-      config: { add_bos_token: flag("add_bos_token", parts.addBos), add_eos_token: flag("add_eos_token", false) },
-      generationConfig: {
-        bos_token_id: id("bos"),
-        eos_token_id: ends,
-        pad_token_id: id("padding"),
-        unk_token_id: id("unknown"),
-        sep_token_id: id("seperator") ?? id("separator"),
-        cls_token_id: id("cls"),
-        mask_token_id: id("mask"),
-      },
-      ...(typeof template === "string" ? { chatTemplate: template } : {}),
+      config: { ...rule, ...chat },
+      generationConfig,
       where: "GGUF metadata",
+      files,
     },
   );
+}
+
+/** Flags of added tokens that GGUF files do not have. */
+const plainToken = { single_word: false, lstrip: false, rstrip: false, normalized: false } as const;
+
+/** The post-processor that puts tokens around each text; null where there are none. */
+function templateAround(
+  { bos, eos }: { readonly bos: string | undefined; readonly eos: string | undefined },
+  idOf: (token: string) => number,
+): JsonObject | null {
+  const token = (text: string | undefined, type_id: number): JsonObject[] =>
+    text === undefined ? [] : [{ SpecialToken: { id: text, type_id } }];
+  const around = (id: string, type_id: number): JsonObject[] => [
+    ...token(bos, type_id),
+    { Sequence: { id, type_id } },
+    ...token(eos, type_id),
+  ];
+  const texts = [bos, eos].filter((text) => text !== undefined);
+  if (texts.length === 0) return null;
+  const special_tokens = Object.fromEntries(texts.map((id) => [id, { id, ids: [idOf(id)], tokens: [id] }]));
+  const single = around("A", 0);
+  return { type: "TemplateProcessing", single, pair: [...single, ...around("B", 1)], special_tokens };
 }
 
 interface Parts {
@@ -136,7 +185,7 @@ function bytePairs(metadata: GgufMetadata): Parts {
     });
   const { pre_tokenizer, normalizer = null, ignore_merges = false, add_bos = false } = kind;
   const model = { type: "BPE", vocab: vocabulary(metadata), merges: list(metadata, "merges", "string"), ignore_merges };
-  return { json: { model, normalizer, pre_tokenizer, decoder: { type: "ByteLevel" } }, addBos: add_bos };
+  return { json: { model, normalizer, pre_tokenizer, decoder: byteLevel(true) }, addBos: add_bos };
 }
 
 function sentencePiece(metadata: GgufMetadata): Parts {

@@ -6,12 +6,12 @@ export type { GgufMetadata } from "./gguf.ts";
 export { loadTokenizer, tokenizerFromJson } from "./load.ts";
 export type { TokenizerOptions } from "./load.ts";
 export { padRows } from "./padding.ts";
-export type { PadOptions, Side, TokenBatch } from "./padding.ts";
+export type { PadOptions, Side, PaddedRows } from "./padding.ts";
 export { saveTokenizer } from "./save.ts";
 export type { SpecialName, SpecialOverrides, SpecialTokens } from "./special.ts";
 export { Tokenizer } from "./tokenizer.ts";
 export type {
-  BatchOptions,
+  EncodeBatchOptions,
   DecodeOptions,
   EncodedBatch,
   EncodeOptions,

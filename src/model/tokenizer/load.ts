@@ -5,9 +5,9 @@ import { fileSource, openGguf, type HubOptions } from "../../formats/index.ts";
 import { findHubModel } from "../hubModel.ts";
 import { TokenizerError } from "./errors.ts";
 import { tokenizerFromGguf } from "./gguf.ts";
-import { parseJson } from "./json.ts";
+import { isObject, parseJson, type JsonObject } from "./json.ts";
 import { Tokenizer } from "./tokenizer.ts";
-import type { TokenizerSources } from "./tokenizer.ts";
+import type { TokenizerFiles, TokenizerSources } from "./tokenizer.ts";
 
 /** Choices that are the user's and not the files'. */
 export type TokenizerOptions = Pick<TokenizerSources, "special" | "addTokens" | "defaultPrependBos" | "paddingSide">;
@@ -90,5 +90,9 @@ export async function loadTokenizer(name: string, given: LoadTokenizerOptions = 
  * tokenizer.encode("hello world").ids; // [0, 1]
  */
 export function tokenizerFromJson(tokenizerJson: unknown, config?: unknown, options: TokenizerOptions = {}): Tokenizer {
-  return new Tokenizer(tokenizerJson, { ...options, config });
+  const files = (): TokenizerFiles => ({
+    "tokenizer.json": tokenizerJson as JsonObject,
+    ...(isObject(config) && { "tokenizer_config.json": config }),
+  });
+  return new Tokenizer(tokenizerJson, { ...options, config, files });
 }

@@ -4,7 +4,7 @@ import { TokenizerError } from "./errors.ts";
 export type Side = "left" | "right";
 
 /** Token ids and their attention mask, both row-major `[rows, width]`; the mask is 1 at real tokens, 0 at padding. */
-export interface TokenBatch {
+export interface PaddedRows {
   readonly ids: Int32Array<ArrayBuffer>;
   readonly mask: Int32Array<ArrayBuffer>;
   readonly dims: readonly [rows: number, width: number];
@@ -31,7 +31,7 @@ export interface PadOptions {
  * // { ids: Int32Array [5, 6, 0, 7], mask: Int32Array [1, 1, 0, 1], dims: [2, 2] }
  * ```
  */
-export function padRows(rows: readonly ArrayLike<number>[], options: PadOptions = {}): TokenBatch {
+export function padRows(rows: readonly ArrayLike<number>[], options: PadOptions = {}): PaddedRows {
   const { side = "right", value = 0, padding = "longest" } = options;
   const longest = rows.reduce((n, row) => Math.max(n, row.length), 0);
   const width = typeof padding === "number" ? padding : longest;

@@ -41,7 +41,19 @@ test("are the files they were read from where nothing was added", async () => {
   ]);
   for (const name of readdirSync(at("plain")))
     expect(readFileSync(at("copy", name))).toEqual(readFileSync(at("plain", name)));
-  expect(await saveTokenizer(at("none"), tokenizerFromJson(files["tokenizer.json"]))).toEqual([]);
+});
+
+test("say what a tokenizer says that was made of parsed files", async () => {
+  const options = { addTokens: ["<sep>"], special: { sep: "<sep>" } };
+  const made = tokenizerFromJson(files["tokenizer.json"], files["tokenizer_config.json"], options);
+  expect(await saveTokenizer(at("made"), made)).toEqual([
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+  ]);
+  const again = await loadTokenizer(at("made"));
+  expect([again.special, again.maxLength]).toEqual([made.special, 64]);
+  expect(again.encode("hello <sep>").ids).toEqual([1, 4]);
 });
 
 test("have the tokens that were added, under their ids, here and for another reader", async () => {

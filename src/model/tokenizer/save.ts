@@ -1,5 +1,5 @@
 /** @file A tokenizer's files written again, with what was added to it. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../formats/index.ts";
 import { isObject, parseJson, type JsonObject } from "./json.ts";
@@ -16,10 +16,10 @@ const tokenizerFiles: readonly string[] = [
 ];
 
 /**
- * Writes a tokenizer's files into a folder: those it was read from, byte for byte where nothing was added. Tokens that were
- * added stand in tokenizer.json under their ids, special tokens that the user named in tokenizer_config.json and
+ * Writes a tokenizer's files into a folder: those it was read from, byte for byte where nothing was added; of one from a GGUF
+ * file or from JSON, files that say the same. Tokens that were added stand in tokenizer.json under their ids, special tokens that the user named in tokenizer_config.json and
  * special_tokens_map.json, as `save_pretrained` of transformers writes them.
- * @returns the names of the files; none for a tokenizer that was not read from a folder
+ * @returns the names of the files
  * @throws TokenizerError when its own files are not there any more, or are malformed
  * @example
  * const grown = await loadTokenizer("models/gpt2", { addTokens: ["<pad>"], special: { pad: "<pad>" } });
@@ -27,25 +27,41 @@ const tokenizerFiles: readonly string[] = [
  * (await loadTokenizer("my-tokenizer")).padId === grown.padId; // true
  */
 export async function saveTokenizer(folder: string, tokenizer: Tokenizer): Promise<string[]> {
-  const { folder: from, beside } = tokenizer;
-  return from === undefined ? [] : copyTokenizer(folder, from, beside);
+  const { folder: from, files, beside } = tokenizer;
+  if (from !== undefined) return copyTokenizer(folder, from, beside);
+  const made = files?.() ?? {};
+  const text = (name: string): string | undefined => made[name] && `${JSON.stringify(made[name], null, 2)}\n`;
+  return write(folder, (name) => Promise.resolve(text(name)), beside);
 }
 
 type Beside = Tokenizer["beside"];
 
 /** The files of a folder, with what was added. */
 export async function copyTokenizer(folder: string, from: string, beside?: Beside): Promise<string[]> {
+  return write(folder, (name) => readFile(join(from, name)).catch(absent), beside);
+}
+
+/** @param contentOf what a file was; undefined where there is none */
+async function write(
+  folder: string,
+  contentOf: (name: string) => Promise<Uint8Array | string | undefined>,
+  beside: Beside | undefined,
+): Promise<string[]> {
   await mkdir(folder, { recursive: true });
   const special = Object.entries(beside?.special ?? {});
   const written: string[] = [];
   for (const name of tokenizerFiles) {
-    const change = beside && changes[name];
-    const after = change?.(await read(join(from, name)), beside!, special);
-    const done = after === undefined ? copied(join(from, name), join(folder, name)) : write(join(folder, name), after);
-    if (await done) written.push(name);
+    const before = await contentOf(name);
+    const after = beside && changes[name]?.(before === undefined ? undefined : parsed(before, name), beside, special);
+    const content = after === undefined ? before : `${JSON.stringify(after, null, 2)}\n`;
+    if (content === undefined) continue;
+    await writeFileAtomic(join(folder, name), [typeof content === "string" ? encoder.encode(content) : content]);
+    written.push(name);
   }
   return written;
 }
+
+const encoder = new TextEncoder();
 
 type Special = readonly (readonly [key: string, token: string | number])[];
 
@@ -87,23 +103,9 @@ const changes: {
 const saying = (file: JsonObject, special: Special): Special =>
   special.filter(([key, token]) => typeof token === "string" && contentOf(file[key]) !== token);
 
-async function read(path: string): Promise<JsonObject | undefined> {
-  const text = await readFile(path, "utf8").catch(absent);
-  const value = text === undefined ? undefined : parseJson(text, path);
+function parsed(content: Uint8Array | string, where: string): JsonObject | undefined {
+  const value = parseJson(typeof content === "string" ? content : new TextDecoder().decode(content), where);
   return isObject(value) ? value : undefined;
-}
-
-async function write(path: string, value: JsonObject): Promise<boolean> {
-  await writeFileAtomic(path, [new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)]);
-  return true;
-}
-
-/** Copies a file; false where it is not there. */
-async function copied(from: string, to: string): Promise<boolean> {
-  const file = await readFile(from).catch(absent);
-  if (file === undefined) return false;
-  await writeFile(to, file);
-  return true;
 }
 
 function absent(cause: unknown): undefined {

@@ -9,7 +9,7 @@ import type { AddedToken, JsonObject } from "./json.ts";
 import { openLibrary } from "./library.ts";
 import type { LibraryTokenizer } from "./library.ts";
 import { padRows } from "./padding.ts";
-import type { Side, TokenBatch } from "./padding.ts";
+import type { Side, PaddedRows } from "./padding.ts";
 import { pipelineOf } from "./pipeline.ts";
 import type { Piece, Pipeline } from "./pipeline.ts";
 import { specialTokens } from "./special.ts";
@@ -34,7 +34,7 @@ export interface EncodeOptions {
   offsets?: boolean;
 }
 
-export interface BatchOptions extends EncodeOptions {
+export interface EncodeBatchOptions extends EncodeOptions {
   /** Pad to the longest row (default) or to a width; `false` asserts equal lengths. */
   padding?: "longest" | number | false;
   /** Default: the tokenizer's own side. */
@@ -55,7 +55,7 @@ export interface Encoding {
   readonly offsets: [number, number][] | null;
 }
 
-export interface EncodedBatch extends TokenBatch {
+export interface EncodedBatch extends PaddedRows {
   readonly encodings: readonly Encoding[];
 }
 
@@ -100,7 +100,12 @@ export interface TokenizerSources {
   where?: string;
   /** Where the files are. */
   folder?: string;
+  /** For whom there are none: what they would be, made when they are wanted. */
+  files?: () => TokenizerFiles;
 }
+
+/** The files of a tokenizer by name, JSON parsed. */
+export type TokenizerFiles = Readonly<Record<string, JsonObject>>;
 
 /**
  * A tokenizer. Ids equal those of Hugging Face's Rust tokenizers; decoding does not clean up spaces unless asked to.
@@ -123,6 +128,8 @@ export class Tokenizer {
   readonly maxLength: number | undefined;
   /** Where its files are, for whom it was read from a folder. */
   readonly folder: string | undefined;
+  /** What its files would be, for whom it was not read from a folder. */
+  readonly files: (() => TokenizerFiles) | undefined;
   /**
    * What the user said beside the files: tokens that these lack; special tokens, as their text by key (`pad_token`) or,
    * where the vocabulary has none of that id, as the id (`pad_token_id`); the padding side.
@@ -165,6 +172,7 @@ export class Tokenizer {
     this.prependsBos = "ids" in (this.#template.single[0] ?? {});
     this.defaultPrependBos = sources.defaultPrependBos ?? config["add_bos_token"] !== false;
     this.folder = sources.folder;
+    this.files = sources.files;
     this.beside = {
       added: json.added_tokens.slice(checked.added_tokens.length),
       special: Object.fromEntries(
@@ -252,7 +260,7 @@ export class Tokenizer {
    * const { ids, mask, dims } = tokenizer.encodeBatch(["one", "one two"], { paddingSide: "left" });
    * ```
    */
-  encodeBatch(inputs: readonly TextInput[], options: BatchOptions = {}): EncodedBatch {
+  encodeBatch(inputs: readonly TextInput[], options: EncodeBatchOptions = {}): EncodedBatch {
     const encodings = inputs.map((input) => this.encode(input, options));
     const { padding = "longest", paddingSide = this.paddingSide } = options;
     const rows = encodings.map((e) => e.ids);
