@@ -405,7 +405,7 @@ describe("printed and drawn with the tutorial, August 2026", () => {
     const base = analysisResult("logit_diffs_base", hooks, rows(clean), []);
     const sae = analysisResult("logit_diffs_sae", hooks, rows(spliced), []);
     const decode = ([id]: readonly number[]): string => (id === 2949 ? "No" : "Yes");
-    expect(String(baseVsSaeLogitDiffs(sae, base, { decode }))).toBe(run.sample_table);
+    expect(String(baseVsSaeLogitDiffs(sae, base, { tokenizer: { decode } }))).toBe(run.sample_table);
     const grad = analysisResult("logit_diffs_attr_grad", hooks, rows(spliced), []);
     const ablation = analysisResult("logit_diffs_attr_ablation", hooks, rows(spliced), []);
     const named = { ...sae, name: "logit_diffs_latent" };

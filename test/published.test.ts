@@ -170,8 +170,7 @@ if (missing.length > 0) {
       it("tables, text for text", () => {
         const { logit_diffs_base: base, logit_diffs_sae: sae, logit_diffs_attr_grad: grad } = results;
         const ablation = results.logit_diffs_attr_ablation!;
-        const decode = (ids: readonly number[]): string => model.tokenizer.decode(ids);
-        expect(String(baseVsSaeLogitDiffs(sae!, base!, { decode }))).toBe(run.sample_table);
+        expect(String(baseVsSaeLogitDiffs(sae!, base!, { tokenizer: model.tokenizer }))).toBe(run.sample_table);
         const named = { ...sae!, name: "logit_diffs_latent" };
         expect(String(accuracyTable([base!, named, grad!, ablation]))).toBe(run.accuracy_table);
         const tables = (result: AnalysisResult): Record<string, string> =>

@@ -8,9 +8,7 @@ export interface BaseVsSaeOptions {
   readonly topK?: number;
   /** Terminal columns at which prompts are wrapped. Default 80. */
   readonly maxPromptWidth?: number;
-  /** Text of token ids; without it ids are shown. */
-  readonly decode?: (ids: readonly number[]) => string;
-  /** The same by a tokenizer, as published. */
+  /** Gives tokens their text where the results hold none; without it such tokens are shown as ids. */
   readonly tokenizer?: { decode(ids: readonly number[]): string };
   /** `correct`, as published: only examples that the plain model has right. `all`: what SAEs do to the wrong ones too. */
   readonly keep?: "correct" | "all";
@@ -55,16 +53,17 @@ export function logitDiffRows(
   sae: AnalysisResult,
   base: AnalysisResult,
   places: readonly number[],
-  { maxPromptWidth = 80, tokenizer, decode = (ids) => tokenizer?.decode(ids) ?? ids.join(" ") }: BaseVsSaeOptions,
+  { maxPromptWidth = 80, tokenizer }: BaseVsSaeOptions,
   title?: string,
 ): Table {
+  const decode = (ids: readonly number[]): string => tokenizer?.decode(ids) ?? ids.join(" ");
   const rows = places.map((i): Cell[] => {
-    const { example, prompts, tokens, logit_diffs } = sae.examples[i]!;
+    const { example, prompts, tokens, answers, orig_labels, logit_diffs } = sae.examples[i]!;
     const clean = base.examples[i]!;
     return [
       example,
       prompts ?? (tokens ? decode(tokens) : ""),
-      decode([clean.label_ids]),
+      answers?.[orig_labels] ?? decode([clean.label_ids]),
       clean.logit_diffs,
       logit_diffs,
     ];

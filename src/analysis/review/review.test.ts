@@ -252,6 +252,11 @@ describe("base against SAE", () => {
       clean_logit_diff: 4,
       sae_logit_diff: 4,
     });
+    const answered = { ...sae, examples: sae.examples.map((row) => ({ ...row, answers: ["Yes", "No"] })) };
+    const answer = (of: typeof sae, tokenizer?: { decode(ids: readonly number[]): string }): unknown =>
+      baseVsSaeLogitDiffs(of, base, { tokenizer }).toJSON()[0]!["answer"];
+    expect(answer(answered)).toBe(["Yes", "No"][examples[4]!.orig_labels]);
+    expect(answer(sae, { decode: (ids) => `token ${ids.join()}` })).toBe("token 7");
     const fewer = analysisResult("logit_diffs_base", hooks, examples.slice(1), []);
     expect(code(() => baseVsSaeLogitDiffs(sae, fewer))).toBe("review/examples");
   });

@@ -142,10 +142,10 @@ export async function showRun(output: Output, { results, timings }: AnalysisRun,
   const { loaded, effects, out, others = {} } = shown;
   const { logit_diffs_base: base, logit_diffs_sae: sae } = results;
   const { model } = loaded;
-  const decode = model.hasTokenizer ? (ids: readonly number[]): string => model.tokenizer.decode(ids) : undefined;
   const present = analysisNames.flatMap((name) => results[name] ?? []);
   const spliced = sae ?? results.logit_diffs_attr_grad ?? results.logit_diffs_attr_ablation;
-  const diffs = base && spliced && baseVsSaeLogitDiffs(spliced, base, { decode });
+  const diffs =
+    base && spliced && baseVsSaeLogitDiffs(spliced, base, model.hasTokenizer ? { tokenizer: model.tokenizer } : {});
   const accuracy = accuracyTable(present, { pairs: results.logit_diffs_attr_ablation !== undefined });
   const latents = [results.logit_diffs_attr_ablation, results.logit_diffs_attr_grad].flatMap((result) => {
     if (result === undefined) return [];
