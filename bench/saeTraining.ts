@@ -2,16 +2,22 @@
  * @file Training steps of SAEs (losses, gradients, clipping, Adam, firing statistics) against SAELens' trainer, batch 4096,
  * d_in 768. With `PEERS_PYTHON=<python that has sae_lens>` SAELens runs right after each of ours.
  *
- * `SAE_BENCH=topk:24576,standard:6144` runs a part of it.
+ * Standard and JumpReLU also with biases or thresholds at which 64 latents of a token are active, as after some training:
+ * the peer's step takes as long as at the start then.
+ *
+ * `SAE_BENCH=topk:24576,standard:6144,standard:6144:64` runs a part of it.
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { uniformAt } from "../src/graph/index.ts";
 import { Runtime } from "../src/runtime/index.ts";
+import type { SaeArrays } from "../src/sae/index.ts";
 import { denseLearner } from "../src/train/sae/denseLearner.ts";
 import { parseTrainedSae } from "../src/train/sae/config.ts";
 import { initialParameters } from "../src/train/sae/init.ts";
 import { sparseLearner, trainsSparsely } from "../src/train/sae/sparse/learner.ts";
+import { thinsOut } from "../src/train/sae/sparse/thresholdLearner.ts";
+import { thinningLearner } from "../src/train/sae/thinningLearner.ts";
 import { report, timed } from "./lib.ts";
 
 const tokens = 4096;
@@ -20,11 +26,11 @@ const bars: Readonly<Record<string, number>> = { standard: 1.8, jumprelu: 1.8, t
 const chosen = (
   process.env["SAE_BENCH"] ??
   Object.keys(bars)
-    .flatMap((a) => [`${a}:6144`, `${a}:24576`])
+    .flatMap((a) => [`${a}:6144`, `${a}:24576`, ...(a.endsWith("topk") ? [] : [`${a}:6144:64`, `${a}:24576:64`])])
     .join(",")
 )
   .split(",")
-  .map((item) => item.split(":") as [string, string]);
+  .map((item) => item.split(":") as [string, string, string | undefined]);
 
 /** Gaussian enough: sums of four uniforms. */
 function normal(size: number, seed: number): Float32Array {
@@ -46,15 +52,34 @@ function peer(architecture: string, dSae: string): number | undefined {
   return undefined;
 }
 
+/** Sets biases or thresholds so that about `active` latents of a token are active, going by some tokens and latents. */
+function thinOut(start: SaeArrays, dSae: number, active: number): SaeArrays {
+  const seen: number[] = [];
+  for (let t = 0; t < 64; t++)
+    for (let j = 0; j < 256; j++) {
+      let pre = 0;
+      for (let i = 0; i < dIn; i++) pre += x[t * dIn + i]! * start["W_enc"]!.data[i * dSae + j]!;
+      seen.push(pre);
+    }
+  const least = seen.sort((a, b) => b - a)[Math.round((seen.length * active) / dSae)]!;
+  const [name, value] = start["threshold"] === undefined ? ["b_enc", -least] : ["threshold", least];
+  return { ...start, [name]: { dims: [dSae], data: new Float32Array(dSae).fill(value) } };
+}
+
 const x = normal(tokens * dIn, 2);
-for (const [architecture, dSae] of chosen) {
+for (const [architecture, dSae, active] of chosen) {
   const cfg = parseTrainedSae({ architecture, dIn, dSae: Number(dSae), k: 64 });
   const runtime = new Runtime();
   const options = { tokens, runtime, adam: { betas: [0.9, 0.999], eps: 1e-8 } } as const;
-  const make = trainsSparsely(cfg, tokens) ? sparseLearner : denseLearner;
-  const learner = await make(cfg, initialParameters(cfg, 0), options);
-  const step = (): Promise<unknown> => learner.step({ x, target: x, lr: 3e-4, coefficient: 1 });
-  const { median } = await timed(step, { repeat: 3, warmup: 1 });
+  const make = trainsSparsely(cfg, tokens) ? sparseLearner : thinsOut(cfg, tokens) ? thinningLearner : denseLearner;
+  const start = initialParameters(cfg, 0);
+  const learner = await make(cfg, active === undefined ? start : thinOut(start, cfg.dSae, Number(active)), options);
+  const l0: number[] = [];
+  const step = async (): Promise<void> => {
+    const { fired } = await learner.step({ x, target: x, lr: 3e-5, coefficient: 0 });
+    l0.push(fired.reduce((sum, n) => sum + n, 0) / tokens);
+  };
+  const { median } = await timed(step, { repeat: 3, warmup: 2 });
   await learner.dispose();
   await runtime.dispose();
   const theirs = peer(architecture, dSae);
@@ -66,7 +91,7 @@ for (const [architecture, dSae] of chosen) {
   const counts = bar < 5 || dSae === "24576";
   report({
     row: 5,
-    what: `SAE training step, ${architecture}, d_sae ${dSae}`,
+    what: `SAE training step, ${architecture}, d_sae ${dSae}, ${Math.round(l0.at(-1)!)} latents of a token active`,
     ours: rate(seconds),
     theirs: theirs === undefined ? "not set up" : `${rate(theirs)} (SAELens)`,
     ratio,

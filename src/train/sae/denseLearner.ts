@@ -1,5 +1,5 @@
 /** @file Training of any SAE as one graph a step: losses, gradients, clipping and Adam. */
-import { greater, leaf, min, placeholder, where, type Tensor } from "../../graph/index.ts";
+import { greater, leaf, min, placeholder, sub, sum, where, type Tensor } from "../../graph/index.ts";
 import type { Runtime } from "../../runtime/index.ts";
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
 import { Learner, type CompiledStep } from "../learner.ts";
@@ -10,6 +10,7 @@ import { auxiliaryGroups, auxiliaryScales, firings, saeLosses } from "./losses.t
 interface StepMetrics {
   readonly terms: Readonly<Record<string, Tensor>>;
   readonly fired: Tensor;
+  readonly touched: Tensor;
   readonly smallest: Tensor;
 }
 type Step = CompiledStep<"x" | "target" | "coefficient" | "mask" | "scales", StepMetrics>;
@@ -52,9 +53,15 @@ export function denseLearner(
     };
     known = learner.compile(inputs, ({ x, target, coefficient, mask, scales }) => {
       const dead = withDead ? { mask, scales } : undefined;
-      const { loss, terms, acts } = saeLosses(cfg, params, { x, target: transcodes ? target : x, coefficient, dead });
+      const batch = { x, target: transcodes ? target : x, coefficient, dead };
+      const { loss, terms, pre, acts } = saeLosses(cfg, params, batch);
+      const fired = firings(acts);
+      const { threshold } = params;
+      const touched = sum(
+        threshold === undefined ? fired : firings(sub(pre, sub(threshold, cfg.jumpreluBandwidth / 2))),
+      );
       const smallest = cfg.architecture.endsWith("topk") ? min(where(greater(acts, 0), acts, ceiling)) : coefficient;
-      return { loss, metrics: { terms, fired: firings(acts), smallest } };
+      return { loss, metrics: { terms, fired, touched, smallest } };
     });
     compiled.set(withDead, known);
     return known;
@@ -82,6 +89,7 @@ export function denseLearner(
         terms: Object.fromEntries(Object.entries(metrics.terms).map(([name, term]) => [name, term.item()])),
         gradientNorm: gradNorm!,
         fired: metrics.fired.data as Float32Array,
+        touched: metrics.touched.item(),
         smallest: cfg.architecture.endsWith("topk") && smallest < ceiling ? smallest : undefined,
       };
     },

@@ -23,8 +23,18 @@ export interface SaeStepResult {
   readonly gradientNorm: number;
   /** [d_sae]: on how many tokens each latent fired. */
   readonly fired: Float32Array;
+  /** Latents of tokens that are active, or near enough to their threshold to move it. */
+  readonly touched: number;
   /** The smallest latent that is not 0, as ranked; undefined where none fired. */
   readonly smallest: number | undefined;
+}
+
+/** Everything that decides the next step: `parameter.<name>`, `exp_avg.<name>`, `exp_avg_sq.<name>`. */
+export interface SaeLearnerState {
+  readonly tensors: SaeArrays;
+  readonly steps: number;
+  /** Whether the next step touches all latents or active ones only, where it may be either. */
+  readonly touches?: "all" | "active" | undefined;
 }
 
 export interface SaeLearner {
@@ -32,9 +42,9 @@ export interface SaeLearner {
   step(input: SaeStepInput): Promise<SaeStepResult>;
   /** Parameters in SAELens' names and shapes, copied. */
   parameters(): SaeArrays;
-  /** Everything that decides the next step, copied: `parameter.<name>`, `exp_avg.<name>`, `exp_avg_sq.<name>`. */
-  state(): { readonly tensors: SaeArrays; readonly steps: number };
-  restore(state: { readonly tensors: SaeArrays; readonly steps: number }): void;
+  /** A copy. */
+  state(): SaeLearnerState;
+  restore(state: SaeLearnerState): void | Promise<void>;
   dispose(): Promise<void>;
 }
 

@@ -186,7 +186,7 @@ async function prepareRun(options: TrainSaeOptions): Promise<Run> {
   const trainers: SaeTrainer[] = [];
   for (const [i, sae] of saes.entries()) {
     const trainer = await saeTrainer(sae, settings, { runtime, seed: settings.seed + i });
-    if (resumed !== undefined) trainer.restore(resumed.trainers[i]!);
+    if (resumed !== undefined) await trainer.restore(resumed.trainers[i]!);
     trainers.push(trainer);
   }
   signal?.throwIfAborted();

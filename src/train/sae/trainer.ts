@@ -9,6 +9,8 @@ import { stepsOf, type SaeOfRun, type SaeTrainingOptions } from "./options.ts";
 import type { TrainedState } from "./save.ts";
 import { saeSchedule, sparsityCoefficient } from "./schedule.ts";
 import { sparseLearner, trainsSparsely } from "./sparse/learner.ts";
+import { thinsOut } from "./sparse/thresholdLearner.ts";
+import { thinningLearner } from "./thinningLearner.ts";
 
 /** What is logged of a step, by SAELens' names. */
 export type SaeMetrics = Readonly<Record<string, number>>;
@@ -31,7 +33,7 @@ export interface SaeTrainer {
   /** log10 of the share of tokens on which each latent fired, [d_sae]. */
   sparsity(): Float32Array;
   state(): TrainerState;
-  restore(state: TrainerState): void;
+  restore(state: TrainerState): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -43,7 +45,7 @@ const makeLearner = (
 ): Promise<SaeLearner> | SaeLearner => {
   const tokens = options.trainBatchSizeTokens;
   const adam = { betas: [options.adamBeta1, options.adamBeta2] as const, eps: options.adamEps };
-  const make = trainsSparsely(sae, tokens) ? sparseLearner : denseLearner;
+  const make = trainsSparsely(sae, tokens) ? sparseLearner : thinsOut(sae, tokens) ? thinningLearner : denseLearner;
   return make(sae, start, { tokens, runtime, adam });
 };
 
@@ -155,7 +157,7 @@ export async function saeTrainer(
     }),
     sparsity: () => Float32Array.from(fired, (n) => Math.log10(n / Math.max(sampled, 1) + 1e-10)),
     state: () => {
-      const { tensors, steps: updates } = learner.state();
+      const { tensors, steps: updates, touches = null } = learner.state();
       return {
         tensors: {
           ...tensors,
@@ -164,12 +166,13 @@ export async function saeTrainer(
           fired: { dims: [dSae], data: Float32Array.from(fired) },
           fired_rest: { dims: [dSae], data: Float32Array.from(fired, (n) => n - Math.fround(n)) },
         },
-        record: { steps, updates, scalingFactor, topkThreshold, sampled },
+        record: { steps, updates, scalingFactor, topkThreshold, sampled, touches },
       };
     },
-    restore: ({ tensors: { silent: since, fired: often, fired_rest: rest, ...tensors }, record }) => {
+    restore: async ({ tensors: { silent: since, fired: often, fired_rest: rest, ...tensors }, record }) => {
       const at = record as Record<string, number>;
-      learner.restore({ tensors, steps: at["updates"]! });
+      const touches = record["touches"] === "active" ? "active" : "all";
+      await learner.restore({ tensors, steps: at["updates"]!, touches });
       silent.set(since!.data);
       often!.data.forEach((n, j) => (fired[j] = n + rest!.data[j]!));
       scalingFactor = at["scalingFactor"]!;

@@ -4,20 +4,14 @@
  * pairs, as Gao et al. 2024 (arXiv 2406.04093) do on GPUs.
  */
 import type { Runtime } from "../../../runtime/index.ts";
-import type { SaeArray, SaeArrays } from "../../../sae/index.ts";
+import type { SaeArrays } from "../../../sae/index.ts";
 import { TrainError } from "../../errors.ts";
 import type { TrainedSaeConfig } from "../config.ts";
-import {
-  clipNorm,
-  parameterShapes,
-  transposed,
-  type AdamMoments,
-  type SaeLearner,
-  type SaeStepInput,
-  type SaeStepResult,
-} from "../learner.ts";
+import type { AdamMoments, SaeLearner, SaeStepInput, SaeStepResult } from "../learner.ts";
 import { auxiliaryCount, auxiliaryGroups, auxiliaryScales, batchTopKCount } from "../losses.ts";
+import { heldCounts, holdSae } from "./held.ts";
 import { fitsMemory, kernelMemory, memoryBytes, type Floats } from "./memory.ts";
+import { byLatent } from "./pairs.ts";
 import { encoder, floor, type Candidates } from "./winners.ts";
 
 /** Pairs of tokens with latents whose decoded sum is compared with something: one reconstruction. */
@@ -53,20 +47,14 @@ function layersOf(cfg: TrainedSaeConfig): Layer[] {
   ];
 }
 
-const names = ["W_enc", "W_dec", "b_enc", "b_dec"] as const;
-const slots = ["parameter", "exp_avg", "exp_avg_sq"] as const;
-
 /** Lengths of everything that lies in the kernels' memory. */
 function roomOf(cfg: TrainedSaeConfig, tokens: number): { pairs: number; counts: number[] } {
-  const { dIn, dSae } = cfg;
   const layers = layersOf(cfg);
   const auxiliary = layers.filter((layer) => layer.auxiliary);
   const strongest = auxiliary.reduce((sum, { from, to }) => sum + Math.min(auxiliaryCount(cfg), to - from), 0);
   const pairs = batchTopKCount(cfg, tokens) + tokens * strongest;
-  const matrices = Array.from({ length: 9 }, () => dSae * (dIn + 1));
-  const vectors = Array.from({ length: 12 }, () => Math.max(dSae, dIn));
-  const activations = Array.from({ length: layers.length + 3 }, () => tokens * (dIn + 1));
-  return { pairs, counts: [...matrices, ...vectors, ...activations, ...Array.from({ length: 6 }, () => pairs + 1)] };
+  const missed = layers.length * tokens * cfg.dIn;
+  return { pairs, counts: [...heldCounts(cfg, tokens), missed, ...Array.from({ length: 6 }, () => pairs)] };
 }
 
 /** Whether an SAE can be trained by gathering: widths of whole vectors, and all of it within reach of the kernels. */
@@ -90,16 +78,14 @@ export async function sparseLearner(
   const { kernels } = memory;
   const row = 4 * dIn;
 
-  const made = (slot: string): [string, Floats][] =>
-    names.map((name) => [`${slot}.${name}`, memory.floats(start[name]!.data.length)]);
-  const held = new Map<string, Floats>([...slots, "gradient"].flatMap(made));
-  const at = (slot: string, name: string): Floats => held.get(`${slot}.${name}`)!;
-  const [W_enc, W_dec, b_enc, b_dec] = names.map((name) => at("parameter", name)) as [Floats, Floats, Floats, Floats];
-  const norms = memory.floats(dSae);
-  const input = memory.floats(tokens * dIn);
-  const target = memory.floats(tokens * dIn);
-  const encoderInput = memory.floats(tokens * (dIn + 1));
-  const encoderWeights = memory.floats(dSae * (dIn + 1));
+  const ranksByNorm = cfg.rescaleActsByDecoderNorm;
+  const held = holdSae(cfg, start, memory, { tokens, adam, ranksByNorm });
+  const { input, target, norms, nothing } = held;
+  const [W_enc, W_dec, b_dec] = ["W_enc", "W_dec", "b_dec"].map((name) => held.parameter(name)) as [
+    Floats,
+    Floats,
+    Floats,
+  ];
   /** [layers, tokens, d_in]: what a layer misses, then the loss's derivative by its reconstruction. */
   const missed = memory.floats(layers.length * tokens * dIn);
   const latents = memory.integers(room.pairs);
@@ -108,39 +94,9 @@ export async function sparseLearner(
   const places = memory.integers(room.pairs);
   const inputs = memory.integers(room.pairs);
   const order = memory.integers(room.pairs);
-  const nothing = memory.floats(dIn);
   /** Where the pairs of each token begin, by layer. */
   const begins = layers.map(() => new Uint32Array(tokens + 1));
-  let steps = 0;
-
-  const stored = (name: string, array: SaeArray): SaeArray => (name === "W_enc" ? transposed(array) : array);
-  const shapes = parameterShapes(cfg);
-  const read = (slot: string, name: string): SaeArray => {
-    const { data } = at(slot, name);
-    if (name === "W_enc") return transposed({ dims: [dSae, dIn], data });
-    return { dims: shapes.get(name)!, data: data.slice() };
-  };
-  /** What follows from the parameters: norms, and the encoder as it ranks. */
-  const follow = (): void => {
-    for (let j = 0; j < dSae; j++) {
-      const norm = cfg.rescaleActsByDecoderNorm ? Math.sqrt(kernels.squares(W_dec.at + j * row, dIn)) : 1;
-      norms.data[j] = norm;
-      kernels.scaleAdd(encoderWeights.at + j * (row + 4), W_enc.at + j * row, norm, nothing.at, dIn);
-      encoderWeights.data[j * (dIn + 1) + dIn] = b_enc.data[j]! * norm;
-    }
-  };
-  const take = (x: Float32Array): void => {
-    input.data.set(x);
-    for (let t = 0; t < tokens; t++) {
-      const own = input.at + t * row;
-      if (cfg.applyBDecToInput) kernels.scaleAdd(own, b_dec.at, -1, own, dIn);
-      kernels.scaleAdd(encoderInput.at + t * (row + 4), own, 1, nothing.at, dIn);
-      encoderInput.data[t * (dIn + 1) + dIn] = 1;
-    }
-  };
-  for (const name of names) at("parameter", name).data.set(stored(name, start[name]!).data);
-  follow();
-  const encode = encoder(cfg, { x: encoderInput, weights: encoderWeights }, tokens, runtime);
+  const encode = encoder(cfg, { x: held.encoderInput, weights: held.encoderWeights }, tokens, runtime);
 
   /** The pairs of all layers; returns how many, and what the active latents are like. */
   function collect(
@@ -152,7 +108,7 @@ export async function sparseLearner(
     let { ties } = found;
     const add = (latent: number, value: number): void => {
       latents.data[pairs] = latent;
-      values.data[pairs++] = value / norms.data[latent]!;
+      values.data[pairs++] = ranksByNorm ? value / norms.data[latent]! : value;
     };
     // A tie at the threshold is decided once, for the first tokens, whatever layer the latent is in.
     const { each, values: ranked, words } = found.main;
@@ -189,7 +145,7 @@ export async function sparseLearner(
     const weights = layers.map(({ auxiliary }) => (auxiliary ? cfg.auxLossCoefficient * (scales?.[group++] ?? 0) : 1));
     const used = layers.map((_, l) => l).filter((l) => weights[l]! > 0);
     const place = (l: number, t: number): number => missed.at + (l * tokens + t) * row;
-    const bias = at("gradient", "b_dec");
+    const bias = held.gradient("b_dec");
     bias.data.fill(0);
     for (let t = 0; t < tokens; t++) {
       const x = target.at + t * row;
@@ -229,19 +185,20 @@ export async function sparseLearner(
 
   /** Derivatives of the weights, latent by latent; returns the square of the norm of all gradients. */
   function weigh(pairs: number): number {
-    const ends = new Uint32Array(dSae + 1);
-    for (let p = 0; p < pairs; p++) ends[latents.data[p]! + 1]!++;
-    for (let j = 0; j < dSae; j++) ends[j + 1]! += ends[j]!;
-    const next = ends.slice();
     layers.forEach((_, l) => {
       for (let t = 0; t < tokens; t++)
         for (let p = begins[l]![t]!; p < begins[l]![t + 1]!; p++) {
           places.data[p] = l * tokens + t;
           inputs.data[p] = t;
-          order.data[next[latents.data[p]!]!++] = p;
         }
     });
-    const [gEnc, gDec, gBias, gOut] = names.map((name) => at("gradient", name)) as [Floats, Floats, Floats, Floats];
+    const ends = byLatent(latents, pairs, dSae, order);
+    const [gEnc, gDec, gBias, gOut] = ["W_enc", "W_dec", "b_enc", "b_dec"].map((name) => held.gradient(name)) as [
+      Floats,
+      Floats,
+      Floats,
+      Floats,
+    ];
     let total = 0;
     for (let j = 0; j < dSae; j++) {
       const begin = ends[j]!;
@@ -258,39 +215,10 @@ export async function sparseLearner(
     return total + kernels.squares(gOut.at, dIn);
   }
 
-  function update(lr: number, gradientNorm: number): void {
-    steps++;
-    const [beta1, beta2] = adam.betas;
-    const clip = Math.min(1, clipNorm / (gradientNorm + 1e-6));
-    const stepSize = lr / (1 - beta1 ** steps);
-    const rootScale = 1 / Math.sqrt(1 - beta2 ** steps);
-    for (const name of names) {
-      const [p, g, m, v] = ["parameter", "gradient", "exp_avg", "exp_avg_sq"].map((slot) => at(slot, name));
-      const size = p!.data.length;
-      kernels.adam(
-        p!.at,
-        g!.at,
-        m!.at,
-        v!.at,
-        size,
-        clip,
-        beta1,
-        beta2,
-        1 - beta1,
-        1 - beta2,
-        stepSize,
-        rootScale,
-        adam.eps,
-      );
-    }
-    follow();
-  }
-
   return {
     step: async ({ x, target: wanted, lr, dead: given }: SaeStepInput): Promise<SaeStepResult> => {
       const dead = cfg.auxLossCoefficient > 0 ? given : undefined;
-      take(x);
-      target.data.set(wanted);
+      held.take(x, wanted);
       const found = await encode.winners(dead);
       const fired = new Float32Array(dSae);
       const { pairs, smallest } = collect(found, fired);
@@ -302,20 +230,19 @@ export async function sparseLearner(
           code: "train/not-finite",
           received: `loss ${loss}, norm of the gradients ${gradientNorm}`,
         });
-      update(lr, gradientNorm);
-      return { loss, terms, gradientNorm, fired, smallest: smallest === Infinity ? undefined : smallest };
+      held.update(lr, gradientNorm);
+      return {
+        loss,
+        terms,
+        gradientNorm,
+        fired,
+        touched: pairs,
+        smallest: smallest === Infinity ? undefined : smallest,
+      };
     },
-    parameters: () => Object.fromEntries(names.map((name) => [name, read("parameter", name)])),
-    state: () => ({
-      tensors: Object.fromEntries(slots.flatMap((slot) => names.map((name) => [`${slot}.${name}`, read(slot, name)]))),
-      steps,
-    }),
-    restore: (state) => {
-      for (const slot of slots)
-        for (const name of names) at(slot, name).data.set(stored(name, state.tensors[`${slot}.${name}`]!).data);
-      steps = state.steps;
-      follow();
-    },
+    parameters: held.parameters,
+    state: held.state,
+    restore: held.restore,
     dispose: () => encode.dispose(),
   };
 }
