@@ -33,7 +33,7 @@ export function thinningLearner(
       touches === "all"
         ? { touches, learner: denseLearner(cfg, parameters, options) }
         : { touches, learner: await thresholdLearner(cfg, parameters, options) };
-    route.learner.restore(state);
+    await route.learner.restore(state);
   };
 
   const taken = async (input: SaeStepInput): Promise<SaeStepResult> => {
