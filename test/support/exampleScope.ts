@@ -78,6 +78,8 @@ export async function useExamples(): Promise<{ scope: ExampleScope; leave: () =>
     process.chdir(home);
     await rm(folder, { recursive: true });
   };
+  for (const part of ["model", "saes", "data"])
+    await cp(join(repository, "demo", part), join("demo", part), { recursive: true });
   await writeModel("models/gpt2");
   const model = await HookedModel.load("models/gpt2");
   for (const layer of [9, 10])
