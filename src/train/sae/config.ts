@@ -1,25 +1,11 @@
 /** @file What SAE is trained: SAELens' names and defaults, in camelCase here and in snake_case in files. */
 import { z } from "zod";
 import { TrainError } from "../errors.ts";
+import { kinds, trainableArchitectures, type TrainableArchitecture } from "./kinds.ts";
 
 const count = z.int().positive();
 const steps = z.int().nonnegative();
 const coefficient = z.number().nonnegative();
-
-/** Architectures that can be trained. */
-export const trainableArchitectures = [
-  "standard",
-  "gated",
-  "jumprelu",
-  "topk",
-  "batchtopk",
-  "matryoshka_batchtopk",
-  "transcoder",
-  "skip_transcoder",
-  "jumprelu_transcoder",
-  "jumprelu_skip_transcoder",
-] as const;
-export type TrainableArchitecture = (typeof trainableArchitectures)[number];
 
 /** An SAE to train, with every default filled in. Names are SAELens' in camelCase. */
 export interface TrainedSaeConfig {
@@ -102,10 +88,6 @@ export const saeOptions: {
 };
 const saeSchema = z.strictObject(saeOptions);
 
-export const isTranscoder = (architecture: TrainableArchitecture): boolean => architecture.endsWith("transcoder");
-export const isTopK = (architecture: TrainableArchitecture): boolean => architecture.endsWith("topk");
-const isJumpRelu = (architecture: TrainableArchitecture): boolean => architecture.startsWith("jumprelu");
-
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camel = (name: string): string => name.replace(/_([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
 
@@ -176,20 +158,15 @@ export function parseTrainedSae(given: object): TrainedSaeConfig {
   const cfg = parsed.data;
   const { architecture, dIn, dSae, k } = cfg;
   const dOut = cfg.dOut ?? dIn;
-  if (!isTranscoder(architecture) && dOut !== dIn)
-    throw fault("d_out", "a transcoder, or the width of the input", dOut);
-  if (isTopK(architecture) && k > dSae) throw fault("k", `at most d_sae = ${dSae}`, k);
-  if (architecture === "topk" && !Number.isInteger(k)) throw fault("k", "an integer", k);
-  if (isTopK(architecture) && ["constant_norm_rescale", "layer_norm"].includes(cfg.normalizeActivations))
+  const { ranks, jumps = false, transcodes = false } = kinds[architecture];
+  if (!transcodes && dOut !== dIn) throw fault("d_out", "a transcoder, or the width of the input", dOut);
+  if (ranks !== undefined && k > dSae) throw fault("k", `at most d_sae = ${dSae}`, k);
+  if (ranks === "token" && !Number.isInteger(k)) throw fault("k", "an integer", k);
+  if (ranks !== undefined && ["constant_norm_rescale", "layer_norm"].includes(cfg.normalizeActivations))
     throw fault("normalize_activations", "none or expected_average_only_in with a topk", cfg.normalizeActivations);
-  if (
-    isJumpRelu(architecture) &&
-    cfg.jumpreluSparsityLossMode === "quadratic" &&
-    !(cfg.targetL0 !== null && cfg.targetL0 <= dSae)
-  )
+  if (jumps && cfg.jumpreluSparsityLossMode === "quadratic" && !(cfg.targetL0 !== null && cfg.targetL0 <= dSae))
     throw fault("target_l0", `a number up to d_sae = ${dSae} for the quadratic loss`, cfg.targetL0);
-  const transcodes = isTranscoder(architecture) ? { applyBDecToInput: false } : {};
-  return { ...cfg, ...transcodes, dOut, matryoshkaWidths: nestedWidths(cfg) };
+  return { ...cfg, ...(transcodes && { applyBDecToInput: false }), dOut, matryoshkaWidths: nestedWidths(cfg) };
 }
 
 function nestedWidths({
@@ -197,7 +174,7 @@ function nestedWidths({
   dSae,
   matryoshkaWidths: widths,
 }: Pick<TrainedSaeConfig, "architecture" | "dSae" | "matryoshkaWidths">): readonly number[] {
-  if (architecture !== "matryoshka_batchtopk") return [];
+  if (!kinds[architecture].nests) return [];
   if (widths.length === 0 || !widths.every((w, i) => w <= dSae && w > (widths[i - 1] ?? 0)))
     throw fault("matryoshka_widths", `rising widths up to d_sae = ${dSae}`, widths);
   return widths.at(-1) === dSae ? widths : [...widths, dSae];

@@ -4,6 +4,7 @@ import type { Runtime } from "../../runtime/index.ts";
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
 import { Learner, type CompiledStep } from "../learner.ts";
 import type { TrainedSaeConfig } from "./config.ts";
+import { kinds } from "./kinds.ts";
 import { clipNorm, type AdamMoments, type SaeLearner, type SaeStepResult } from "./learner.ts";
 import { auxiliaryGroups, auxiliaryScales, firings, saeLosses } from "./losses.ts";
 
@@ -38,7 +39,7 @@ export function denseLearner(
     name: "sae",
   });
   const groups = auxiliaryGroups(cfg).length;
-  const transcodes = cfg.architecture.endsWith("transcoder");
+  const { transcodes = false, ranks } = kinds[cfg.architecture];
   const compiled = new Map<boolean, Promise<Step>>();
 
   const compile = (withDead: boolean): Promise<Step> => {
@@ -60,7 +61,7 @@ export function denseLearner(
       const touched = sum(
         threshold === undefined ? fired : firings(sub(pre, sub(threshold, cfg.jumpreluBandwidth / 2))),
       );
-      const smallest = cfg.architecture.endsWith("topk") ? min(where(greater(acts, 0), acts, ceiling)) : coefficient;
+      const smallest = ranks !== undefined ? min(where(greater(acts, 0), acts, ceiling)) : coefficient;
       return { loss, metrics: { terms, fired, touched, smallest } };
     });
     compiled.set(withDead, known);
@@ -90,7 +91,7 @@ export function denseLearner(
         gradientNorm: gradNorm!,
         fired: metrics.fired.data as Float32Array,
         touched: metrics.touched.item(),
-        smallest: cfg.architecture.endsWith("topk") && smallest < ceiling ? smallest : undefined,
+        smallest: ranks !== undefined && smallest < ceiling ? smallest : undefined,
       };
     },
     parameters: () => Object.fromEntries(Object.entries(params).map(([name, x]) => [name, copied(x)])),

@@ -1,10 +1,5 @@
 /** @file Training of sparse autoencoders. */
-export {
-  parseTrainedSae,
-  trainableArchitectures,
-  type TrainableArchitecture,
-  type TrainedSaeConfig,
-} from "./config.ts";
+export { parseTrainedSae, type TrainedSaeConfig } from "./config.ts";
 export { evaluateSae, type SaeEvaluation } from "./evaluate.ts";
 export { parseSaeTrainingOptions, type SaeOfRunInput, type SaeTrainingOptions } from "./options.ts";
 export { type SaeHistory } from "./page.ts";
@@ -12,3 +7,4 @@ export { trainSae, type SaeProgress, type TrainedSae, type TrainSaeOptions } fro
 export { cacheActivations, type CacheActivationsOptions, type CacheSummary } from "./source/cached.ts";
 export { type Document, type Documents } from "./source/packing.ts";
 export { type SaeMetrics } from "./trainer.ts";
+export { trainableArchitectures, type TrainableArchitecture } from "./kinds.ts";

@@ -1,7 +1,8 @@
 /** @file What every SAE learner offers: a step, and its state in SAELens' names and shapes. */
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
 import type { AdamOptions } from "../optimizers.ts";
-import { type TrainableArchitecture, type TrainedSaeConfig } from "./config.ts";
+import type { TrainedSaeConfig } from "./config.ts";
+import { kinds } from "./kinds.ts";
 
 export interface SaeStepInput {
   /** [tokens, d_in] */
@@ -56,18 +57,14 @@ export const clipNorm = 1;
 
 /** Names and shapes of what an architecture trains. */
 export function parameterShapes({ architecture, dIn, dOut, dSae }: TrainedSaeConfig): Map<string, readonly number[]> {
-  const own: { readonly [Name in TrainableArchitecture]?: readonly string[] } = {
-    gated: ["b_gate", "b_mag", "r_mag"],
-    jumprelu: ["b_enc", "threshold"],
-    jumprelu_transcoder: ["b_enc", "threshold"],
-    jumprelu_skip_transcoder: ["b_enc", "threshold"],
-  };
+  const { gates, jumps, skips } = kinds[architecture];
+  const own = gates ? ["b_gate", "b_mag", "r_mag"] : jumps ? ["b_enc", "threshold"] : ["b_enc"];
   return new Map<string, readonly number[]>([
     ["W_enc", [dIn, dSae]],
     ["W_dec", [dSae, dOut]],
     ["b_dec", [dOut]],
-    ...(own[architecture] ?? ["b_enc"]).map((name): [string, readonly number[]] => [name, [dSae]]),
-    ...(architecture.endsWith("skip_transcoder") ? [["W_skip", [dOut, dIn]] as [string, readonly number[]]] : []),
+    ...own.map((name): [string, readonly number[]] => [name, [dSae]]),
+    ...(skips ? [["W_skip", [dOut, dIn]] as [string, readonly number[]]] : []),
   ]);
 }
 

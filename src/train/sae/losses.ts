@@ -26,7 +26,8 @@ import {
   type Tensor,
 } from "../../graph/index.ts";
 import { normalizations, type OutputMap } from "../../sae/normalize.ts";
-import type { TrainableArchitecture, TrainedSaeConfig } from "./config.ts";
+import type { TrainedSaeConfig } from "./config.ts";
+import { kinds, type TrainableArchitecture } from "./kinds.ts";
 import { straightThroughJumpRelu, straightThroughStep } from "./straightThrough.ts";
 
 /** Parameters by SAELens' names; {@link parameterShapes} says which an architecture has. */
@@ -93,7 +94,7 @@ export const auxiliaryCount = ({ dIn }: TrainedSaeConfig): number => Math.floor(
 
 /** The groups of latents with an auxiliary loss of their own, as [from, to). */
 export const auxiliaryGroups = (cfg: TrainedSaeConfig): readonly (readonly [number, number])[] =>
-  cfg.useMatryoshkaAuxLoss && cfg.architecture === "matryoshka_batchtopk"
+  cfg.useMatryoshkaAuxLoss && kinds[cfg.architecture].nests
     ? cfg.matryoshkaWidths.map((width, i) => [cfg.matryoshkaWidths[i - 1] ?? 0, width])
     : [[0, cfg.dSae]];
 
@@ -129,7 +130,7 @@ function lpSparsity(acts: Tensor, work: Work): Tensor {
 
 function decode(latents: Tensor, { params, out, x, cfg }: Work): Tensor {
   const product = add(matmul(latents, params["W_dec"]!), params["b_dec"]!);
-  const { scale, shift } = cfg.architecture.endsWith("transcoder") ? {} : out;
+  const { scale, shift } = kinds[cfg.architecture].transcodes ? {} : out;
   const scaled = scale === undefined ? product : mul(product, scale);
   const shifted = shift === undefined ? scaled : add(scaled, shift);
   const skip = params["W_skip"];

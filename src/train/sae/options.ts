@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { TrainError } from "../errors.ts";
 import { inPrograms, parseTrainedSae, type TrainedSaeConfig } from "./config.ts";
+import { kinds, type Kind } from "./kinds.ts";
 
 const count = z.int().positive();
 const steps = z.int().nonnegative();
@@ -157,8 +158,8 @@ export function parseSaeOfRun(given: object, widthOf: (hookName: string) => numb
   const { hookName, hookNameOut, name, ...own } = inPrograms(given);
   if (typeof hookName !== "string") throw fault("hook_name", "the hook point of the SAE", hookName);
   const out = typeof hookNameOut === "string" ? hookNameOut : undefined;
-  const architecture = own["architecture"];
-  const transcodes = typeof architecture === "string" && architecture.endsWith("transcoder");
+  const { transcodes = false } =
+    (kinds as { readonly [name: string]: Kind | undefined })[String(own["architecture"])] ?? {};
   if (transcodes !== (out !== undefined))
     throw fault("hook_name_out", transcodes ? "the hook point of a transcoder's output" : "a transcoder", hookNameOut);
   const cfg = parseTrainedSae({

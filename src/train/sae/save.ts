@@ -1,6 +1,7 @@
 /** @file A trained SAE as one that runs: scales and decoder norms folded, in SAELens' files. */
 import { Sae, Transcoder, type SaeArray, type SaeArrays } from "../../sae/index.ts";
-import { isTranscoder, trainingDetails, type TrainedSaeConfig } from "./config.ts";
+import { trainingDetails, type TrainedSaeConfig } from "./config.ts";
+import { kinds } from "./kinds.ts";
 
 /** What training leaves behind beside the parameters. */
 export interface TrainedState {
@@ -42,16 +43,16 @@ const sharedConfig = (cfg: TrainedSaeConfig, state: TrainedState): Record<string
 function inferenceSae(cfg: TrainedSaeConfig, state: TrainedState): Sae {
   const { architecture, k, rescaleActsByDecoderNorm: rescale } = cfg;
   const arrays = unscaled(state);
-  const own = cfg.architecture.endsWith("topk") ? { k, rescale_acts_by_decoder_norm: rescale } : {};
+  const { ranks } = kinds[architecture];
+  const own = ranks === undefined ? {} : { k, rescale_acts_by_decoder_norm: rescale };
   // A threshold in units of latents times decoder norms shrinks with them.
   const threshold = state.topkThreshold / (rescale ? state.scalingFactor : 1);
-  const batched = architecture === "batchtopk" || architecture === "matryoshka_batchtopk";
   const sae = Sae.fromParams(
     { architecture, ...sharedConfig(cfg, state), ...own },
-    { ...arrays, ...(batched && { topk_threshold: { dims: [], data: Float32Array.of(threshold) } }) },
+    { ...arrays, ...(ranks === "batch" && { topk_threshold: { dims: [], data: Float32Array.of(threshold) } }) },
     "the trained SAE",
   );
-  return architecture === "topk" && rescale ? sae.foldWDecNorm() : sae;
+  return ranks === "token" && rescale ? sae.foldWDecNorm() : sae;
 }
 
 /** The transcoder that runs. */
@@ -62,7 +63,7 @@ function inferenceTranscoder(cfg: TrainedSaeConfig, state: TrainedState): Transc
 
 /** Whatever was trained, as it runs. */
 export const inferenceOf = (cfg: TrainedSaeConfig, state: TrainedState): Sae | Transcoder =>
-  isTranscoder(cfg.architecture) ? inferenceTranscoder(cfg, state) : inferenceSae(cfg, state);
+  kinds[cfg.architecture].transcodes ? inferenceTranscoder(cfg, state) : inferenceSae(cfg, state);
 
 /**
  * Saves as SAELens does: cfg.json and sae_weights.safetensors, loadable here and there. batchtopk and matryoshka become

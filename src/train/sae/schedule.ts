@@ -1,6 +1,7 @@
 /** @file Learning rates and coefficients of each step, as SAELens has them. */
 import { makeSchedule, type Schedule, type ScheduleConfig } from "../schedules.ts";
 import type { TrainedSaeConfig } from "./config.ts";
+import { kinds } from "./kinds.ts";
 import type { SaeTrainingOptions } from "./options.ts";
 
 type RateOptions = Pick<
@@ -41,7 +42,8 @@ export const warmedUp = (value: number, warmUpSteps: number, step: number): numb
 
 /** The sparsity coefficient of a step; 0 for those that have none. */
 export function sparsityCoefficient(cfg: TrainedSaeConfig, step: number): number {
-  if (cfg.architecture.endsWith("topk")) return 0;
-  if (cfg.architecture.startsWith("jumprelu")) return warmedUp(cfg.l0Coefficient, cfg.l0WarmUpSteps, step);
+  const { ranks, jumps } = kinds[cfg.architecture];
+  if (ranks !== undefined) return 0;
+  if (jumps) return warmedUp(cfg.l0Coefficient, cfg.l0WarmUpSteps, step);
   return warmedUp(cfg.l1Coefficient, cfg.l1WarmUpSteps, step);
 }

@@ -4,6 +4,7 @@ import type { Runtime } from "../../runtime/index.ts";
 import type { SaeArrays } from "../../sae/index.ts";
 import { denseLearner } from "./denseLearner.ts";
 import { initialParameters } from "./init.ts";
+import { kinds } from "./kinds.ts";
 import type { SaeLearner, SaeStepResult } from "./learner.ts";
 import { stepsOf, type SaeOfRun, type SaeTrainingOptions } from "./options.ts";
 import type { TrainedState } from "./save.ts";
@@ -133,7 +134,7 @@ export async function saeTrainer(
         ...(Object.fromEntries(terms) as SaeMetrics),
         "metrics/explained_variance": 1 - result.terms["mse_loss"]! / totalVariance(target, dOut),
         "metrics/l0": result.fired.reduce((a, b) => a + b, 0) / tokens,
-        ...(sae.architecture.endsWith("batchtopk") && { "metrics/topk_threshold": topkThreshold }),
+        ...(kinds[sae.architecture].ranks === "batch" && { "metrics/topk_threshold": topkThreshold }),
         "metrics/gradient_norm": result.gradientNorm,
         "sparsity/dead_features": count(silent, isDead),
         "sparsity/mean_passes_since_fired": silent.reduce((a, b) => a + b, 0) / dSae,

@@ -7,6 +7,7 @@ import type { Runtime } from "../../../runtime/index.ts";
 import type { SaeArrays } from "../../../sae/index.ts";
 import { TrainError } from "../../errors.ts";
 import type { TrainedSaeConfig } from "../config.ts";
+import { kinds } from "../kinds.ts";
 import type { AdamMoments, SaeLearner, SaeStepInput, SaeStepResult } from "../learner.ts";
 import { auxiliaryCount, auxiliaryGroups, auxiliaryScales, batchTopKCount } from "../losses.ts";
 import { heldCounts, holdSae } from "./held.ts";
@@ -29,7 +30,7 @@ interface Layer {
 
 /** The reconstructions of an architecture: nested widths, each on top of the one before, and auxiliary ones. */
 function layersOf(cfg: TrainedSaeConfig): Layer[] {
-  const widths = cfg.architecture === "matryoshka_batchtopk" ? cfg.matryoshkaWidths : [cfg.dSae];
+  const widths = kinds[cfg.architecture].nests ? cfg.matryoshkaWidths : [cfg.dSae];
   const main = widths.map((to, i): Layer => ({
     from: widths[i - 1] ?? 0,
     to,
@@ -59,7 +60,7 @@ function roomOf(cfg: TrainedSaeConfig, tokens: number): { pairs: number; counts:
 
 /** Whether an SAE can be trained by gathering: widths of whole vectors, and all of it within reach of the kernels. */
 export const trainsSparsely = (cfg: TrainedSaeConfig, tokens: number): boolean =>
-  cfg.architecture.endsWith("topk") &&
+  kinds[cfg.architecture].ranks !== undefined &&
   cfg.dIn % 4 === 0 &&
   cfg.dSae % 4 === 0 &&
   fitsMemory(roomOf(cfg, tokens).counts);

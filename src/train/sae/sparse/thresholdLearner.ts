@@ -7,6 +7,7 @@ import type { CompiledFunction, Runtime } from "../../../runtime/index.ts";
 import type { SaeArrays } from "../../../sae/index.ts";
 import { TrainError } from "../../errors.ts";
 import type { TrainedSaeConfig } from "../config.ts";
+import { kinds } from "../kinds.ts";
 import type { AdamMoments, SaeLearner, SaeStepInput, SaeStepResult } from "../learner.ts";
 import { heldCounts, holdSae } from "./held.ts";
 import { fitsMemory, kernelMemory, memoryBytes, type Floats } from "./memory.ts";
@@ -55,10 +56,11 @@ const sparsities: { readonly [Name in "l1" | "step" | "tanh"]: Sparsity } = {
 
 /** The sparsity loss of a configuration; undefined for one that is about more than single pairs. */
 function sparsityOf(cfg: TrainedSaeConfig): Sparsity | undefined {
-  if (cfg.architecture === "standard") return cfg.lpNorm === 1 ? sparsities.l1 : undefined;
-  const { architecture, jumpreluSparsityLossMode: mode, preActLossCoefficient } = cfg;
-  if (architecture !== "jumprelu" || mode === "quadratic" || preActLossCoefficient !== null) return undefined;
-  return sparsities[mode];
+  const { jumps, ranks, gates, transcodes } = kinds[cfg.architecture];
+  if (ranks || gates || transcodes) return undefined;
+  if (!jumps) return cfg.lpNorm === 1 ? sparsities.l1 : undefined;
+  const { jumpreluSparsityLossMode: mode, preActLossCoefficient } = cfg;
+  return mode === "quadratic" || preActLossCoefficient !== null ? undefined : sparsities[mode];
 }
 
 /** The share of latents up to which pairs are summed faster than products are made: about one in thirty. */
@@ -95,7 +97,7 @@ export async function thresholdLearner(
   const { tokens, runtime, adam } = options;
   const { dIn, dSae, jumpreluBandwidth: bandwidth, jumpreluSteToInput: toInput } = cfg;
   const sparsity = sparsityOf(cfg)!;
-  const jumps = cfg.architecture === "jumprelu";
+  const { jumps = false } = kinds[cfg.architecture];
   const room = roomOf(cfg, tokens);
   const memory = await kernelMemory(memoryBytes(countsOf(cfg, tokens)));
   const { kernels } = memory;

@@ -17,6 +17,7 @@ import {
 } from "../../../graph/index.ts";
 import type { CompiledFunction, Runtime } from "../../../runtime/index.ts";
 import type { TrainedSaeConfig } from "../config.ts";
+import { kinds } from "../kinds.ts";
 import { auxiliaryCount, auxiliaryGroups, batchTopKCount } from "../losses.ts";
 import type { Floats } from "./memory.ts";
 
@@ -125,12 +126,13 @@ export function encoder(cfg: TrainedSaeConfig, input: EncoderInput, tokens: numb
   };
 
   /** How many candidates a token has, for a batch's TopK: more where a batch needed more. */
-  let each = Math.min(dSae, cfg.architecture === "topk" ? cfg.k : Math.ceil(3 * cfg.k));
+  let each = Math.min(dSae, kinds[cfg.architecture].ranks === "token" ? cfg.k : Math.ceil(3 * cfg.k));
   return {
     winners: async (dead) => {
       for (;;) {
         const [main, ...others] = await run(dead, each);
-        if (cfg.architecture === "topk") return { main: main!, threshold: floor, ties: Infinity, dead: others };
+        if (kinds[cfg.architecture].ranks === "token")
+          return { main: main!, threshold: floor, ties: Infinity, dead: others };
         const { threshold, ties } = largest(main!.values, batchTopKCount(cfg, tokens));
         if (each === dSae || !truncated(main!, threshold)) return { main: main!, threshold, ties, dead: others };
         each = Math.min(dSae, 2 * each);
