@@ -135,6 +135,24 @@ describe.each(core)("%s gradients against TransformerLens", (family) => {
   });
 });
 
+const norms = hookedPath("gpt-neox-parallel", "norm-gradients.safetensors");
+describeWithGoldens("two norms of one residual", [familyPath("gpt-neox-parallel"), norms], () => {
+  test("have gradients of their own", async () => {
+    const model = await load("gpt-neox-parallel");
+    const golden = await goldenTensors(sharedPath(norms));
+    const batch = goldenBatch(golden);
+    const names = golden.names.flatMap((name) => (name.startsWith("grad.") ? [name.slice("grad.".length)] : []));
+    const { hooks } = await model.gradients(
+      batch,
+      ({ logits }) => logitDifference(logits, batch, golden.numbers("right_ids"), golden.numbers("wrong_ids")),
+      { names },
+    );
+    for (const name of names) expect(numbersOf(hooks[name]!), name).toBeCloseToLargest(golden.numbers(`grad.${name}`));
+    expect(names.length).toBe(4 * model.cfg.n_layers);
+    model.dispose();
+  });
+});
+
 describe.each(["attn_in", "split_qkv_result_mlp_in"])("points that need flags in TransformerLens (%s)", (flags) => {
   const file = `flags.${flags}.safetensors`;
   describeWithGoldens("gpt2", [familyPath("gpt2"), hookedPath("gpt2", file)], () => {

@@ -210,7 +210,9 @@ function transformerBlock(
   const middle = cfg.parallel_attn_mlp ? resid : trace.fire(`${name}.hook_resid_mid`, add(resid, attnOut));
   const mlpIn = trace.wants(`${name}.hook_mlp_in`)
     ? trace.fire(`${name}.hook_mlp_in`, branch(middle, "hook_mlp_in"))
-    : middle;
+    : cfg.parallel_attn_mlp && wantsNorm(trace, `${name}.ln2`)
+      ? branch(middle, "ln2") // else it were ln1's expression, and so were its gradient
+      : middle;
   const made = mlp(normalize(mlpIn, block, "ln2"), block);
   const mlpOut = trace.fire(
     `${name}.hook_mlp_out`,
@@ -219,6 +221,9 @@ function transformerBlock(
   const sum = cfg.parallel_attn_mlp ? add(add(resid, attnOut), mlpOut) : add(middle, mlpOut);
   return { resid: trace.fire(`${name}.hook_resid_post`, sum), keyValues };
 }
+
+const wantsNorm = (trace: Trace, part: string): boolean =>
+  ["hook_scale", "hook_normalized"].some((point) => trace.wants(`${part}.${point}`));
 
 function mlp(x: Tensor, { name, trace, cfg, weight }: BlockContext): Tensor {
   const act = activations[cfg.act_fn!];
