@@ -15,7 +15,6 @@ import {
   takeAlong,
   type Tensor,
 } from "../src/graph/index.ts";
-import type { SplicedModel } from "../src/model/index.ts";
 import { HookedModel, placeholderBatch, type ModelConfigInput, type Tokenizer } from "../src/model/index.ts";
 import type { Buffer, Runtime } from "../src/runtime/index.ts";
 import { Learner, makeSchedule, settled, trainable } from "../src/train/index.ts";
@@ -146,7 +145,7 @@ const config = ({ sizes }: ModelRecipe): ModelConfigInput => ({
 });
 
 /** The share of examples that a model answers rightly: the larger of the two answers' logits. */
-export async function accuracyOf(model: HookedModel | SplicedModel, examples: readonly Example[]): Promise<Accuracy> {
+export async function accuracyOf(model: HookedModel, examples: readonly Example[]): Promise<Accuracy> {
   const tokensOf = ({ premise, hypothesis }: Example): number[] => [
     idOf("<s>"),
     ...tokenize(taskPrompt(premise, hypothesis)),

@@ -39,8 +39,8 @@ async function failure(run: () => unknown): Promise<ModelError> {
 }
 
 /** The residual entering block 1, as a run with these hooks sees it. */
-async function seen(hooks: readonly HookSpec[]): Promise<number[]> {
-  const { cache } = await model.runWithCache(batch, { names: name, hooks });
+async function seen(hooks: readonly HookSpec[], of: HookedModel = model): Promise<number[]> {
+  const { cache } = await of.runWithCache(batch, { names: name, hooks });
   return numbersOf(cache.get(name));
 }
 const plain = await seen([]);
@@ -104,14 +104,27 @@ describe("forward hooks", () => {
     expect(code).toBe("model/no-such-hook");
   });
 
-  test("scopes nest, and end when they fail", async () => {
-    const inner = await model.withHooks([[name, double]], () => model.withHooks([[name, increase]], () => seen([])));
-    expect(inner).toBeAllClose(plain.map((x) => 2 * x + 1));
-    const failing = model.withHooks([[name, double]], () => {
-      throw new Error("stop");
-    });
-    await expect(failing).rejects.toThrow("stop");
+  test("of a view are seen by its runs alone, whatever else runs meanwhile", async () => {
+    const doubled = model.withHooks([[name, double]]);
+    const both = doubled.withHooks([[name, increase]]);
+    const runs = [both, doubled, model].map((of) => seen([], of));
+    const [first, second, third] = await Promise.all(runs);
+    expect(first!).toBeAllClose(plain.map((x) => 2 * x + 1));
+    expect(second!).toBeAllClose(plain.map((x) => 2 * x));
+    expect(third!).toEqual(plain);
+    expect(await seen([[name, increase]], doubled)).toBeAllClose(first!);
+  });
+
+  test("of a model act in its views, before theirs; those of a view do not act in the model", async () => {
+    const view = model.withHooks([[name, increase]]);
+    const remove = model.addHook(name, double);
+    view.addHook(name, double);
+    expect(await seen([], view)).toBeAllClose(plain.map((x) => 2 * (2 * x + 1)));
+    remove();
+    expect(await seen([], view)).toBeAllClose(plain.map((x) => 2 * (x + 1)));
     expect(await seen([])).toEqual(plain);
+    view.resetHooks();
+    expect(await seen([], view)).toBeAllClose(plain.map((x) => x + 1));
   });
 
   test("a hook that returns nothing only looks; the point knows its name and layer", async () => {
@@ -226,7 +239,7 @@ describe("names that are not there", () => {
       "blocks.0.hook_resid_post",
     ],
     ["a gradient", () => model.gradients(batch, ({ loss }) => loss, { names: "blocks.9.hook_z" }), "hook_z"],
-    ["a permanent hook", () => model.withHooks([["hook_embd", double]], () => model.run(batch)), "hook_embed"],
+    ["a permanent hook", () => model.withHooks([["hook_embd", double]]).run(batch), "hook_embed"],
     ["a splice", () => model.run(batch, { splices: new Map([["blocks.7.hook_mlp_out", (x) => x]]) }), "hook_mlp_out"],
     ["an expression", () => model.run(batch, { hooks: [[/hook_zz$/, double]] }), "describeHooks()"],
     ["a predicate", () => model.run(batch, { hooks: [[() => false, double]] }), "describeHooks()"],
@@ -248,8 +261,8 @@ describe("names that are not there", () => {
 
 describe("backward hooks", () => {
   const metric = (traced: ReturnType<HookedModel["trace"]>): Tensor => sum(select(traced.logits, 1, 4));
-  const gradientOf = async (target: string, hooks: readonly HookSpec[]): Promise<number[]> =>
-    numbersOf((await model.gradients(batch, metric, { names: target }, { hooks })).hooks[target]!);
+  const gradientOf = async (target: string, hooks: readonly HookSpec[], of = model): Promise<number[]> =>
+    numbersOf((await of.gradients(batch, metric, { names: target }, { hooks })).hooks[target]!);
 
   test("read the gradient at every position", async () => {
     const read: Tensor[] = [];
@@ -281,12 +294,10 @@ describe("backward hooks", () => {
     expect(above).toBeCloseToLargest(await gradientOf("blocks.2.hook_resid_pre", []));
   });
 
-  test("scoped", async () => {
+  test("of a view", async () => {
     const below = await gradientOf("hook_embed", []);
-    const scoped = await model.withHooks([{ filter: name, direction: "bwd", hook: double }], () =>
-      gradientOf("hook_embed", []),
-    );
-    expect(scoped).toBeCloseToLargest(below.map((g) => 2 * g));
+    const view = model.withHooks([{ filter: name, direction: "bwd", hook: double }]);
+    expect(await gradientOf("hook_embed", [], view)).toBeCloseToLargest(below.map((g) => 2 * g));
     expect(await gradientOf("hook_embed", [])).toBeCloseToLargest(below);
   });
 

@@ -3,6 +3,7 @@ import type { WeightPolicy } from "../runtime/runtime.ts";
 import { placeholderBatch } from "./batch.ts";
 import { ModelError } from "./errors.ts";
 import type { HookedModel } from "./hookedModel.ts";
+import { checkOptions, optionNames } from "./optionNames.ts";
 import type { HookSpec } from "./runOptions.ts";
 import type { Traced } from "./traced.ts";
 import type { Splice } from "./hooks.ts";
@@ -30,6 +31,7 @@ export async function compileModel<T>(
   select: (traced: Traced) => T,
   options: CompileOptions = {},
 ): Promise<CompiledModel<T>> {
+  checkOptions(options, optionNames.compile, "compile");
   const { maxLength = Math.min(model.cfg.n_ctx, 2048), weights = "packed", hooks, splices } = options;
   const view = placeholderBatch(maxLength);
   const { tokens } = view;

@@ -5,6 +5,7 @@ import { tokenBatch, type TokenBatch } from "./batch.ts";
 import { CachingDecoder, recomputingDecoder, type Decoder } from "./decoder.ts";
 import { ModelError } from "./errors.ts";
 import type { HookedModel } from "./hookedModel.ts";
+import { checkOptions, optionNames } from "./optionNames.ts";
 import type { ModelInput, RunOptions } from "./runOptions.ts";
 import { nextToken, parseSampling, type Sampling, type SamplingOptions } from "./sampling.ts";
 
@@ -98,6 +99,7 @@ class Generator {
   readonly #ends: readonly number[];
 
   constructor(model: HookedModel, input: ModelInput, options: GenerateOptions) {
+    checkOptions(options, optionNames.generate, "generate");
     const { cfg } = model;
     const { maxNewTokens = 10, useCache = true } = options;
     const { greedy, temperature, topK, topP, frequencyPenalty, repetitionPenalty, seed } = options;
@@ -110,7 +112,8 @@ class Generator {
         received: String(maxNewTokens),
       });
     this.maxNewTokens = maxNewTokens;
-    this.prompt = model.batch(input, { ...options, paddingSide: options.paddingSide ?? "left" });
+    const { attentionMask, positions, prependBos, paddingSide = "left" } = options;
+    this.prompt = model.batch(input, { attentionMask, positions, prependBos, paddingSide });
     this.#ends = endTokens(model, options);
     // The last token is not run, so a row may end one behind the context.
     const longest = this.prompt.largestPosition + maxNewTokens;

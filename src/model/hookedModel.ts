@@ -1,18 +1,19 @@
 /** @file The hooked transformer: load, run, hook, splice, differentiate. */
-import { branch, gradients as differentiate } from "../graph/gradients.ts";
-import { GraphError } from "../graph/errors.ts";
-import { axis } from "../graph/axis.ts";
-import { leaf, type Tensor } from "../graph/tensor.ts";
+import { inspectAs } from "../graph/inspect.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
 import { ActivationCache } from "./activationCache.ts";
-import { rowsOf, tokenBatch, type TokenBatch } from "./batch.ts";
+import type { TokenBatch } from "./batch.ts";
+import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
 import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
+import { hookPoints, modelText } from "./describe.ts";
 import { ModelError } from "./errors.ts";
+import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
+import { gradientsOf, type Gradients } from "./gradients.ts";
 import {
   noSuchPoint,
   Trace,
-  TraceCut,
   type AsyncHook,
   type Hook,
   type HookEntry,
@@ -20,18 +21,29 @@ import {
   type Splice,
   type Spliceable,
 } from "./hooks.ts";
-import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
-import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
 import { initWeights } from "./init.ts";
+import { batchOf, encoded } from "./inputs.ts";
 import { loadModelFiles, type LoadOptions } from "./load.ts";
-import { continueBatch } from "./past.ts";
-import { rotaryTables } from "./rope.ts";
-import type { BatchOptions, HookSpec, ModelInput, RunOptions } from "./runOptions.ts";
-import { SplicedModel } from "./splicedModel.ts";
-import type { Tokenizer } from "./tokenizer/index.ts";
-import { loadTokenizer, TokenizerError, tokenizerFromGguf } from "./tokenizer/index.ts";
-import { tracedView, type Traced } from "./traced.ts";
-import { forward, type ForwardInput, type TransformerParts } from "./transformer.ts";
+import { checkOptions, optionNames } from "./optionNames.ts";
+import {
+  hookEntries,
+  type AddHookOptions,
+  type BatchOptions,
+  type CacheOptions,
+  type GradientTargets,
+  type HookSpec,
+  type LossOptions,
+  type ModelInput,
+  type RunOptions,
+  type TokenOptions,
+} from "./runOptions.ts";
+import { joinedSplices, splicesOf } from "./splices.ts";
+import { Tables } from "./tables.ts";
+import { loadTokenizer, TokenizerError, tokenizerFromGguf, type Tokenizer } from "./tokenizer/index.ts";
+import { topTokens, type TopToken, type TopTokensOptions } from "./topTokens.ts";
+import type { Traced } from "./traced.ts";
+import { awaitHooks, realizeOptions, traceRun, type Cuts } from "./tracing.ts";
+import type { TransformerParts } from "./transformer.ts";
 import type { ModelWeights } from "./weights.ts";
 
 export interface HookDescription {
@@ -40,12 +52,11 @@ export interface HookDescription {
   readonly shape: string;
 }
 
-/** One of the likeliest next tokens. */
-export interface TopToken {
-  readonly id: number;
-  readonly token: string;
-  readonly logit: number;
-  readonly probability: number;
+/** What a view adds to a model. */
+interface View {
+  readonly of: HookedModel;
+  readonly hooks: readonly HookEntry[];
+  readonly splices: ReadonlyMap<string, Splice>;
 }
 
 interface ModelParts {
@@ -55,13 +66,9 @@ interface ModelParts {
   readonly runtime?: Runtime | undefined;
   readonly weightPolicy?: WeightPolicy;
   readonly release?: () => void;
+  /** @internal */
+  readonly view?: View | undefined;
 }
-
-const isBatch = (input: ModelInput): input is TokenBatch =>
-  typeof input === "object" && !Array.isArray(input) && "tokens" in input;
-
-const isPair = (spec: HookSpec): spec is readonly [NameFilter, Hook | AsyncHook] => Array.isArray(spec);
-const toEntry = (spec: HookSpec): HookEntry => (isPair(spec) ? { filter: spec[0], hook: spec[1] } : spec);
 
 export interface ModelOptions extends LoadOptions {
   runtime?: Runtime;
@@ -69,8 +76,21 @@ export interface ModelOptions extends LoadOptions {
   weights?: WeightPolicy;
 }
 
+export interface FromConfigOptions {
+  /** Default 0. */
+  seed?: number;
+  runtime?: Runtime;
+  /** Default policy of this model's runs. */
+  weights?: WeightPolicy;
+  tokenizer?: Tokenizer;
+}
+
+const noSplices: ReadonlyMap<string, Splice> = new Map();
+
 /**
- * A transformer whose every intermediate value can be watched and changed.
+ * A transformer whose every intermediate value can be watched and changed. {@link HookedModel.withHooks} and
+ * {@link HookedModel.splice} give views of it: models over the same weights with hooks and splices of their own, which
+ * other runs do not see.
  * @example
  * const model = await HookedModel.load("models/gpt2");
  * const { logits, cache } = await model.runWithCache("The Eiffel Tower is in", { names: "blocks.*.attn.hook_z" });
@@ -81,10 +101,12 @@ export class HookedModel {
   readonly weights: ModelWeights;
   readonly runtime: Runtime;
   readonly weightPolicy: WeightPolicy;
+  /** What stands in place of hook points in every run, by name. */
+  readonly splices: ReadonlyMap<string, Splice>;
   readonly #tokenizer: Tokenizer | undefined;
-  readonly #permanent: HookEntry[] = [];
-  readonly #rotary = new Map<number, { cos: Tensor; sin: Tensor }>();
-  readonly #masks = new Map<number, Tensor>();
+  readonly #view: View | undefined;
+  readonly #added: HookEntry[] = [];
+  readonly #tables: Tables;
   readonly #release: (() => void) | undefined;
 
   constructor(parts: ModelParts) {
@@ -92,17 +114,32 @@ export class HookedModel {
     this.weights = parts.weights;
     this.runtime = parts.runtime ?? defaultRuntime();
     this.weightPolicy = parts.weightPolicy ?? "fed";
+    const { view } = parts;
+    this.splices = view === undefined ? noSplices : joinedSplices(view.of.splices, view.splices);
     this.#tokenizer = parts.tokenizer;
+    this.#view = view;
+    this.#tables = view === undefined ? new Tables(parts.cfg) : view.of.#tables;
     this.#release = parts.release;
   }
 
   /**
-   * Loads a Hugging Face folder, a folder of a TransformerLens-native small model, or a `.gguf` file.
-   * @throws ModelError naming what is missing or does not fit
+   * Loads a model with its tokenizer: from a Hugging Face folder, a folder of a small TransformerLens model, a `.gguf`
+   * file, or the hub. A path that exists wins; any other name is an id (`gpt2`, `owner/name`, `owner/name@revision`,
+   * `owner/name/file.gguf`): what is needed is downloaded once, into the cache that Python's tools use, too.
+   * @param source a path, or an id on the hub
+   * @param options.hub how the hub is asked: its cache, a token, `offline`, the number of attempts
+   * @throws ModelError naming what is missing, does not fit or is not supported, with near names for an id that there is
+   *   none of; FormatError for damaged files, and for a hub that cannot be reached, refuses or breaks off (`code` tells
+   *   which: what has come stays, and the next call goes on from there); the signal's reason when aborted
+   * @example
+   * const local = await HookedModel.load("models/gpt2");
+   * const fromHub = await HookedModel.load("gpt2", { hub: { offline: true } }); // HookedModel gpt2
+   * fromHub.cfg.n_layers === local.cfg.n_layers; // true
    */
-  static async load(path: string, options: ModelOptions = {}): Promise<HookedModel> {
+  static async load(source: string, options: ModelOptions = {}): Promise<HookedModel> {
+    checkOptions(options, optionNames.load, "HookedModel.load");
     const { runtime, weights: weightPolicy, ...loading } = options;
-    const loaded = await loadModelFiles(path, loading);
+    const loaded = await loadModelFiles(source, loading);
     const { folder, gguf } = loaded.tokenizerSource;
     const tokenizer =
       gguf !== undefined ? tokenizerFromGguf(gguf) : folder !== undefined ? await tokenizerIn(folder) : undefined;
@@ -123,10 +160,8 @@ export class HookedModel {
    * const tiny = HookedModel.fromConfig({ ...sizes, attn_only: true }, { seed: 1 });
    * await tiny.run([[1, 2, 3]]); // [1, 3, 10]
    */
-  static fromConfig(
-    config: ModelConfigInput,
-    options: { seed?: number; runtime?: Runtime; weights?: WeightPolicy; tokenizer?: Tokenizer } = {},
-  ): HookedModel {
+  static fromConfig(config: ModelConfigInput, options: FromConfigOptions = {}): HookedModel {
+    checkOptions(options, optionNames.fromConfig, "HookedModel.fromConfig");
     const { seed = 0, runtime, weights: weightPolicy, tokenizer } = options;
     const cfg = parseModelConfig(config);
     const made = initWeights(cfg, seed);
@@ -149,17 +184,18 @@ export class HookedModel {
   }
 
   /**
-   * The same model over other weights; who made them frees them.
+   * The same model over other weights, with the hooks and splices of this view; who made them frees them.
    * @example
    * const copy = model.withWeights(model.weights);
    * copy.cfg === model.cfg; // true
    */
   withWeights(weights: ModelWeights): HookedModel {
     const { cfg, runtime, weightPolicy } = this;
-    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, runtime, weightPolicy });
+    const view = this.#view && { ...this.#view, of: this.#view.of.withWeights(weights) };
+    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, runtime, weightPolicy, view });
   }
 
-  /** Returns the memory of the weights. */
+  /** Returns the memory of the weights. Views have none of their own: this is for the model that they are views of. */
   dispose(): void {
     this.#release?.();
   }
@@ -172,59 +208,8 @@ export class HookedModel {
    * const logits = await model.run(batch); // [2, pos, d_vocab]
    */
   batch(input: ModelInput, options: BatchOptions = {}): TokenBatch {
-    if (isBatch(input)) return input;
-    const rows = this.#rows(input, options);
-    const legacy = this.#legacy(options);
-    const made = tokenBatch(rows.ids, {
-      mask: options.attentionMask ?? rows.mask,
-      positions: options.positions,
-      legacy,
-    });
-    this.#inContext(made);
-    const top = rows.ids.reduce((a, row) => row.reduce((b, id) => Math.max(b, id), a), 0);
-    if (top >= this.cfg.d_vocab)
-      throw new ModelError("a token id is outside the vocabulary", {
-        code: "model/vocabulary",
-        expected: `ids below ${this.cfg.d_vocab}`,
-        received: String(top),
-      });
-    return made;
-  }
-
-  #inContext(batch: TokenBatch): TokenBatch {
-    if (batch.largestPosition >= this.cfg.n_ctx)
-      throw new ModelError("the input is longer than the model's context", {
-        code: "model/context",
-        expected: `at most ${this.cfg.n_ctx} tokens`,
-        received: String(batch.largestPosition + 1),
-        hint: "truncate it",
-      });
-    return batch;
-  }
-
-  #legacy(
-    options: BatchOptions,
-  ): { padId: number; bosId: number | undefined; paddingSide: "left" | "right"; prependBos: boolean } | undefined {
-    if (this.#tokenizer === undefined) return undefined;
-    const { pad, bos } = this.#tokenizer.special.ids;
-    if (pad === undefined) return undefined;
-    const { paddingSide = "right", prependBos = this.cfg.default_prepend_bos } = options;
-    return { padId: pad, bosId: bos, paddingSide, prependBos };
-  }
-
-  #rows(
-    input: Exclude<ModelInput, TokenBatch>,
-    options: BatchOptions,
-  ): { ids: readonly (readonly number[])[]; mask?: readonly (readonly number[])[] } {
-    if (typeof input === "string" || typeof input[0] === "string") {
-      const texts = typeof input === "string" ? [input] : (input as readonly string[]);
-      const { prependBos = this.cfg.default_prepend_bos, paddingSide } = options;
-      const { ids, mask, dims } = this.tokenizer.toTokens(texts, { prependBos, paddingSide });
-      return { ids: rowsOf(ids, dims), mask: rowsOf(mask, dims) };
-    }
-    return {
-      ids: typeof input[0] === "number" ? [input as readonly number[]] : (input as readonly (readonly number[])[]),
-    };
+    checkOptions(options, optionNames.batch, "batch");
+    return batchOf(this, input, options);
   }
 
   /**
@@ -232,21 +217,17 @@ export class HookedModel {
    * @example
    * model.toTokens("Hello world"); // [[50256, 15496, 995]]
    */
-  toTokens(
-    text: string | readonly string[],
-    options: { prependBos?: boolean; paddingSide?: "left" | "right" } = {},
-  ): number[][] {
-    const { prependBos = this.cfg.default_prepend_bos, paddingSide } = options;
-    const { ids, dims } = this.tokenizer.toTokens(text, { prependBos, paddingSide });
-    return rowsOf(ids, dims);
+  toTokens(text: string | readonly string[], options: TokenOptions = {}): number[][] {
+    checkOptions(options, optionNames.tokens, "toTokens");
+    return encoded(this, text, options).ids;
   }
 
   /**
    * The text of token ids.
    * @example
-   * model.toString([15496, 995]); // "Hello world"
+   * model.toText([15496, 995]); // "Hello world"
    */
-  toString(ids: readonly number[]): string {
+  toText(ids: readonly number[]): string {
     return this.tokenizer.decode(ids);
   }
 
@@ -255,7 +236,7 @@ export class HookedModel {
    * @example
    * model.toStringTokens("Hello world"); // ["<|endoftext|>", "Hello", " world"]
    */
-  toStringTokens(input: string | readonly number[], options: { prependBos?: boolean } = {}): string[] {
+  toStringTokens(input: string | readonly number[], options: TokenOptions = {}): string[] {
     return this.tokenizer.tokenStrings(typeof input === "string" ? this.toTokens(input, options)[0]! : input);
   }
 
@@ -269,45 +250,65 @@ export class HookedModel {
   }
 
   /**
-   * Adds a hook to every later run.
+   * Adds a hook to every later run of this model and of its views. For the hooks of some runs, see {@link withHooks}.
    * @example
    * const remove = model.addHook("blocks.0.hook_mlp_out", (value) => value.mul(2));
    * const logits = await model.run("Hello world");
    * remove();
    */
-  addHook(
-    filter: NameFilter,
-    hook: Hook | AsyncHook,
-    options: { direction?: "fwd" | "bwd"; prepend?: boolean } = {},
-  ): () => void {
+  addHook(filter: NameFilter, hook: Hook | AsyncHook, options: AddHookOptions = {}): () => void {
+    checkOptions(options, optionNames.addHook, "addHook");
     const entry: HookEntry = { filter, hook, direction: options.direction ?? "fwd", permanent: true };
-    if (options.prepend) this.#permanent.unshift(entry);
-    else this.#permanent.push(entry);
+    if (options.prepend) this.#added.unshift(entry);
+    else this.#added.push(entry);
     return () => {
-      const at = this.#permanent.indexOf(entry);
-      if (at >= 0) this.#permanent.splice(at, 1);
+      const at = this.#added.indexOf(entry);
+      if (at >= 0) this.#added.splice(at, 1);
     };
   }
 
   /** Removes the hooks of {@link addHook}. */
   resetHooks(): void {
-    this.#permanent.length = 0;
+    this.#added.length = 0;
+  }
+
+  /** Hooks of every run, in the order in which they act. */
+  get #hooks(): readonly HookEntry[] {
+    return this.#view === undefined ? this.#added : [...this.#view.of.#hooks, ...this.#view.hooks, ...this.#added];
   }
 
   /**
-   * Runs a function with extra hooks on; they come off however it ends.
+   * A view of this model with hooks in its every run, after those of the model. Runs of the model itself do not see them.
    * @example
-   * const without = await model.withHooks([["blocks.0.hook_mlp_out", (value) => value.mul(0)]], () =>
-   *   model.run("Hello world"),
-   * );
+   * const without = model.withHooks([["blocks.0.hook_mlp_out", (value) => value.mul(0)]]);
+   * const [ablated, plain] = await Promise.all([without.run("Hello world"), model.run("Hello world")]);
    */
-  async withHooks<T>(hooks: readonly HookSpec[], run: () => T | Promise<T>): Promise<T> {
-    const undo = hooks.map(toEntry).map((e) => this.addHook(e.filter, e.hook, { direction: e.direction }));
-    try {
-      return await run();
-    } finally {
-      for (const remove of undo) remove();
-    }
+  withHooks(hooks: readonly HookSpec[]): HookedModel {
+    return this.#viewWith({ hooks: hookEntries(hooks).map((entry) => ({ ...entry, permanent: true })) });
+  }
+
+  /** A view of this model with anything in place of hook points. */
+  withSplices(splices: ReadonlyMap<string, Splice>): HookedModel {
+    return this.#viewWith({ splices });
+  }
+
+  /**
+   * A view of this model with SAEs in place of their hook points, and transcoders in place of what they stand for.
+   * @param spliced one or several
+   * @param options how each is spliced: `useErrorTerm`, `gradientThroughError`, `sparseDecode`
+   * @throws ModelError when two share a hook point; SaeError for an option that does not exist
+   * @example
+   * const { cache } = await model.splice(saes).runWithCache("Once upon a time", { names: "*.hook_sae_acts_post" });
+   * cache.get("blocks.9.attn.hook_z.hook_sae_acts_post"); // [batch, pos, d_sae]
+   */
+  splice<Options>(spliced: Spliceable<Options> | Iterable<Spliceable<Options>>, options?: Options): HookedModel {
+    return this.withSplices(splicesOf(spliced, options));
+  }
+
+  #viewWith({ hooks = [], splices = noSplices }: Partial<View>): HookedModel {
+    const { cfg, weights, runtime, weightPolicy } = this;
+    const view = { of: this, hooks, splices };
+    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, runtime, weightPolicy, view });
   }
 
   /** What a forward pass needs beside its input. @internal */
@@ -315,40 +316,9 @@ export class HookedModel {
     return {
       cfg: this.cfg,
       weights: this.weights,
-      rotary: this.cfg.positional_embedding_type === "rotary" ? this.#tables(positions) : undefined,
-      maskTable: this.cfg.attention_bias === null ? undefined : (layer) => this.#mask(layer),
+      rotary: this.cfg.positional_embedding_type === "rotary" ? this.#tables.rotary(positions) : undefined,
+      maskTable: this.cfg.attention_bias === null ? undefined : (layer) => this.#tables.mask(layer),
     };
-  }
-
-  /** Rotary tables for at least so many positions; lengths are powers of two so that few are made. */
-  #tables(positions: number): { cos: Tensor; sin: Tensor } {
-    const length = Math.min(this.cfg.n_ctx, Math.max(64, 2 ** Math.ceil(Math.log2(Math.max(positions, 1)))));
-    let tables = this.#rotary.get(length);
-    if (tables === undefined) this.#rotary.set(length, (tables = rotaryTables(this.cfg, length)));
-    return tables;
-  }
-
-  #mask(layer: number): Tensor {
-    let mask = this.#masks.get(layer);
-    if (mask === undefined) {
-      const rows = this.cfg.attention_bias![layer]!;
-      const data = Float32Array.from(rows.flat(), (x) => x ?? -Infinity);
-      mask = leaf(data, [rows.length, rows.length], { name: `attention mask of block ${layer}` });
-      this.#masks.set(layer, mask);
-    }
-    return mask;
-  }
-
-  #layer(layer: number | undefined): number | undefined {
-    if (layer === undefined) return undefined;
-    const at = layer < 0 ? layer + this.cfg.n_layers : layer;
-    if (!Number.isInteger(at) || at < 0 || at > this.cfg.n_layers)
-      throw new ModelError("there is no such layer", {
-        code: "model/layer",
-        expected: `an integer from ${-this.cfg.n_layers} to ${this.cfg.n_layers}`,
-        received: String(layer),
-      });
-    return at;
   }
 
   /**
@@ -358,101 +328,24 @@ export class HookedModel {
    * const best = await model.runtime.realize(logits.argMax()); // [batch, pos]
    */
   trace(input: ModelInput, options: RunOptions = {}): Traced {
-    return this.#trace(this.#continued(this.batch(input, options), options), options, new Map());
+    checkOptions(options, optionNames.run, "trace");
+    return traceRun(this, input, options)(new Map());
   }
 
-  #trace(
-    batch: TokenBatch,
-    options: RunOptions,
-    cuts: ReadonlyMap<string, Tensor>,
-    weights: ModelWeights = this.weights,
-  ): Traced {
-    const trace = this.newTrace({ capture: "*", ...options }, cuts);
-    const start = this.#layer(options.startAtLayer) ?? 0;
-    const residual = options.residual && this.#residual(options.residual, batch);
-    if (options.startAtLayer !== undefined && residual === undefined)
-      throw new ModelError("startAtLayer needs the residual that enters that block", {
-        code: "model/start",
-        expected: "`residual` [batch, pos, d_model]",
-      });
-    const input: ForwardInput = {
-      tokens: batch.tokens,
-      positions: batch.positions,
-      keyMask: batch.keyMask,
-      emptyRows: batch.emptyRows,
-      past: batch.past?.keyValues,
-      keyPositions: batch.past?.positions,
-      residual,
-      startAtLayer: start,
-      stopAtLayer: this.#layer(options.stopAtLayer),
-    };
-    const output = forward({ ...this.parts(batch.largestPosition + 1), weights }, input, trace);
-    const partial = start > 0 || input.stopAtLayer !== undefined;
-    if (options.capture !== undefined || trace.hooked) trace.finish(partial);
-    return tracedView(batch, output, trace);
-  }
-
-  /** A trace with the permanent hooks and those of one run. @internal */
-  newTrace(options: Pick<RunOptions, "hooks" | "splices" | "capture">, cuts?: ReadonlyMap<string, Tensor>): Trace {
-    const hooks = [...this.#permanent, ...(options.hooks ?? []).map(toEntry)];
-    return new Trace({ hooks, splices: options.splices, capture: options.capture, cuts });
-  }
-
-  /** The batch as what follows `options.past`. */
-  #continued(batch: TokenBatch, { past }: RunOptions): TokenBatch {
-    return past === undefined ? batch : this.#inContext(continueBatch(batch, past, this.cfg));
-  }
-
-  /** A residual given as data gets the batch's axes. */
-  #residual(residual: Tensor, batch: TokenBatch): Tensor {
-    if (residual.storage === undefined) return residual;
-    return leaf(residual.data, residual.dims, {
-      shape: [batch.batch, batch.pos, this.cfg.d_model],
-      dtype: residual.dtype,
-      name: "residual",
+  /** A trace with the hooks and splices of the model and those of one run. @internal */
+  newTrace(options: Pick<RunOptions, "hooks" | "splices" | "capture">, cuts?: Cuts): Trace {
+    const { hooks, splices = noSplices, capture } = options;
+    return new Trace({
+      hooks: [...this.#hooks, ...hookEntries(hooks)],
+      splices: splices.size === 0 ? this.splices : joinedSplices(this.splices, splices),
+      capture,
+      cuts,
     });
   }
 
-  /** Traces; an async hook cuts the trace: its value is realized, the hook awaited, the pass traced again. @internal */
-  async traceAwaiting(input: ModelInput, options: RunOptions = {}): Promise<Traced> {
-    const batch = this.#continued(this.batch(input, options), options);
-    return this.#awaitHooks((cuts) => this.#trace(batch, options, cuts), options);
-  }
-
   /** Builds expressions, again after each async hook on the way, and realizes them. @internal */
-  async realizeAwaiting<T>(
-    build: (cuts: ReadonlyMap<string, Tensor>) => T,
-    options: Pick<RunOptions, "weights" | "signal">,
-  ): Promise<T> {
-    return this.runtime.realize(await this.#awaitHooks(build, options), this.#realizeOptions(options));
-  }
-
-  async #awaitHooks<T>(
-    build: (cuts: ReadonlyMap<string, Tensor>) => T,
-    options: Pick<RunOptions, "weights" | "signal">,
-  ): Promise<T> {
-    const cuts = new Map<string, Tensor>();
-    for (;;) {
-      try {
-        return build(cuts);
-      } catch (cut) {
-        if (!(cut instanceof TraceCut)) throw cut;
-        const value = await this.runtime.realize(cut.value, this.#realizeOptions(options));
-        const returned = (await cut.hook(value, cut.point)) ?? value;
-        const result = await this.runtime.realize(returned, this.#realizeOptions(options));
-        cuts.set(
-          cut.key,
-          leaf(result.data, result.dims, { shape: cut.value.shape, dtype: result.dtype, name: cut.point.name }),
-        );
-      }
-    }
-  }
-
-  #realizeOptions(options: Pick<RunOptions, "weights" | "signal">): {
-    weights: WeightPolicy;
-    signal: AbortSignal | undefined;
-  } {
-    return { weights: options.weights ?? this.weightPolicy, signal: options.signal };
+  async realizeAwaiting<T>(build: (cuts: Cuts) => T, options: Pick<RunOptions, "weights" | "signal">): Promise<T> {
+    return this.runtime.realize(await awaitHooks(this, build, options), realizeOptions(this, options));
   }
 
   /**
@@ -470,10 +363,13 @@ export class HookedModel {
   ): Promise<T | Tensor> {
     const select = typeof second === "function" ? second : undefined;
     const options = (typeof second === "function" ? third : second) ?? {};
-    const traced = await this.traceAwaiting(input, options);
-    const wanted =
-      select === undefined ? (options.stopAtLayer === undefined ? traced.logits : traced.residual) : select(traced);
-    return this.runtime.realize(wanted, this.#realizeOptions(options));
+    checkOptions(options, optionNames.run, "run");
+    return this.#run<T | Tensor>(input, select ?? ((traced) => logitsOf(traced, options)), options);
+  }
+
+  async #run<T>(input: ModelInput, select: (traced: Traced) => T, options: RunOptions): Promise<T> {
+    const traced = await awaitHooks(this, traceRun(this, input, options), options);
+    return this.runtime.realize(select(traced), realizeOptions(this, options));
   }
 
   /**
@@ -486,17 +382,15 @@ export class HookedModel {
    */
   async runWithCache(
     input: ModelInput,
-    options: RunOptions & { names?: NameFilter } = {},
+    options: CacheOptions = {},
   ): Promise<{ logits: Tensor; cache: ActivationCache }> {
-    const { names = "*" } = options;
-    const traced = await this.traceAwaiting(input, { ...options, capture: names });
-    const logits = options.stopAtLayer === undefined ? traced.logits : traced.residual;
-    const hooks = { ...traced.hooks };
-    const realized = await this.runtime.realize({ logits, hooks }, this.#realizeOptions(options));
-    return {
-      logits: realized.logits,
-      cache: new ActivationCache(new Map(Object.entries(realized.hooks)), this.cfg.n_layers),
-    };
+    checkOptions(options, optionNames.runWithCache, "runWithCache");
+    const { logits, hooks } = await this.#run(
+      input,
+      (traced) => ({ logits: logitsOf(traced, options), hooks: { ...traced.hooks } }),
+      { ...options, capture: options.names ?? "*" },
+    );
+    return { logits, cache: new ActivationCache(new Map(Object.entries(hooks)), this.cfg.n_layers) };
   }
 
   /**
@@ -515,8 +409,9 @@ export class HookedModel {
    * @example
    * (await model.loss("Hello world", { perToken: true })).dims; // [1, 2]
    */
-  async loss(input: ModelInput, options: RunOptions & { perToken?: boolean } = {}): Promise<Tensor> {
-    return this.run(input, (t) => (options.perToken ? t.lossPerToken : t.loss), options);
+  async loss(input: ModelInput, options: LossOptions = {}): Promise<Tensor> {
+    checkOptions(options, optionNames.loss, "loss");
+    return this.#run(input, (t) => (options.perToken ? t.lossPerToken : t.loss), options);
   }
 
   /**
@@ -529,48 +424,15 @@ export class HookedModel {
    * const { hooks } = await model.gradients("Hello world", ({ loss }) => loss, { names: "blocks.*.attn.hook_z" });
    * hooks["blocks.9.attn.hook_z"]!; // [batch, pos, head, d_head]
    */
-  async gradients(
+  gradients(
     input: ModelInput,
     metric: (traced: Traced) => Tensor,
-    wrt: { names?: NameFilter; weights?: readonly string[] },
+    wrt: GradientTargets,
     options: RunOptions = {},
-  ): Promise<{ value: Tensor; hooks: Record<string, Tensor>; weights: Record<string, Tensor> }> {
-    const weightNames = wrt.weights ?? [];
-    // The same values under identities of their own.
-    const own = new Map(weightNames.map((n) => [n, branch(this.weight(n), "parameter")]));
-    const weights = new Map([...this.weights, ...own]);
-    const batch = this.#continued(this.batch(input, options), options);
-    const capturing = { ...options, capture: wrt.names ?? "*" };
-    const traced = await this.#awaitHooks((cuts) => this.#trace(batch, capturing, cuts, weights), options);
-    const scalar = metric(traced);
-    const hookNames = wrt.names === undefined ? [] : Object.keys(traced.hooks);
-    const targets = [...hookNames.map((n) => traced.hooks[n]!), ...own.values()];
-    if (targets.length === 0)
-      throw new ModelError("gradients: nothing to differentiate with respect to", {
-        code: "model/gradients",
-        expected: "hook names or weight names",
-      });
-    const found = this.#differentiate(scalar, targets, [...hookNames, ...weightNames]);
-    const pick = (names: readonly string[], from: number): Record<string, Tensor> =>
-      Object.fromEntries(names.map((n, i) => [n, found[from + i]!]));
-    return this.runtime.realize(
-      { value: scalar, hooks: pick(hookNames, 0), weights: pick(weightNames, hookNames.length) },
-      this.#realizeOptions(options),
-    );
-  }
-
-  #differentiate(scalar: Tensor, targets: readonly Tensor[], names: readonly string[]): Tensor[] {
-    try {
-      return differentiate(scalar, targets);
-    } catch (error) {
-      if (!(error instanceof GraphError) || error.code !== "graph/no-path") throw error;
-      throw new ModelError("the scalar does not depend on a value it is to be differentiated by", {
-        code: "model/no-path",
-        where: names.join(", "),
-        hint: "a hook replaced it, an async hook cut the graph above it, or the run stopped below it",
-        cause: error,
-      });
-    }
+  ): Promise<Gradients> {
+    checkOptions(wrt, optionNames.targets, "what gradients differentiates by");
+    checkOptions(options, optionNames.run, "gradients");
+    return gradientsOf(this, { input, metric, wrt, options });
   }
 
   /**
@@ -608,73 +470,45 @@ export class HookedModel {
   }
 
   /**
-   * Every hook point of a plain forward pass with its shape, in order.
+   * Every hook point of a forward pass with its shape, in order; of a view with SAEs, those inside them, too.
    * @example
    * console.table(model.describeHooks()); // blocks.0.hook_resid_pre, [batch, pos, 768] …
    */
   describeHooks(): HookDescription[] {
-    const batch = tokenBatch([[0]]);
-    const named = { ...batch, batch: axis("batch"), pos: axis("pos") };
-    const traced = this.#trace(named, { capture: () => true }, new Map());
-    return Object.entries(traced.hooks).map(([name, x]) => ({ name, shape: `[${x.shape.map(String).join(", ")}]` }));
-  }
-
-  /**
-   * A view of this model with SAEs in place of their hook points, and transcoders in place of what they stand for.
-   * @param options how each is spliced: `useErrorTerm`, `gradientThroughError`, `sparseDecode`
-   * @throws ModelError when two share a hook point
-   * @example
-   * const { cache } = await model.splice(saes).runWithCache("Once upon a time", { names: "*.hook_sae_acts_post" });
-   * cache.get("blocks.9.attn.hook_z.hook_sae_acts_post"); // [batch, pos, d_sae]
-   */
-  splice<Options>(spliced: Iterable<Spliceable<Options>>, options?: Options): SplicedModel {
-    const splices = new Map<string, Splice>();
-    for (const sae of spliced) {
-      const place = sae.hookNameOut ?? sae.hookName;
-      if (splices.has(place))
-        throw new ModelError("two SAEs share a hook point", { code: "model/splice", where: place });
-      splices.set(place, sae.splice(options));
-    }
-    return this.withSplices(splices);
+    const points = hookPoints(this, this.splices);
+    return Object.entries(points).map(([name, x]) => ({ name, shape: `[${x.shape.map(String).join(", ")}]` }));
   }
 
   /**
    * The likeliest next tokens after one row, for a look at realized logits.
    * @param logits realized, [batch, pos, d_vocab] or [batch, d_vocab]
-   * @param options.row default 0; `position` default the last one
    * @example
    * const logits = await model.run("The Eiffel Tower is in");
    * console.table(model.topTokens(logits, { k: 5 }));
    */
-  topTokens(logits: Tensor, options: { k?: number; row?: number; position?: number } = {}): TopToken[] {
-    const { k = 10, row = 0, position = -1 } = options;
-    const width = logits.dims.at(-1)!;
-    const length = logits.dims.length === 3 ? logits.dims[1]! : 1;
-    const at = (row * length + (position < 0 ? length + position : position)) * width;
-    const values = (logits.data as Float32Array).subarray(at, at + width);
-    const top = values.reduce((a, b) => Math.max(a, b), -Infinity);
-    const total = values.reduce((sum, x) => sum + Math.exp(x - top), 0);
-    return Array.from(values.keys())
-      .sort((a, b) => values[b]! - values[a]! || a - b)
-      .slice(0, k)
-      .map((id) => ({
-        id,
-        token: this.#tokenizer === undefined ? String(id) : this.toStringTokens([id])[0]!,
-        logit: values[id]!,
-        probability: Math.exp(values[id]! - top) / total,
-      }));
-  }
-
-  /** A view of this model with anything in place of hook points. */
-  withSplices(splices: ReadonlyMap<string, Splice>): SplicedModel {
-    return new SplicedModel(this, splices);
+  topTokens(logits: Tensor, options: TopTokensOptions = {}): TopToken[] {
+    checkOptions(options, optionNames.topTokens, "topTokens");
+    return topTokens(logits, options, (id) => (this.hasTokenizer ? this.toStringTokens([id])[0]! : String(id)));
   }
 
   /** Bytes of keys and values per token. */
   get cacheBytesPerToken(): number {
     return this.cfg.n_layers * 2 * kvHeads(this.cfg) * this.cfg.d_head * 4;
   }
+
+  /** Its name, sizes, and what is hooked and spliced. */
+  toString(): string {
+    return modelText(this, this.#hooks);
+  }
+
+  static {
+    inspectAs(this, String);
+  }
 }
+
+/** What a run gives where nothing else is selected: logits, or the residual where it stopped. */
+const logitsOf = (traced: Traced, { stopAtLayer }: RunOptions): Tensor =>
+  stopAtLayer === undefined ? traced.logits : traced.residual;
 
 /** The tokenizer of a folder; undefined where there is none, which is fine as long as ids are given. */
 async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {

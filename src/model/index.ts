@@ -11,7 +11,8 @@ export {
   type GenerationPolicy,
   type GenerationStep,
 } from "./generate.ts";
-export { HookedModel, type HookDescription, type ModelOptions, type TopToken } from "./hookedModel.ts";
+export type { Gradients } from "./gradients.ts";
+export { HookedModel, type FromConfigOptions, type HookDescription, type ModelOptions } from "./hookedModel.ts";
 export {
   actName,
   type AsyncHook,
@@ -28,10 +29,20 @@ export type { Past } from "./past.ts";
 export { isProjection, projectionFiles, type ProjectionFile } from "./projections.ts";
 export { factorAttention, type FactoredParameters, type FactoringOptions } from "./factoredAttention.ts";
 export { processWeights, type ModelParameters, type ProcessingOptions } from "./processing.ts";
-export type { BatchOptions, HookSpec, ModelInput, RunOptions } from "./runOptions.ts";
+export type {
+  AddHookOptions,
+  BatchOptions,
+  CacheOptions,
+  GradientTargets,
+  HookSpec,
+  LossOptions,
+  ModelInput,
+  RunOptions,
+  TokenOptions,
+} from "./runOptions.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export { saveModel, type SavedModel, type SaveOptions } from "./save.ts";
-export { SplicedModel } from "./splicedModel.ts";
 export * from "./tokenizer/index.ts";
+export type { TopToken, TopTokensOptions } from "./topTokens.ts";
 export type { Traced } from "./traced.ts";
 export type { ModelWeights } from "./weights.ts";

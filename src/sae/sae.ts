@@ -27,6 +27,7 @@ import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentM
 import { normalizations, type OutputMap } from "./normalize.ts";
 import { prepare, type PreparedSae, type SaeArrays } from "./prepare.ts";
 import { decoderProduct, type SparseDecode } from "./sparse.ts";
+import { checkSaeOptions, spliceOptionNames, type SpliceOptions } from "./splice.ts";
 
 /** The points inside an SAE, in the order in which they fire; in a model their names start with the hook point's. */
 export const saeHookNames = [
@@ -250,10 +251,12 @@ export class Sae implements LatentModel {
 
   /**
    * What stands at its hook point in a spliced model; its inner points fire under the hook point's name.
+   * @throws SaeError for an option that does not exist
    * @example
-   * const spliced = model.splice([sae], { useErrorTerm: true });
+   * const spliced = model.splice(sae, { useErrorTerm: true });
    */
-  splice(options: Omit<SaeForwardOptions, "fire"> = {}): Splice {
+  splice(options: SpliceOptions = {}): Splice {
+    checkSaeOptions(options, spliceOptionNames, "splice");
     return (value, point) =>
       this.forward(value, { ...options, fire: (name, inner) => point.fire(`${point.name}.${name}`, inner) });
   }

@@ -1,11 +1,20 @@
 /** @file Splicing: SAEs and transcoders in the place of hook points. */
+import { optionsCheck, type OptionNames, type OptionsCheck } from "../graph/options.ts";
 import type { Splice } from "../model/hooks.ts";
+import { splicesOf } from "../model/splices.ts";
 import { SaeError } from "./errors.ts";
 import type { LatentModel } from "./latentModel.ts";
 import type { SaeForwardOptions } from "./sae.ts";
 
 /** As for {@link Sae.forward}; they hold for all SAEs of a splice. */
 export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
+
+export const checkSaeOptions: OptionsCheck = optionsCheck(SaeError, "sae/options");
+export const spliceOptionNames: OptionNames<SpliceOptions> = {
+  useErrorTerm: true,
+  gradientThroughError: true,
+  sparseDecode: true,
+};
 
 /**
  * The replacements that put SAEs (and transcoders) at their hook points, for a model's `splices`. Inside, the points `<hook
@@ -14,22 +23,16 @@ export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
  *
  * With the error term the output is the reconstruction plus what a clean reconstruction of the same input misses:
  * interventions on latents act, everything else stays as the model had it.
- * @throws SaeError when two SAEs share a hook point; when run, when a hook point does not have an SAE's width
+ * @param saes one or several
+ * @throws ModelError when two share a hook point; SaeError for options that do not exist; when run, when a hook point does
+ *   not have an SAE's width
  * @example
  * const splices = spliceHooks(saes, { useErrorTerm: true });
  * const logits = await model.run("The Eiffel Tower is in", { splices });
  */
-export function spliceHooks(saes: Iterable<LatentModel>, options: SpliceOptions = {}): ReadonlyMap<string, Splice> {
-  const splices = new Map<string, Splice>();
-  for (const sae of saes) {
-    const { hookNameOut } = sae;
-    if (splices.has(hookNameOut))
-      throw new SaeError("two SAEs share a hook point", {
-        code: "sae/duplicate-hook",
-        where: hookNameOut,
-        hint: "splice one of them at a time",
-      });
-    splices.set(hookNameOut, sae.splice(options));
-  }
-  return splices;
+export function spliceHooks(
+  saes: LatentModel | Iterable<LatentModel>,
+  options?: SpliceOptions,
+): ReadonlyMap<string, Splice> {
+  return splicesOf(saes, options);
 }

@@ -23,7 +23,7 @@ import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentM
 import { normalizations } from "./normalize.ts";
 import { checkShapes, type SaeArrays } from "./prepare.ts";
 import type { SaeFire, SaeForwardOptions } from "./sae.ts";
-import type { SpliceOptions } from "./splice.ts";
+import { checkSaeOptions, spliceOptionNames, type SpliceOptions } from "./splice.ts";
 import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./transcoderConfig.ts";
 
 /** Parameters in SAELens' names and shapes. */
@@ -196,10 +196,13 @@ export class Transcoder implements LatentModel {
    * SAELens names them, `<hookNameOut>.hook_sae_input`, `…hook_sae_acts_pre`, `…hook_sae_acts_post`, `…hook_sae_recons`,
    * `…hook_sae_error` (with the error term) and `…hook_sae_output`. The error term is what a clean run of the transcoder
    * misses of the model's own output.
+   * @throws SaeError for an option that does not exist
    * @example
-   * const spliced = model.splice([transcoder], { useErrorTerm: true });
+   * const spliced = model.splice(transcoder, { useErrorTerm: true });
    */
-  splice({ useErrorTerm = false, gradientThroughError = false }: SpliceOptions = {}): Splice {
+  splice(options: SpliceOptions = {}): Splice {
+    checkSaeOptions(options, spliceOptionNames, "splice");
+    const { useErrorTerm = false, gradientThroughError = false } = options;
     const splice: Splice = (value, point) => {
       const fire: SaeFire = (name, inner) => point.fire(`${point.name}.${name}`, inner);
       const x = point.read(this.hookName);

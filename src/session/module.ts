@@ -2,7 +2,7 @@
 import { defaultAnswers, type Answer, type Batch } from "../data/index.ts";
 import type { JsonObject } from "../formats/index.ts";
 import { rowsOf } from "../model/batch.ts";
-import type { HookedModel, SplicedModel, TokenBatch, Tokenizer, Traced } from "../model/index.ts";
+import type { HookedModel, TokenBatch, Tokenizer, Traced } from "../model/index.ts";
 import { spliceHooks, type LatentModel } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
 import type { ClassNode, Config, ModuleConfig } from "./config/types.ts";
@@ -86,7 +86,7 @@ export interface AdapterParts {
   readonly sae_lens: {
     readonly saes: readonly LatentModel[];
     /** The model with the SAEs in place of their hook points. */
-    readonly spliced: SplicedModel;
+    readonly spliced: HookedModel;
     /**
      * Names of the points inside the SAEs, in the order of `sae_cfgs`.
      * @param options.targetLayers only those at these layers; `match` decides alone where it is given

@@ -219,10 +219,16 @@ async function trainingOf(session: TrainableSession, clip: Clip, tuning?: Tuning
 function withDropout(session: TrainableSession, step: Training["trainingStep"]): Training["trainingStep"] {
   const { lora, cfg, module } = session;
   if (lora === undefined || lora.dropout === 0) return step;
-  return (batch, index) => {
+  return async (batch, index) => {
     // A function of the session's seed and the place in the training, whoever ran before.
     const place = (((cfg.seed ?? 0) % 2 ** 10) * 2 ** 10 + (module.state.currentEpoch % 2 ** 10)) * 2 ** 20 + index;
-    return module.model.withHooks(loraDropout(lora, place), () => step(batch, index));
+    const hooks = loraDropout(lora, place, module.model);
+    const removers = hooks.map(([name, hook]) => module.model.addHook(name, hook));
+    try {
+      return await step(batch, index);
+    } finally {
+      for (const remove of removers) remove();
+    }
   };
 }
 
