@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
@@ -140,7 +140,7 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
       metrics
         .split("\n")
         .filter(Boolean)
-        .map((line) => (JSON.parse(line) as { loss?: number }).loss);
+        .map((line) => (JSON.parse(line) as Record<string, number>)["losses/overall_loss"] ?? NaN);
     const streamed = await run("ids-streamed", "--streaming");
     expect(streamed.asked.join()).toContain("train-00000");
     expect(laidOut(cacheDir).join()).not.toContain(".parquet");
@@ -168,6 +168,23 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
       code: 1,
       stderr: expect.stringMatching(/absent[^]*held|held[^]*absent/) as unknown,
     });
+  });
+
+  test("evaluations have texts and a split of their own", async () => {
+    const data = join(folder, "splits");
+    await mkdir(data);
+    await copyFile(join(folder, "texts.jsonl"), join(data, "train.jsonl"));
+    const held = join(data, "held.jsonl");
+    await writeFile(held, ["b a c", "in time upon"].map((text) => `${JSON.stringify({ text })}\n`).join(""));
+    const args = base.map((arg) => (arg === join(folder, "texts.jsonl") ? data : arg));
+    const run = async (...more: readonly string[]): Promise<unknown> =>
+      document([...args, "--training-tokens", "32", "--out", join(folder, "splits-out"), ...more]);
+    const plain = await run();
+    const own = await run("--eval-split", "held");
+    expect(own).not.toEqual(plain);
+    expect(await run("--eval-data", held)).toEqual(own);
+    // The split of the training's data is not that of the evaluations'.
+    expect(await run("--split", "held", "--eval-data", data)).not.toEqual(await run("--split", "held"));
   });
 
   test("faults are sentences", async () => {

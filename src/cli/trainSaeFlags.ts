@@ -101,6 +101,7 @@ export type TrainSaeFlags = { readonly [Name in TrainSaeOptionName]?: string } &
   readonly split?: string;
   readonly streaming?: boolean;
   readonly evalData?: string;
+  readonly evalSplit?: string;
   readonly activations?: string;
   readonly out?: string;
   readonly resume?: boolean;
@@ -131,6 +132,7 @@ export const trainSaeFlags: {
   split: optionalText("NAME", "Split of a data set given by its id [default = train]"),
   streaming: shared.streaming,
   evalData: optionalText("DATA", "Texts for evaluations [default = the first of --data]"),
+  evalSplit: optionalText("NAME", "Split of --eval-data, or else of --data, for evaluations [default = train]"),
   activations: optionalText("DIR", "Train from what cache-activations wrote; --data is for evaluations then"),
   out: optionalText("DIR", "Folder for SAEs, log, curves and checkpoint"),
   resume: booleanFlag("Go on from the checkpoint in --out"),

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hubFixture } from "../../test/support/hubFixture.ts";
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
 import { AnalysisRunner } from "../analysis/index.ts";
 import { datasetOf, type Dataset } from "../data/index.ts";
@@ -73,6 +74,9 @@ const stateOf = ({ learner: { tensors, ...rest } }: Checkpoint): object => ({
   tensors: Object.fromEntries(Object.entries(tensors).map(([name, x]) => [name, x.data])),
 });
 const logits = async (of: HookedModel): Promise<number[]> => (await of.run(prompt)).toArray();
+const resumedAdapters = ({ experimentFolder }: Made): { last: string } => ({
+  last: join(experimentFolder, "adapter", "last"),
+});
 const lastOf = ({ experimentFolder }: Made): string => join(experimentFolder, "checkpoints", "last.safetensors");
 
 describe.each([[["core"]], [["lightning"]]] as const)("adapters under %j", (adapters) => {
@@ -140,6 +144,28 @@ describe.each([[["core"]], [["lightning"]]] as const)("adapters under %j", (adap
     expect(await runTraining(merging, { resume: lastOf(stopped) })).toMatchObject({ globalStep: 6, metrics });
   });
 
+  it("do not see all of their input in training where lora_dropout says so, and go on bit for bit", async () => {
+    const half = { ...small, loraDropout: 0.5 };
+    const [whole, plain] = [await make(adapters, half), await make(adapters, small)];
+    const { metrics } = await runTraining(whole);
+    await runTraining(plain);
+    expect(factors(whole)).not.toEqual(factors(plain));
+    const stopped = await make(adapters, half);
+    const abort = new AbortController();
+    const onProgress = ({ globalStep }: { globalStep: number }): void => (globalStep === 4 ? abort.abort() : undefined);
+    await runTraining(stopped, { signal: abort.signal, onProgress });
+    const resumed = await make(adapters, half);
+    expect(await runTraining(resumed, { resume: lastOf(stopped) })).toMatchObject({ globalStep: 6, metrics });
+    expect(factors(resumed)).toEqual(factors(whole));
+    // Nothing is left out where nobody trains; what goes on with them leaves as much out.
+    expect(await logits(whole.module.model)).toEqual(await logits(whole.module.model));
+    const { last } = resumedAdapters(resumed);
+    const saved = JSON.parse(readFileSync(join(last, "adapter_config.json"), "utf8")) as { lora_dropout: number };
+    expect(saved.lora_dropout).toBe(0.5);
+    expect((await make(adapters, { path: last })).lora!.dropout).toBe(0.5);
+    await expect(runTraining(await make(adapters, small), { resume: lastOf(stopped) })).rejects.toThrow("lora_dropout");
+  });
+
   it("are seen by the analyses", async () => {
     const saes = [randomSae(model, "blocks.1.attn.hook_z", "topk", 32, 1)];
     const session = await make([...adapters, "sae_lens"], small, { saes });
@@ -187,6 +213,23 @@ describe("with the trainer", () => {
     const at = (of: Record<string, number[]>): number[] => of["blocks.0.mlp.W_in.lora_B"]!;
     expect(at(factors(best))).toEqual(at(then));
     expect(at(factors(session))).not.toEqual(at(then));
+  });
+
+  it("nothing of an earlier run in the same folder is left among a later one's", async () => {
+    const trainer = { defaultRootDir: join(folder, "again") };
+    const callbacks = [{ classPath: "ModelCheckpoint", initArgs: { monitor: "val_loss" } }];
+    const first = await make(["lightning"], { ...small, saveMerged: true }, { trainer: { ...trainer, callbacks } });
+    const { adapters: before } = await runTraining(first);
+    expect(existsSync(join(before!.best!, "merged"))).toBe(true);
+    const { adapters: after } = await runTraining(await make(["lightning"], small, { trainer }));
+    expect(after).toEqual({ last: before!.last });
+    expect([existsSync(before!.best!), existsSync(join(before!.last, "merged"))]).toEqual([false, false]);
+    // A model in the folder of adapters is not taken for these, and what is not theirs stays.
+    const out = join(folder, "reused");
+    await saveTrained(out, first);
+    writeFileSync(join(out, "notes.txt"), "mine");
+    await saveTrained(out, await make(["core"], {}));
+    expect(readdirSync(out).filter((name) => /adapter|merged|notes/.test(name))).toEqual(["notes.txt"]);
   });
 
   it("phases thaw them by their names here and in PEFT", async () => {
@@ -276,15 +319,15 @@ registered_cfg:
   it.each([
     ["{r: 0}", "lora_cfg.r is not what it should be", "10:23"],
     ["{lora_alpha: -1}", "lora_cfg.lora_alpha is not", "10:32"],
-    ["{lora_dropout: 0.05}", /lora_dropout is not.*this is not here; got 0.05/, "10:34"],
+    ["{lora_dropout: 1}", /lora_dropout is not.*expected number to be <1; got 1/, "10:34"],
     ["{use_dora: true}", /use_dora is not .* got true/, "10:30"],
     ["{r: 2, bias: all}", /bias is not .* one of none; got "all"/, "10:32"],
     ["{task_type: SEQ_CLS}", "one of CAUSAL_LM", "10:31"],
     ["{modules_to_save: [lm_head]}", "modules_to_save is not what it should be", "10:37"],
-    ["{init_lora_weights: pissa}", 'got "pissa"', "10:39"],
+    ["{init_lora_weights: pissa}", /expected true, false or gaussian: .*; got "pissa"/, "10:39"],
     ["{rank: 2}", "there is no option registered_cfg.module_cfg.hf_from_pretrained_cfg.lora_cfg.rank", "10:20"],
     ["{target_modules: []}", "got \\[\\]", "10:36"],
-    ["{use_dora: true, lora_dropout: 0.1}", /and 1 more: .*(use_dora|lora_dropout)/, "10:"],
+    ["{use_dora: true, lora_dropout: 2}", /and 1 more: .*(use_dora|lora_dropout)/, "10:"],
   ])("%s is one error with its place", async (lora, message, place) => {
     const error = await load(lora).catch((caught: unknown) => caught as Error);
     expect(error).toHaveProperty("message", expect.stringMatching(message));
@@ -299,8 +342,22 @@ registered_cfg:
     ["{layers_to_transform: [7]}", "layers 7"],
     ["{path: nowhere}", "nowhere"],
     ["{path: here, r: 2, use_rslora: true}", "path and r, use_rslora"],
+    ["{path: here, lora_dropout: 0.5, init_lora_weights: false}", "path and init_lora_weights, lora_dropout"],
   ])("%s does not fit the model", async (lora, message) => {
     await expect(load(lora)).rejects.toThrow(message);
+  });
+
+  it("path is an id on the hub, too", async () => {
+    const { hub, options } = await hubFixture();
+    const session = await make(["core"], small);
+    const made = join(folder, "uploaded");
+    await saveTrained(made, session);
+    const files = Object.fromEntries(readdirSync(made).map((name) => [name, readFileSync(join(made, name))]));
+    hub.add({ type: "model", id: "owner/adapter", files: { ...files, "optimizer.pt": Buffer.from("large") } });
+    const read = await make(["core"], { path: "owner/adapter" }, { hub: options });
+    expect(factors(read)).toEqual(factors(session));
+    expect(hub.recent().join()).not.toContain("optimizer.pt");
+    await expect(make(["core"], { path: "owner/none" }, { hub: options })).rejects.toThrow("owner/none");
   });
 
   it("factored attention and adapters are told apart", async () => {

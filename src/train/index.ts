@@ -37,6 +37,7 @@ export {
 export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./parameters.ts";
 export { loadCheckpoint, saveCheckpoint, type Checkpoint } from "./checkpoint.ts";
 export { addLora, mergeLora, type Lora, type LoraAdapter, type LoraOptions } from "./lora.ts";
+export { loraDropout } from "./loraDropout.ts";
 export type { LoraTargets } from "./loraTargets.ts";
 export { loadLora, saveLora } from "./peft.ts";
 export { shuffledOrder } from "./order.ts";

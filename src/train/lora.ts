@@ -30,6 +30,13 @@ export interface LoraOptions {
   rankStabilized?: boolean;
   /** What the random matrices begin from. Default 0. */
   seed?: number;
+  /**
+   * As PEFT's `init_lora_weights`: true (default) draws A and sets B to 0; `"gaussian"` draws A from a normal distribution of
+   * deviation 1 / rank; false draws both, so that the adapters change the model at once.
+   */
+  init?: boolean | "gaussian";
+  /** Share of a projection's inputs that its adapter does not see in training; see {@link loraDropout}. Default 0. */
+  dropout?: number;
 }
 
 const names = z.union([z.string().min(1), z.array(z.string().min(1))]);
@@ -46,6 +53,8 @@ const optionsSchema = z.strictObject({
   alphaPattern: z.record(z.string(), z.number().positive()).default({}),
   rankStabilized: z.boolean().default(false),
   seed: z.int().nonnegative().default(0),
+  init: z.union([z.boolean(), z.literal("gaussian")]).default(true),
+  dropout: z.number().min(0).lt(1).default(0),
 });
 
 /** What an adapter's product is multiplied by. */
@@ -69,6 +78,8 @@ export interface Lora extends Trainable {
   readonly base: HookedModel;
   /** By the TransformerLens name of the projection. */
   readonly adapters: ReadonlyMap<string, LoraAdapter>;
+  /** Share of inputs that adapters do not see in training. The model itself leaves none out: {@link loraDropout} does. */
+  readonly dropout: number;
   /**
    * `<projection>.lora_A` [rank, in] and `<projection>.lora_B` [out, rank]; an A that the projections of a module share is
    * called after that: `transformer.h.0.attn.c_attn.lora_A`.
@@ -114,30 +125,38 @@ export function addLora(model: HookedModel, options: LoraOptions = {}): Lora {
       code: "train/lora",
       received: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     });
-  const { targets, exclude, layers, rankPattern, alphaPattern, rankStabilized, seed } = parsed.data;
+  const { targets, exclude, layers, rankPattern, alphaPattern, rankStabilized, seed, init, dropout } = parsed.data;
   const adapters = new Map<string, LoraAdapter>();
   let counter = 0;
+  /** Uniform within ±bound, as PyTorch begins a layer (Kaiming with a = √5) and PEFT an A. */
+  const uniform = (size: number, bound: number): Float32Array<ArrayBuffer> =>
+    Float32Array.from({ length: size }, () => bound * (2 * uniformAt(seed, counter++) - 1));
+  const normal = (size: number, deviation: number): Float32Array<ArrayBuffer> =>
+    Float32Array.from({ length: size }, () => {
+      const radius = Math.sqrt(-2 * Math.log(1 - uniformAt(seed, counter++)));
+      return deviation * radius * Math.cos(2 * Math.PI * uniformAt(seed, counter++));
+    });
   for (const target of loraTargets(model, targets ?? undefined, { exclude, layers })) {
     const rank = patternValue(rankPattern, target) ?? parsed.data.rank;
     const alpha = patternValue(alphaPattern, target) ?? parsed.data.alpha;
     const fans = target.params.map((param) => fansOf(param, sizesOf(model.weights.get(param)!)));
     const { fanIn } = fans[0]!;
-    // PyTorch's Kaiming-uniform with a = √5, as PEFT begins.
-    const bound = 1 / Math.sqrt(fanIn);
-    const start = Float32Array.from({ length: rank * fanIn }, () => bound * (2 * uniformAt(seed, counter++) - 1));
+    const size = rank * fanIn;
+    const start = init === "gaussian" ? normal(size, 1 / rank) : uniform(size, 1 / Math.sqrt(fanIn));
     const A = leaf(start, [rank, fanIn], { name: `${target.name}.lora_A` });
     const scale = loraScale(alpha, rank, rankStabilized);
     target.params.forEach((param, i) => {
       const { fanOut } = fans[i]!;
-      const B = leaf(new Float32Array(fanOut * rank), [fanOut, rank], { name: `${param}.lora_B` });
+      const own = init === false ? uniform(fanOut * rank, 1 / Math.sqrt(rank)) : new Float32Array(fanOut * rank);
+      const B = leaf(own, [fanOut, rank], { name: `${param}.lora_B` });
       adapters.set(param, { A, B, scale });
     });
   }
-  return loraOf(model, adapters);
+  return loraOf(model, adapters, dropout);
 }
 
 /** A model with these adapters. */
-export function loraOf(base: HookedModel, adapters: ReadonlyMap<string, LoraAdapter>): Lora {
+export function loraOf(base: HookedModel, adapters: ReadonlyMap<string, LoraAdapter>, dropout: number): Lora {
   const weights = new Map(base.weights);
   const sharing = new Map<Tensor, string[]>();
   for (const [name, { A }] of adapters) sharing.set(A, [...(sharing.get(A) ?? []), name]);
@@ -162,14 +181,17 @@ export function loraOf(base: HookedModel, adapters: ReadonlyMap<string, LoraAdap
     }
     put(`${name}.lora_B`, B, namesB.get(name) ?? []);
   }
-  return { model: base.withWeights(weights), base, adapters, parameters, aliases };
+  return { model: base.withWeights(weights), base, adapters, dropout, parameters, aliases };
 }
 
 /**
  * The adapters as a checkpoint of their training has them.
  * @throws TrainError when the state is that of other parameters
  */
-export function loraAsOf({ base, adapters, parameters }: Lora, { tensors }: Pick<LearnerState, "tensors">): Lora {
+export function loraAsOf(
+  { base, adapters, dropout, parameters }: Lora,
+  { tensors }: Pick<LearnerState, "tensors">,
+): Lora {
   const then = new Map(
     [...parameters].map(([name, x]) => {
       const saved = tensors[`parameter.${name}`];
@@ -183,7 +205,7 @@ export function loraAsOf({ base, adapters, parameters }: Lora, { tensors }: Pick
     }),
   );
   const was = ({ A, B, scale }: LoraAdapter): LoraAdapter => ({ A: then.get(A)!, B: then.get(B)!, scale });
-  return loraOf(base, new Map([...adapters].map(([name, adapter]) => [name, was(adapter)])));
+  return loraOf(base, new Map([...adapters].map(([name, adapter]) => [name, was(adapter)])), dropout);
 }
 
 /**

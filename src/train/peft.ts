@@ -1,8 +1,17 @@
 /** @file Adapters in PEFT's layout: adapter_config.json and adapter_model.safetensors. */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { fileSource, openSafetensors, writeFileAtomic, writeSafetensors, type TensorData } from "../formats/index.ts";
+import {
+  fileSource,
+  hubSnapshot,
+  openSafetensors,
+  parseHubRef,
+  writeFileAtomic,
+  writeSafetensors,
+  type HubOptions,
+  type TensorData,
+} from "../formats/index.ts";
 import { concat, leaf, reshape, transpose, type Tensor } from "../graph/index.ts";
 import { projectionFiles, type HookedModel, type ProjectionFile } from "../model/index.ts";
 import { TrainError } from "./errors.ts";
@@ -11,10 +20,33 @@ import { fansOf, loraOf, loraScale, sizesOf, type Lora, type LoraAdapter } from 
 const configName = "adapter_config.json";
 const weightsName = "adapter_model.safetensors";
 
+/** What PEFT calls the files of adapters. */
+export const adapterFiles: readonly string[] = [configName, weightsName];
+
+/** Whether a folder holds adapters. */
+export const isAdapterFolder = (folder: string): Promise<boolean> =>
+  stat(join(folder, configName)).then(
+    () => true,
+    () => false,
+  );
+
+/** The folder of adapters, brought to this machine where they are named by their id. */
+async function folderOf(name: string, hub: HubOptions): Promise<string> {
+  const ref = parseHubRef(name, "model");
+  const here = await stat(name).then(
+    () => true,
+    () => false,
+  );
+  if (here || ref === undefined) return name;
+  const { folder } = await hubSnapshot(ref, { ...hub, patterns: adapterFiles });
+  return folder;
+}
+
 const configSchema = z.looseObject({
   peft_type: z.literal("LORA"),
   r: z.int().positive(),
   lora_alpha: z.number(),
+  lora_dropout: z.number().min(0).lt(1).nullish(),
   use_rslora: z.boolean().nullish(),
   use_dora: z.literal(false).nullish(),
   use_qalora: z.literal(false).nullish(),
@@ -123,7 +155,7 @@ export async function saveLora(folder: string, lora: Lora): Promise<void> {
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: alpha,
-    lora_dropout: 0,
+    lora_dropout: lora.dropout,
     modules_to_save: null,
     peft_type: "LORA",
     r,
@@ -140,14 +172,15 @@ export async function saveLora(folder: string, lora: Lora): Promise<void> {
 }
 
 /**
- * Reads adapters in PEFT's layout onto a model.
+ * Reads adapters in PEFT's layout onto a model: those of a folder, or of an id on the hub (`owner/name`, `@revision`).
  * @throws TrainError for adapters of another kind, and for tensors that do not fit the model
  * @example
  * await saveLora("adapter", addLora(model, { rank: 2, targets: ["*.W_in"] }));
  * const { model: adapted, adapters } = await loadLora(model, "adapter");
  * adapters.size; // 12
  */
-export async function loadLora(base: HookedModel, folder: string): Promise<Lora> {
+export async function loadLora(base: HookedModel, name: string, hub: HubOptions = {}): Promise<Lora> {
+  const folder = await folderOf(name, hub);
   const where = join(folder, configName);
   const fail = (expected: string | undefined, received: string, cause?: unknown): TrainError =>
     new TrainError("these adapters cannot be used", { code: "train/lora", where, expected, received, cause });
@@ -206,7 +239,7 @@ export async function loadLora(base: HookedModel, folder: string): Promise<Lora>
           .join(", ")}, …`,
         [...unread].slice(0, 3).join(", ") || "none",
       );
-    return loraOf(base, adapters);
+    return loraOf(base, adapters, config.lora_dropout ?? 0);
   } finally {
     await opened.close();
   }

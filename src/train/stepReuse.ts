@@ -36,10 +36,11 @@ export class StepReuse {
     if (version !== this.#version) this.#known.clear();
     this.#version = version;
     const places = namedTensors(tree);
-    const { key: structure, feeds } = makePlan([...places.keys()], () => false);
-    // Numbers that are drawn belong to one step.
-    if (feeds.some(({ storage }) => storage === undefined)) return undefined;
-    const key = [structure, [...places.values()].join(), ...feeds.map(({ dims }) => dims.join("×"))].join("\n");
+    const plan = makePlan([...places.keys()], () => false);
+    // Numbers that are drawn belong to one step: they follow from their seed, which differs.
+    const feeds = plan.feeds.flatMap((x) => (x.storage === undefined ? x.inputs : [x]));
+    const sizes = plan.feeds.map((x) => (x.storage === undefined ? x.op.name : x.dims.join("×")));
+    const key = [plan.key, [...places.values()].join(), ...sizes].join("\n");
     const known = this.#known.get(key);
     this.#known.delete(key);
     for (const [oldest] of this.#known) if (this.#known.size >= most) this.#known.delete(oldest);

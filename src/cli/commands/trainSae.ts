@@ -30,10 +30,11 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
       expected: "--model, --data and --out, or model, data and out in --config",
     });
   const loaded = await load(this, { model, threads, offline });
-  const evalData = text("evalData");
-  const documents = (path: string): ReturnType<typeof loadDocuments> =>
+  const evalSplit = text("evalSplit");
+  const evalData = text("evalData") ?? (evalSplit === undefined ? undefined : data);
+  const documents = (path: string, split: string | undefined): ReturnType<typeof loadDocuments> =>
     loadDocuments(this, path, {
-      split: text("split"),
+      split,
       streaming: flags.streaming ?? options["streaming"] === true,
       offline,
     });
@@ -44,8 +45,8 @@ export async function trainSae(this: CliContext, flags: TrainSaeFlags): Promise<
       sae: saesOf(options, given),
       model: loaded.model,
       runtime: loaded.model.runtime,
-      data: await documents(data),
-      ...(evalData !== undefined && { evalData: await documents(evalData) }),
+      data: await documents(data, text("split")),
+      ...(evalData !== undefined && { evalData: await documents(evalData, evalSplit) }),
       activations: text("activations"),
       out,
       resume: resume ?? false,
@@ -90,7 +91,9 @@ const run = (options: Options): Options =>
     Object.entries(options).filter(
       ([name]) =>
         !ofSae.has(name) &&
-        !["model", "data", "split", "streaming", "evalData", "activations", "out", "sae", "saes"].includes(name),
+        !["model", "data", "split", "streaming", "evalData", "evalSplit", "activations", "out", "sae", "saes"].includes(
+          name,
+        ),
     ),
   );
 
