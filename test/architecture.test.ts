@@ -50,3 +50,14 @@ test("no any, no double casts", () => {
   );
   expect(wrong).toEqual([]);
 });
+
+test("every error that is thrown on purpose is in the package's root", () => {
+  const root = readFileSync(join(src, "index.ts"), "utf8");
+  const errors = files.flatMap((f) =>
+    [...readFileSync(join(src, f), "utf8").matchAll(/^export class (\w+) extends InterpretuneError\b/gm)].map(
+      (m) => m[1]!,
+    ),
+  );
+  expect(errors.length).toBeGreaterThan(5);
+  expect(errors.filter((name) => !new RegExp(`\\b${name}\\b`).test(root))).toEqual([]);
+});

@@ -81,7 +81,7 @@ export interface CompositeNames {
 /**
  * Ops one after the other. Each reads what those before it wrote, also inside a member that is a composition: nested and
  * flat chains are the same. What is intermediate is dropped at the end of the whole. Columns that no member before gives are
- * those that the composition reads, as any op does: from the chain it becomes a part of, or from whoever runs it; one that
+ * those that the composition reads, as every op does: from the chain it becomes a part of, or from whoever runs it; one that
  * is run without them does not compile, nor does a member that finds another kind of values in a column.
  * @returns an op called after its members
  * @example
