@@ -175,7 +175,12 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
     await mkdir(data);
     await copyFile(join(folder, "texts.jsonl"), join(data, "train.jsonl"));
     const held = join(data, "held.jsonl");
-    await writeFile(held, ["b a c", "in time upon"].map((text) => `${JSON.stringify({ text })}\n`).join(""));
+    await writeFile(
+      held,
+      Array.from({ length: 8 }, (_, i) => ["b a c", "in time upon"][i % 2])
+        .map((text) => `${JSON.stringify({ text })}\n`)
+        .join(""),
+    );
     const args = base.map((arg) => (arg === join(folder, "texts.jsonl") ? data : arg));
     const run = async (...more: readonly string[]): Promise<unknown> =>
       document([...args, "--training-tokens", "32", "--out", join(folder, "splits-out"), ...more]);
