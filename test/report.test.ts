@@ -51,7 +51,8 @@ beforeAll(async () => {
   const values = rows.map((value, i) => ({ value, where: `row ${i}` }));
   await writeFile(file("data.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
   const data = await datasetOf(() => values, { name: "rows", length: rows.length });
-  run = await analyzeDataset({ model, saes, data, answers: [2, 3], batchSize: 4, out: file("store") });
+  const provenance = { session: { config: { seed: 1, note: "<b>".repeat(80) } } };
+  run = await analyzeDataset({ model, saes, data, answers: [2, 3], batchSize: 4, out: file("store"), provenance });
   const store = await AnalysisStore.open(file("store"));
   html = await reportPage(store, { model, saes, topK: 2, title: nasty });
   await writeFile(file("report.html"), html);
@@ -208,6 +209,21 @@ describeWithBrowser("in a browser", () => {
     expect(await page.title()).toBe(nasty);
     expect(await page.locator("h1").textContent()).toBe(nasty);
     expect(await page.locator("main img, header img").count()).toBe(0);
+  });
+
+  it("folds what is long where the numbers come from", async () => {
+    const folded = page.locator("#provenance details");
+    expect(await folded.locator("summary").allTextContents()).toEqual([
+      "saes, 4 lines",
+      "session, 3 lines",
+      expect.stringMatching(/^chains, \d+ lines$/),
+    ]);
+    const long = folded.nth(1);
+    expect(await long.locator("pre").isVisible()).toBe(false);
+    await long.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    expect(await long.locator("pre").isVisible()).toBe(true);
+    expect(await long.locator("pre").textContent()).toBe(`config:\n  seed: 1\n  note: ${"<b>".repeat(80)}`);
   });
 
   it("sorts by click and by keyboard, and says how", async () => {

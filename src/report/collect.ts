@@ -14,6 +14,7 @@ import {
   type Manifest,
   type ResultsByName,
 } from "../analysis/index.ts";
+import { stringify } from "yaml";
 import { saeHook } from "../analysis/dashboards/effects.ts";
 import { exampleOf } from "../analysis/store/views.ts";
 import { fixed, general, type Cell, type Table } from "../display/index.ts";
@@ -272,6 +273,13 @@ function plainTable({ columns, rows, title }: Table, fallback: string): PlainTab
 }
 
 /** What the numbers come from, in words: config, versions and circumstances. */
+/** What is more than a line is YAML, as in the file it may come from. */
+function block(value: Json): string {
+  const line = JSON.stringify(value);
+  return line.length > longestLine ? stringify(value, { lineWidth: 0 }).trimEnd() : line;
+}
+const longestLine = 160;
+
 function provenanceOf({ manifest }: ReportSource): ReportData["provenance"] {
   if (manifest === undefined) return [];
   const { config, config_hash, provenance, runs, identity } = manifest;
@@ -280,7 +288,7 @@ function provenanceOf({ manifest }: ReportSource): ReportData["provenance"] {
       ? value
       : typeof value === "number" && !Number.isInteger(value)
         ? fixed(value, 3)
-        : JSON.stringify(value);
+        : block(value);
   const entries = (object: JsonObject): [string, string][] =>
     Object.entries(object).flatMap(([key, value]) => (value === undefined ? [] : [[key, say(value)]]));
   const done = runs.filter((run) => typeof run["compute_seconds"] === "number");

@@ -43,6 +43,7 @@ main h3{font-size:1rem;margin:1.6rem 0 .4rem}
 .tile .note{font-size:.85rem;color:var(--soft)}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:1.2rem 2.2rem;align-items:start}
 .scroll{overflow-x:auto;margin:.2rem 0}
+.two>div>div+div{margin-top:1.6rem}
 table.grid{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 table.grid :is(th,td){padding:.34rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;text-align:left}
 table.grid thead th{border-bottom:1.5px solid var(--it-muted);vertical-align:bottom;padding:.1rem}
@@ -130,6 +131,8 @@ dialog::backdrop{background:rgb(10 14 20/.45)}
 .pairs{display:grid;grid-template-columns:minmax(11.5rem,max-content) minmax(0,1fr);gap:.12rem 1.4rem;margin:.3rem 0 1rem;font-size:.9rem}
 .pairs dt{color:var(--soft)}
 .pairs dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
+.pairs summary{cursor:pointer;width:fit-content}
+.pairs pre{margin:.3rem 0 .6rem;padding:.6rem .8rem;background:var(--panel);border-radius:8px;overflow:auto;max-height:28rem;font-size:.85rem;overflow-wrap:normal}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 footer{grid-column:1/-1;border-top:1px solid var(--line);color:var(--soft);font-size:.87rem;padding-top:.8rem}
 @media(max-width:1000px){

@@ -19,10 +19,17 @@ function provenance({ data }: Model): HTMLElement | undefined {
   if (data.provenance.length === 0) return undefined;
   const root = section("provenance", "Provenance", "Where the numbers come from", "");
   for (const { title, entries } of data.provenance) {
-    const items = entries.map(([key, value]) => `<dt>${escapeText(key)}</dt><dd>${escapeText(value)}</dd>`).join("");
+    const items = entries.map(([key, value]) => `<dt>${escapeText(key)}</dt><dd>${shown(key, value)}</dd>`).join("");
     root.append(element(`<h3>${escapeText(title)}</h3>`), element(`<dl class="pairs">${items}</dl>`));
   }
   return root;
+}
+
+/** A value; one of many lines folded. */
+function shown(key: string, value: string): string {
+  const lines = value.split("\n").length;
+  if (lines === 1) return escapeText(value);
+  return `<details><summary>${escapeText(key)}, ${lines} lines</summary><pre>${escapeText(value)}</pre></details>`;
 }
 
 /** The button names the theme that it changes to. */
