@@ -138,6 +138,10 @@ describe("interpretune run", () => {
 
     const exported = await document(["export", at("any")]);
     expect(exported).toEqual(results);
+    const perBatch = (await document(["export", at("any"), "--batches", at("dense")])) as { files: string[] };
+    expect(perBatch.files).toEqual(names.concat("clean").map((name) => `${name}/data-00000-of-00001.parquet`));
+    for (const path of perBatch.files) expect(readFileSync(at("dense", path)).subarray(0, 4).toString()).toBe("PAR1");
+    expect((await cli(["export", at("any"), "--batches", at("dense"), "--csv"])).stderr).toContain("choose one");
     const csv = await cli(["export", at("any"), "--csv", "--table", "batches"]);
     expect(csv.stdout.split("\r\n").map((line) => line.split(",")[0])).toEqual([
       "analysis",
@@ -301,6 +305,15 @@ describe("interpretune run", () => {
     expect((await cli(["run"])).stderr).toContain("--config FILE");
     expect((await run("--set", "a")).stderr).toContain("NAME=VALUE");
     expect((await run("--adapters", "sae_lens")).stderr).toContain("no valid combination");
+    writeFileSync(at("adapters.yaml"), "adapter_ctx: [core, sae_lenz]\n");
+    expect((await run("--config", at("adapters.yaml"), "--dry-run")).stderr).toContain(`${at("adapters.yaml")}:1:14`);
+    writeFileSync(at("adapters.yaml"), "adapter_ctx: [core]\n");
+    expect((await run("--config", at("adapters.yaml"), "--dry-run")).stderr).toMatch(
+      /an SAE needs the adapter sae_lens; in .*adapters.yaml:1:14/,
+    );
+    expect((await run("--set", "max-epochs=-1", "--run-command", "analyze")).stderr).toContain(
+      "analyses go through the data at least once; in maxEpochs; got -1",
+    );
     expect((await run("--data", at("nowhere"), "--run-command", "test")).stderr).toContain("nowhere");
   });
 

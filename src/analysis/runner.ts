@@ -96,7 +96,7 @@ export interface AnalysisRunnerOptions extends Omit<OpOptions, "layers" | "hooks
 const limit = z
   .number()
   .int()
-  .min(-1)
+  .min(-1, "a limit is a number from 1, or −1 for none")
   .default(-1)
   .refine((n) => n !== 0, "a limit of 0 runs nothing; −1 is no limit");
 const numbersSchema = z.object({
@@ -105,7 +105,7 @@ const numbersSchema = z.object({
   limitValBatches: limit,
   limitTestBatches: limit,
   maxSteps: limit,
-  maxEpochs: z.number().int().min(1).default(1),
+  maxEpochs: z.number().int().min(1, "analyses go through the data at least once").default(1),
   split: z.enum(["train", "validation", "test", "predict"]).default("test"),
 });
 

@@ -23,11 +23,12 @@ const isAdapter = (name: string): name is Adapter => adapters.some((adapter) => 
 
 /**
  * Adapters without repetition, sorted by name.
+ * @param where the place that an error names
  * @throws SessionError listing the combinations that there are
  * @example
  * canonicalAdapters(["sae_lens", "core"]); // ["core", "sae_lens"]
  */
-export function canonicalAdapters(given: readonly string[]): Adapter[] {
+export function canonicalAdapters(given: readonly string[], where?: string): Adapter[] {
   const sorted = [...new Set(given)].filter(isAdapter).sort();
   const stranger = given.find((name) => !isAdapter(name));
   const valid = validCombinations.some(
@@ -36,6 +37,7 @@ export function canonicalAdapters(given: readonly string[]): Adapter[] {
   if (stranger === undefined && valid) return sorted;
   throw new SessionError("these adapters are no valid combination", {
     code: "session/adapters",
+    where,
     expected: `one of ${validCombinations.map((all) => all.join("+")).join(", ")}`,
     received: given.join("+") || "none",
   });

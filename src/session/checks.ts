@@ -47,10 +47,12 @@ export function checkAdapters(
   adapters: readonly Adapter[],
   { tlCfg, saeCfgs }: ModuleConfig,
   { saes = [] }: SessionOverrides,
+  where?: string,
 ): void {
   const needs = (option: string, adapter: Adapter): never => {
     throw new SessionError(`${option} needs the adapter ${adapter}`, {
       code: "session/adapters",
+      where,
       received: adapters.join("+"),
       hint: `add ${adapter} to adapter_ctx`,
     });

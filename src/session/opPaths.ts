@@ -63,7 +63,7 @@ async function collectionAt(entry: string, options: ComponentOptions): Promise<F
 async function component(entry: string, source: string, options: ComponentOptions, namespace?: string): Promise<Found> {
   const opened = await openComponent(source, options).catch((cause: unknown) => {
     if (!(cause instanceof SessionError) || cause.where !== undefined) throw cause;
-    throw none(entry, "what is neither a path nor in the hub's cache", cause, cause.message);
+    throw none(entry, "what is neither a path nor in the hub's cache", cause);
   });
   const opFiles = await opFilesOf({ ...opened, namespace: namespace ?? opened.namespace });
   if (opFiles.length === 0) throw none(entry, "a component without ops.files");
@@ -80,12 +80,11 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-const none = (entry: string, received: string, cause?: unknown, hint?: string): SessionError =>
+const none = (entry: string, received: string, cause?: unknown): SessionError =>
   configFault("this is no collection of ops", `${variable}, ${entry}`, {
     code: "session/ops",
     expected:
       "a YAML file with composite_operations, a folder of them, a component, or a repository in the hub's cache",
     received,
-    hint,
     cause,
   });

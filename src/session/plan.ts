@@ -7,7 +7,7 @@ import { canonicalAdapters } from "./adapters.ts";
 import { checkAdapters, checkDeferral, crossValidated, present } from "./checks.ts";
 import { loadComponent, type SharedComponent } from "./component.ts";
 import { readConfigTree, sessionFileOf, treeOfInput, withOptions, type SessionFile } from "./config/read.ts";
-import { merged, plain, type Located } from "./config/yaml.ts";
+import { merged, placeOf, plain, type Located } from "./config/yaml.ts";
 import type { ComposedDataModule, DataModuleDefinition } from "./dataModule.ts";
 import type { Definition } from "./definitions.ts";
 import { openLog, type OpenLog } from "./log.ts";
@@ -78,7 +78,9 @@ export async function planOf<M extends object, D extends object>(
   const whole = await withPrompt(named, sharing);
   const definitions = [...(overrides.definitions ?? []), ...components.flatMap((each) => each.definitions)];
   const file = sessionFileOf(whole, { userNames: definitions.map(({ name }) => name) });
-  const adapters = canonicalAdapters(overrides.adapterCtx ?? file.adapterCtx ?? ["core"]);
+  const written = overrides.adapterCtx === undefined && file.adapterCtx !== null;
+  const adaptersAt = written ? placeOf(whole, ["adapter_ctx"]) : undefined;
+  const adapters = canonicalAdapters(overrides.adapterCtx ?? file.adapterCtx ?? ["core"], adaptersAt);
   const { moduleCls, datamoduleCls } = file.registeredCfg;
   const moduleDefinition = (given.moduleCls ??
     definitionOf("module", moduleCls, RteBoolqModule, definitions)) as ModuleDefinition;
@@ -89,7 +91,7 @@ export async function planOf<M extends object, D extends object>(
   const logger = openLog(raw.moduleCfg.loggingLevel, logStream);
   const datamoduleCfg = crossValidated(raw.datamoduleCfg, raw.moduleCfg, overrides, logger);
   const moduleCfg = moduleDefinition.beforeConfig?.(raw.moduleCfg, logger) ?? raw.moduleCfg;
-  checkAdapters(adapters, moduleCfg, overrides);
+  checkAdapters(adapters, moduleCfg, overrides, adaptersAt);
   checkDeferral(datamoduleCfg, moduleCfg);
   const cfg: SessionConfig = {
     adapterCtx: adapters,

@@ -71,13 +71,8 @@ async function referred(reference: Located, options: ComponentOptions, above: re
     });
   const component = await openComponent(source, options).catch((cause: unknown) => {
     if (!(cause instanceof SessionError)) throw cause;
-    const { code, message: hint } = cause;
-    throw configFault("the component that is referred to cannot be opened", where, {
-      code,
-      received: text,
-      hint,
-      cause,
-    });
+    const { code } = cause;
+    throw configFault("the component that is referred to cannot be opened", where, { code, received: text, cause });
   });
   const { definitions } = component.manifest.promptconfigs;
   if (!Object.hasOwn(definitions, name))

@@ -179,7 +179,7 @@ export function entryOf(key: string, written: Located): RegistryEntry {
   const place = tree.kind === "map" ? tree.entries.get("reg_info")?.value.where : undefined;
   const where = place ?? tree.where;
   if (regInfo === null) throw configFault("an entry of a registry has reg_info", where, { received: key });
-  const combinations = regInfo.adapterCombinations.map(canonicalAdapters);
+  const combinations = regInfo.adapterCombinations.map((each) => canonicalAdapters(each, where));
   const [first] = combinations;
   if (first === undefined) throw configFault("an entry names its adapter_combinations", where, { received: key });
   const task = regInfo.modelCfgKey ?? regInfo.taskName ?? "";

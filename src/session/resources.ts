@@ -54,7 +54,7 @@ export function hubResources(hub: HubOptions): Resources {
         throw new SessionError(message, {
           code: "session/component",
           expected: "the path of its folder, or owner/name on the hub",
-          received: cause === undefined ? JSON.stringify(repository) : cause.message,
+          received: JSON.stringify(repository),
           cause,
         });
       };

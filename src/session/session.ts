@@ -1,6 +1,7 @@
 /** @file The session: two sides composed for a set of adapters, and their lifecycle. */
 import type { Dataset } from "../data/index.ts";
 import type { HubOptions, JsonObject } from "../formats/index.ts";
+import { inspectAs } from "../graph/inspect.ts";
 import type { HookedModel, Tokenizer } from "../model/index.ts";
 import type { Runtime } from "../runtime/index.ts";
 import type { LatentModel } from "../sae/index.ts";
@@ -257,6 +258,23 @@ export class Session<
     const { packages, hub, resources, components = [] } = overrides;
     const own = await loadComponent(source, { packages, hub, resources });
     return Session.fromRegistry(key, { ...overrides, registry: own.registry, components: [...components, own] });
+  }
+
+  /** Its adapters, its two sides, and its folder. */
+  toString(): string {
+    const { cfg, experimentFolder } = this;
+    const { modelNameOrPath, taskName } = cfg.moduleCfg;
+    const named = (name: string, of: string): string => (of === "" ? name : `${name} (${of})`);
+    return [
+      `Session: ${cfg.adapterCtx.join(", ")}`,
+      `module ${named(this.#names.module, modelNameOrPath)}`,
+      `datamodule ${named(this.#names.datamodule, taskName)}`,
+      `files in ${experimentFolder}`,
+    ].join("\n  ");
+  }
+
+  static {
+    inspectAs(this, String);
   }
 
   /** The two sides by the names under which loops take them. */

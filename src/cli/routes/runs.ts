@@ -122,12 +122,18 @@ export const exportStore: Command<CliContext> = buildCommand<ExportFlags, [strin
         default: "latents",
         brief: "The table for --csv",
       },
+      batches: {
+        ...textFlag("OUT", "Instead: Parquet files in this folder, a row per batch as published; dense, so large"),
+        optional: true,
+      },
     },
   },
   docs: docs(
-    "Write the store of a run to stdout as JSON or CSV",
+    "Write the store of a run to stdout as JSON or CSV, or into a folder in the published layout",
     "Effects are unmasked; numbers that are not finite are null.",
-    "interpretune export runs/rte --json > rte.json\ninterpretune export runs/rte --csv --table latents > latents.csv",
+    `interpretune export runs/rte --json > rte.json
+interpretune export runs/rte --csv --table latents > latents.csv
+interpretune export runs/rte --batches rte-batches`,
   ),
 });
 

@@ -239,7 +239,7 @@ describe("bad YAML", () => {
     ["an unknown option below", "run_cfg:\n  max_epoch: 1\n", "a.yaml:2:3", "near ones: max_epochs"],
     ["text for a number", "run_cfg: {max_steps: ten}\n", "a.yaml:1:22", "expected a number"],
     ["a fraction for an integer", "run_cfg: {max_steps: 1.5}\n", "a.yaml:1:22", "expected an integer"],
-    ["a number too small", "run_cfg: {max_steps: -2}\n", "a.yaml:1:22", ">=-1"],
+    ["a number too small", "run_cfg: {max_steps: -2}\n", "a.yaml:1:22", "expected at least -1; got -2"],
     ["infinity", "run_cfg: {max_steps: .inf}\n", "a.yaml:1:22", "expected a number"],
     [
       "not a number",

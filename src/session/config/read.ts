@@ -194,13 +194,22 @@ function faultOf(issue: z.core.$ZodIssue, section: string, spelling: Spelling): 
       ? `one of ${issue.values.map(String).join(", ")}`
       : issue.code === "invalid_type"
         ? (typeWords[issue.expected] ?? issue.expected)
-        : issue.message.replace(/^Invalid input: expected /, "").replace(/^expected /, "");
+        : (boundOf(issue) ?? issue.message.replace(/^Invalid input: expected /, "").replace(/^expected /, ""));
   return {
     path: issue.path,
     ofKey: false,
     message: name === "" ? "the configuration is not what it should be" : `${name} is not what it should be`,
     facts: { expected, received },
   };
+}
+
+/** What a number or a list is to be at least or at most. */
+function boundOf(issue: z.core.$ZodIssue): string | undefined {
+  if (issue.code !== "too_small" && issue.code !== "too_big") return undefined;
+  const [bound, words, strict] =
+    issue.code === "too_small" ? [issue.minimum, "at least", "more than"] : [issue.maximum, "at most", "less than"];
+  const of = issue.origin === "array" ? " entries" : issue.origin === "string" ? " characters" : "";
+  return `${issue.inclusive === false ? strict : words} ${bound}${of}`;
 }
 
 /** The names that may stand where a path leads. */
