@@ -120,8 +120,11 @@ async function runTestSplit(analysis: AnalysisName): Promise<AnalysisResult> {
   return joinResults(parts);
 }
 
+const analyses = new Set(tutorial.analysisDemos);
+// The ablation's tables take activations from the SAE run.
+if (analyses.has("logit_diffs_attr_ablation")) analyses.add("logit_diffs_sae");
 const summaries: { [A in AnalysisName]?: AnalysisResult } = {};
-for (const analysis of tutorial.analysisDemos) summaries[analysis] = await runTestSplit(analysis);
+for (const analysis of analyses) summaries[analysis] = await runTestSplit(analysis);
 const {
   logit_diffs_base: base,
   logit_diffs_sae: sae,

@@ -59,17 +59,27 @@ const session = await Session.fromRegistry("rte_demo.gpt2.sae_lens", {
 // %% [markdown]
 // ## Run the analyses
 //
-// What to analyse (the targets), how (ops; any composition of ops, or a step of one's own), and a runner. Analyses that are
-// asked for together share what they have in common: one spliced forward pass serves three of these four.
+// ### Define the run
+//
+// What to analyse (the targets), how (ops; any composition of ops, or a step of one's own), and a runner.
 
 // %%
 const runner = new AnalysisRunner(session, { targets, maxEpochs: 1, limitAnalysisBatches: limit, ignoreManual: true });
-const results = await runner.run([
-  analysisCfg({ targetOp: ops.logitDiffsBase, savePrompts: false, saveTokens: false }),
-  analysisCfg({ targetOp: ops.logitDiffsSae, savePrompts: true, saveTokens: true }),
-  analysisCfg({ targetOp: ops.logitDiffsAttrGrad, savePrompts: true, saveTokens: true }),
-  analysisCfg({ targetOp: ops.logitDiffsAttrAblation, savePrompts: false, saveTokens: false }),
-]);
+const baseCfg = analysisCfg({ targetOp: ops.logitDiffsBase, savePrompts: false, saveTokens: false });
+const saeCfg = analysisCfg({ targetOp: ops.logitDiffsSae, savePrompts: true, saveTokens: true });
+const gradCfg = analysisCfg({ targetOp: ops.logitDiffsAttrGrad, savePrompts: true, saveTokens: true });
+const ablationCfg = analysisCfg({ targetOp: ops.logitDiffsAttrAblation, savePrompts: false, saveTokens: false });
+
+// %% [markdown]
+// ### Run it
+//
+// Analyses that are asked for together share what they have in common: one spliced forward pass serves three of these four.
+
+// %%
+const results = await runner.run([baseCfg, saeCfg, gradCfg, ablationCfg]);
+
+// %% [markdown]
+// ### Names for what follows
 
 // %%
 const {
