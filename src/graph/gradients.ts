@@ -27,12 +27,12 @@ const isStop = (rule: Operation["gradient"]): rule is NotDifferentiable => typeo
  */
 export function gradients(scalar: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (scalar.shape.some((d) => d !== 1))
-    throw new GraphError(`gradients: needs a scalar, got ${scalar.toString()}`, {
+    throw new GraphError(`gradients: needs a scalar, got ${scalar.label}`, {
       code: "graph/not-scalar",
       hint: "sum it first",
     });
   if (dtypes[scalar.dtype].kind !== "float")
-    throw new GraphError(`gradients: needs a floating-point scalar, got ${scalar.toString()}`, {
+    throw new GraphError(`gradients: needs a floating-point scalar, got ${scalar.label}`, {
       code: "graph/dtype",
       hint: "cast it to float32",
     });
@@ -72,7 +72,7 @@ function noGradient(
   total: ReadonlyMap<Tensor, Tensor>,
 ): never {
   if (!order.includes(x))
-    throw new GraphError(`gradients: ${scalar.toString()} does not depend on ${asked.toString()}`, {
+    throw new GraphError(`gradients: ${scalar.label} does not depend on ${asked.label}`, {
       code: "graph/no-path",
       hint: "a hook may have replaced it, or it lies in another run",
     });
@@ -84,8 +84,8 @@ function noGradient(
   const stop = path.find((node) => total.has(node))!;
   const reason = isStop(stop.op.gradient) ? stop.op.gradient.notDifferentiable : "it has no derivative in this input";
   throw new GraphError(
-    `gradients: no derivative reaches ${asked.toString()} by ${path.map((n) => n.op.name).join(" → ")}: ${stop.op.name} stops it, ${reason}`,
-    { code: "graph/not-differentiable", where: stop.toString() },
+    `gradients: no derivative reaches ${asked.label} by ${path.map((n) => n.op.name).join(" → ")}: ${stop.op.name} stops it, ${reason}`,
+    { code: "graph/not-differentiable", where: stop.label },
   );
 }
 

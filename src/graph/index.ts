@@ -94,4 +94,13 @@ export { randomUniform, uniformAt } from "./ops/random.ts";
 export { operations, type OperationName } from "./ops/table.ts";
 export { namedShape } from "./namedShape.ts";
 export { printGraph } from "./print.ts";
-export { declaredWeight, leaf, placeholder, Tensor, type LeafOptions, type SizeNames, type Storage } from "./tensor.ts";
+export {
+  declaredWeight,
+  leaf,
+  placeholder,
+  Tensor,
+  type LeafOptions,
+  type NestedNumbers,
+  type SizeNames,
+  type Storage,
+} from "./tensor.ts";

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { collect } from "../../test/support/collect.ts";
 import {
@@ -9,6 +10,7 @@ import {
   leaf,
   matmul,
   mul,
+  neg,
   placeholder,
   printGraph,
   slice,
@@ -19,6 +21,22 @@ import {
 } from "./index.ts";
 
 const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2], { name: "x" });
+
+test("data prints with its first values, and is nested lists in JSON; an expression is neither", () => {
+  const cube = leaf(
+    BigInt64Array.from({ length: 12 }, (_, i) => BigInt(i)),
+    [2, 3, 2],
+  );
+  expect(String(cube)).toBe("Tensor([2, 3, 2]:int64 0, 1, 2, 3, 4, 5, 6, 7, …)");
+  expect(inspect({ x })).toContain("Tensor([2, 2]:float32 1, 2, 3, 4)");
+  expect(String(neg(x))).toBe("Tensor(Neg[2, 2]:float32)");
+  expect(JSON.stringify({ x, cube })).toBe('{"x":[[1,2],[3,4]],"cube":[[[0,1],[2,3],[4,5]],[[6,7],[8,9],[10,11]]]}');
+  expect([leaf(Float32Array.of(5), []), leaf(new Float32Array(0), [2, 0])].map((y) => y.toJSON())).toEqual([
+    5,
+    [[], []],
+  ]);
+  expect(() => JSON.stringify(neg(x))).toThrow("is an expression, not data");
+});
 
 describe("interning", () => {
   test("the same expression twice is one object", () => {

@@ -78,7 +78,7 @@ export class Tensor {
   /** The numbers of a realized tensor, row-major in its own dtype. Throws on an expression that has not been computed. */
   get data(): DataArray {
     if (this.storage === undefined)
-      throw new GraphError(`this tensor is an expression, not data: ${this.toString()}`, {
+      throw new GraphError(`this tensor is an expression, not data: ${this.label}`, {
         code: "graph/unrealized",
         hint: "await realize(tensor), or return it from model.run",
       });
@@ -168,22 +168,41 @@ export class Tensor {
     return detach(this);
   }
 
-  toString(): string {
+  /** Name, shape and dtype, for errors: `MatMul[batch, 768]:float32`. @internal */
+  get label(): string {
     return `${this.storage?.name ?? this.op.name}${shapeText(this.shape)}:${this.dtype}`;
   }
 
+  /** Shape and dtype, with the first values where there are any. */
+  toString(): string {
+    if (this.storage?.data === undefined) return `Tensor(${this.label})`;
+    const { data, dims, dtype } = this;
+    const shown = Array.from(data.subarray(0, 8) as ArrayLike<number | bigint>, (x) =>
+      Number(Number(x).toPrecision(6)),
+    );
+    return `Tensor(${shapeText(dims)}:${dtype} ${shown.join(", ")}${data.length > 8 ? ", …" : ""})`;
+  }
+
+  /**
+   * The numbers of a realized tensor as nested lists; of a scalar, its number. Throws on an expression that has not been
+   * computed.
+   */
+  toJSON(): NestedNumbers {
+    return nested(this.toArray(), this.dims);
+  }
+
   static {
-    inspectAs(this, described);
+    inspectAs(this, String);
   }
 }
 
-function described(x: Tensor): string {
-  if (x.storage?.data === undefined) return `Tensor(${x.toString()})`;
-  const shown = x
-    .toArray()
-    .slice(0, 8)
-    .map((value) => Number(value.toPrecision(6)));
-  return `Tensor(${shapeText(x.dims)}:${x.dtype} ${shown.join(", ")}${x.data.length > 8 ? ", …" : ""})`;
+/** Numbers in lists of lists, one level for each dimension. */
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+function nested(numbers: readonly number[], [size, ...inner]: readonly number[], from: number = 0): NestedNumbers {
+  if (size === undefined) return numbers[from]!;
+  const step = inner.reduce((a, b) => a * b, 1);
+  return Array.from({ length: size }, (_, i) => nested(numbers, inner, from + i * step));
 }
 
 function isFixed(op: Operation, inputs: readonly Tensor[], shape: readonly Dim[]): boolean {

@@ -1,5 +1,7 @@
 /** @file Realized activations by hook name. */
+import { inspectAs } from "../graph/inspect.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { formatBytes } from "../runtime/ledger.ts";
 import { actName, noSuchPoint } from "./hooks.ts";
 
 /** A hook name, or TransformerLens' shorthand: `"z9"`, `["z", 9]`, `["normalized", 27, "ln2"]`; negative layers count from the end. */
@@ -52,4 +54,19 @@ export class ActivationCache implements Iterable<[string, Tensor]> {
   get bytes(): number {
     return [...this.#values.values()].reduce((total, x) => total + x.data.byteLength, 0);
   }
+
+  /** How many there are, how large, and the first ones with their dimensions. */
+  toString(): string {
+    const shown = [...this.#values].slice(0, linesShown).map(([name, x]) => `${name} [${x.dims.join(", ")}]`);
+    const more = this.#values.size - shown.length;
+    const head = `ActivationCache: ${this.#values.size} activations, ${formatBytes(this.bytes)}`;
+    return [head, ...shown, ...(more > 0 ? [`… ${more} more`] : [])].join("\n  ");
+  }
+
+  static {
+    inspectAs(this, String);
+  }
 }
+
+/** Names that a cache prints. */
+const linesShown = 6;

@@ -70,6 +70,20 @@ const addHook: OptionNames<AddHookOptions> = { direction: true, prepend: true };
 const topTokens: OptionNames<TopTokensOptions> = { k: true, row: true, position: true };
 
 /** By what takes them. */
-export const optionNames = {
-  ...{ tokens, batch, run, runWithCache, loss, targets, compile, generate, load, fromConfig, addHook, topTokens },
-} as const;
+export const optionNames: Readonly<
+  Record<
+    | "tokens"
+    | "batch"
+    | "run"
+    | "runWithCache"
+    | "loss"
+    | "targets"
+    | "compile"
+    | "generate"
+    | "load"
+    | "fromConfig"
+    | "addHook"
+    | "topTokens",
+    Readonly<Record<string, true>>
+  >
+> = { tokens, batch, run, runWithCache, loss, targets, compile, generate, load, fromConfig, addHook, topTokens };

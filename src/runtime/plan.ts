@@ -66,7 +66,7 @@ export function axisSizes(plan: Plan, dimsOf: (feed: Tensor) => readonly number[
     if (known !== received)
       throw new RuntimeError(`axis ${name} has two sizes`, {
         code: "runtime/axis-size",
-        where: feed.toString(),
+        where: feed.label,
         expected: String(known),
         received: String(received),
       });

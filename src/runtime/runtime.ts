@@ -428,7 +428,7 @@ function checkArgument(x: Tensor, given: Tensor | Buffer | undefined, name: stri
   if (!(given.data instanceof dtypes[x.dtype].array) || !fits)
     throw new RuntimeError(`argument ${name} does not fit`, {
       code: "runtime/argument",
-      expected: x.toString(),
+      expected: x.label,
       received: `${given.data.constructor.name} [${given.dims.join(", ")}]`,
     });
 }

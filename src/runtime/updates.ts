@@ -23,9 +23,9 @@ export function updateTargets(updates: Updates): UpdateTarget[] {
     if (!fits || value.dtype !== target.dtype || value.shape.some((dim, i) => dim !== storage.dims[i]))
       throw new RuntimeError("a leaf cannot be updated with this value", {
         code: "runtime/update",
-        where: target.toString(),
-        expected: storage?.role === "data" ? `a value of ${target.toString()}` : "a leaf of data, not of a weight",
-        received: value.toString(),
+        where: target.label,
+        expected: storage?.role === "data" ? `a value of ${target.label}` : "a leaf of data, not of a weight",
+        received: value.label,
       });
     return { target, value };
   });

@@ -1,5 +1,7 @@
 /** @file Limits of gradients, as PyTorch's `clip_grad_norm_` and `clip_grad_value_` set them. */
 import { abs, add, div, max, maximum, minimum, mul, sqrt, stack, sum, type Tensor } from "../graph/index.ts";
+import type { OptionNames } from "../graph/options.ts";
+import { checkTrainOptions } from "./errors.ts";
 
 /** How gradients are limited before the optimiser sees them. */
 export interface Clip {
@@ -9,6 +11,14 @@ export interface Clip {
   readonly normType?: 1 | 2 | "inf";
   /** The largest absolute value of an entry. */
   readonly value?: number;
+}
+
+const clipNames: OptionNames<Clip> = { norm: true, normType: true, value: true };
+
+/** @throws TrainError for a limit that does not exist */
+export function checkedClip(clip: Clip): Clip {
+  checkTrainOptions(clip, clipNames, "clip");
+  return clip;
 }
 
 /** The norm of everything together. */

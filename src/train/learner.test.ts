@@ -92,6 +92,19 @@ describe("clipping", async () => {
   });
 });
 
+it("takes no option that it does not know, nor a limit", () => {
+  const parameters = new Map([["w", leaf(Float32Array.of(1), [1])]]);
+  const given = { parameters, optimizer: { name: "SGD", lr: 1 } } as const;
+  const [clip, more]: object[] = [{ nrom: 1 }, { clips: { norm: 1 } }];
+  const unknown = (received: string, right: string): object =>
+    expect.objectContaining({ code: "train/options", received, hint: `did you mean ${right}?` }) as object;
+  expect(() => new Learner({ ...given, clip: clip! })).toThrow(unknown("nrom", "norm"));
+  expect(() => new Learner({ ...given, ...more })).toThrow(unknown("clips", "clip"));
+  const learner = new Learner(given);
+  expect(() => (learner.clip = clip!)).toThrow(unknown("nrom", "norm"));
+  learner.dispose();
+});
+
 const adam = { name: "AdamW", lr: 0.05, weightDecay: 0.1 } as const;
 
 describe("a learner", () => {

@@ -1,5 +1,6 @@
 /** @file What learns: parameters, the optimiser's state, and the step that changes both in one run of one graph. */
 import { add, gradients, leaf, Tensor } from "../graph/index.ts";
+import type { OptionNames } from "../graph/options.ts";
 import {
   defaultRuntime,
   memory,
@@ -9,8 +10,8 @@ import {
   type Runtime,
   type Updates,
 } from "../runtime/index.ts";
-import { clipGradients, type Clip } from "./clip.ts";
-import { TrainError } from "./errors.ts";
+import { checkedClip, clipGradients, type Clip } from "./clip.ts";
+import { checkTrainOptions, TrainError } from "./errors.ts";
 import { makeOptimizer, type Optimizer, type OptimizerConfig } from "./optimizers.ts";
 import { matchNames, type ParameterNames } from "./parameters.ts";
 import { joined, parted, smallParameter } from "./rows.ts";
@@ -39,6 +40,17 @@ export interface LearnerOptions {
   /** What the ledger calls it. */
   readonly name?: string;
 }
+
+const learnerNames: OptionNames<LearnerOptions> = {
+  parameters: true,
+  aliases: true,
+  optimizer: true,
+  groups: true,
+  frozen: true,
+  clip: true,
+  runtime: true,
+  name: true,
+};
 
 /** What a step came to. */
 export interface StepResult<M = unknown> {
@@ -173,12 +185,14 @@ export class Learner {
   /** Of steps, and of their parts: a first sum of gradients, further ones, and the step that follows them. */
   readonly #reuse = { step: new StepReuse(), first: new StepReuse(), more: new StepReuse(), last: new StepReuse() };
 
+  /** @throws TrainError for options that do not exist, or groups that name no parameter */
   constructor(options: LearnerOptions) {
+    checkTrainOptions(options, learnerNames, "Learner");
     const { parameters, aliases, optimizer, groups = [], frozen = [], clip = {}, runtime, name = "learner" } = options;
     this.parameters = parameters;
     this.runtime = runtime ?? defaultRuntime();
     this.#aliases = aliases ?? new Map();
-    this.#clip = clip;
+    this.#clip = checkedClip(clip);
     this.#name = name;
     const rest: Group = makeGroup("default", optimizer);
     const named = groups.map((g) => ({
@@ -216,7 +230,7 @@ export class Learner {
   }
 
   set clip(clip: Clip) {
-    this.#clip = clip;
+    this.#clip = checkedClip(clip);
     this.#version++;
   }
 

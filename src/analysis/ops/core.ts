@@ -74,7 +74,7 @@ export function answerColumns(
       code: "analysis/column",
       where: "answer_logits",
       expected: "[batch, pos, d_vocab]",
-      received: logits.toString(),
+      received: logits.label,
     });
   const at = takeRows(logits, unsqueeze(answer_indices, 1)); // [batch, 1, d_vocab]
   const values = answerValues(at, { ...answers, labels: orig_labels }, options.diff ?? "mean");

@@ -139,7 +139,7 @@ function perExample(op: string, column: string, spec: ColumnSpec, data: ColumnDa
 function perBatch(op: string, column: string, spec: ColumnSpec, data: ColumnData): ColumnValue {
   if (!(data instanceof Tensor)) return valueOf(op, column, spec, data);
   const numbers = data.toArray();
-  if (spec.list !== true && numbers.length !== 1) wrong(op, column, "one number", data.toString());
+  if (spec.list !== true && numbers.length !== 1) wrong(op, column, "one number", data.label);
   return valueOf(op, column, spec, spec.list === true ? numbers : numbers[0]);
 }
 

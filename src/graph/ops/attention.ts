@@ -31,7 +31,7 @@ const causalAttentionOperation: Operation<AttentionAttributes> = {
   infer: (inputs, attributes) => {
     const [q, k, v, bias] = inputs as [Tensor, Tensor, Tensor, Tensor | undefined];
     if (inputs.some((x) => x.dtype !== "float32"))
-      throw new GraphError(`CausalAttention: needs float32, got ${q.toString()}`, { code: "graph/dtype" });
+      throw new GraphError(`CausalAttention: needs float32, got ${q.label}`, { code: "graph/dtype" });
     const [batch, pos, width] = q.shape as [Dim, Dim, Dim];
     const size = divideDims(width, attributes.heads);
     const kvSize = divideDims(k.shape[2]!, attributes.kvHeads);

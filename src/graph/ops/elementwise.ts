@@ -40,13 +40,10 @@ function sameDTypes(name: string, inputs: readonly Tensor[]): DType {
 export function requireKind(name: string, x: Tensor, kind: "float" | "number"): void {
   const own = dtypes[x.dtype].kind;
   if (own === "bool" || (kind === "float" && own === "int"))
-    throw new GraphError(
-      `${name}: needs a ${kind === "float" ? "floating-point" : "number"} tensor, got ${x.toString()}`,
-      {
-        code: "graph/dtype",
-        hint: "cast it to float32",
-      },
-    );
+    throw new GraphError(`${name}: needs a ${kind === "float" ? "floating-point" : "number"} tensor, got ${x.label}`, {
+      code: "graph/dtype",
+      hint: "cast it to float32",
+    });
 }
 
 interface UnaryRule {
@@ -179,7 +176,7 @@ export const unaryOperations: { readonly [N in UnaryName]: Operation<None> } = {
     ...unary("Not", { f: (x) => Number(!x), d: steps, takes: "any" }),
     infer: ([x]) => {
       if (x!.dtype !== "bool")
-        throw new GraphError(`Not: needs a bool tensor, got ${x!.toString()}`, { code: "graph/dtype" });
+        throw new GraphError(`Not: needs a bool tensor, got ${x!.label}`, { code: "graph/dtype" });
       return { shape: x!.shape, dtype: "bool" };
     },
   },
@@ -337,7 +334,7 @@ const whereOperation: Operation<None> = {
   infer: (inputs) => {
     const [condition, a, b] = inputs;
     if (condition!.dtype !== "bool")
-      throw new GraphError(`Where: the condition must be bool, got ${condition!.toString()}`, { code: "graph/dtype" });
+      throw new GraphError(`Where: the condition must be bool, got ${condition!.label}`, { code: "graph/dtype" });
     return {
       shape: broadcastShapes(
         "Where",

@@ -11,7 +11,7 @@ import { sum } from "./reduce.ts";
 
 function requireIndex(name: string, indices: Tensor): void {
   if (indices.dtype !== "int64" && indices.dtype !== "int32")
-    throw new GraphError(`${name}: indices must be integers, got ${indices.toString()}`, { code: "graph/dtype" });
+    throw new GraphError(`${name}: indices must be integers, got ${indices.label}`, { code: "graph/dtype" });
 }
 
 /** ONNX takes negative indices; the reference does too. */

@@ -38,7 +38,7 @@ const matMulOperation: Operation<MatMulAttributes> = {
         hint: "unsqueeze a vector, or use einsum",
       });
     if (a!.dtype !== b!.dtype)
-      throw new GraphError(`matmul: dtypes differ: ${a!.toString()} × ${b!.toString()}`, { code: "graph/dtype" });
+      throw new GraphError(`matmul: dtypes differ: ${a!.label} × ${b!.label}`, { code: "graph/dtype" });
     requireKind("matmul", a!, "number");
     const [rows, inner] = flipped(a!.shape, attributes.transA);
     const [inner2, columns] = flipped(b!.shape, attributes.transB);

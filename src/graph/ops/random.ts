@@ -31,7 +31,7 @@ const randomOperation: Operation<{ shape: readonly Dim[] }> = {
     if (seed!.storage === undefined || seed!.dtype !== "int64" || seed!.rank !== 0)
       throw new GraphError("RandomUniform: the seed is an int64 scalar leaf", {
         code: "graph/random",
-        received: seed!.toString(),
+        received: seed!.label,
       });
     return { shape, dtype: "float32" };
   },

@@ -195,12 +195,9 @@ const concatOperation: Operation<{ axis: number }> = {
         x.rank !== first!.rank ||
         !x.shape.every((d, i) => i === axis || sameDim(d, first!.shape[i]!))
       )
-        throw new GraphError(
-          `Concat: parts differ beside axis ${axis}: ${inputs.map((t) => t.toString()).join(" and ")}`,
-          {
-            code: "graph/concat",
-          },
-        );
+        throw new GraphError(`Concat: parts differ beside axis ${axis}: ${inputs.map((t) => t.label).join(" and ")}`, {
+          code: "graph/concat",
+        });
     const total = inputs.map((x) => x.shape[axis]!).reduce(addDims);
     return { shape: first!.shape.map((d, i) => (i === axis ? total : d)), dtype: first!.dtype };
   },

@@ -11,6 +11,7 @@ import {
   Tensor,
   unsqueeze,
   where,
+  type NestedNumbers,
 } from "../../../graph/index.ts";
 import type { HookSpec } from "../../../model/index.ts";
 import { spliceHooks } from "../../../sae/index.ts";
@@ -22,9 +23,9 @@ import { concept, type Concept } from "./columns.ts";
 import { resolveHooks } from "./hookNames.ts";
 import { fitsMode, intervene, type InterventionMode, type Plain } from "./interventions.ts";
 
+export type { NestedNumbers };
 /** Numbers, nested as their dimensions are, or a tensor. */
 export type InterventionTensor = Tensor | Float32Array | readonly NestedNumbers[];
-export type NestedNumbers = number | readonly NestedNumbers[];
 
 /** What is done at some hook points. */
 export interface InterventionPayload {
@@ -200,7 +201,7 @@ function hooksOf(
         code: "analysis/intervention",
         where: name,
         expected: "[batch, pos, …]",
-        received: points[name]!.toString(),
+        received: points[name]!.label,
       });
     const intervention = {
       mode: spec.mode,

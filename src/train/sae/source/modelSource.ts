@@ -77,7 +77,7 @@ function widthOf(value: Tensor, name: string): number {
     code: "train/sae-data",
     where: name,
     expected: "activations [batch, pos, …]",
-    received: value.toString(),
+    received: value.label,
   });
 }
 
