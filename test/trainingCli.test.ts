@@ -116,9 +116,10 @@ describe("interpretune run --run-command train", () => {
       return stderr.trim().split("\n").at(-1)!;
     };
     expect(await fails("--resume", at("none.safetensors"))).toContain("none.safetensors");
+    expect(await fails("--out", at("train.jsonl"))).toMatch(/no folder to write to; in .*train\.jsonl; got EEXIST/);
     expect(await fails("--set", "train-batch-size=9")).toContain("a training batch is larger than the training data");
     expect(await fails("--set", "gradient-clip-val=-1")).toContain("gradientClipVal");
-    expect(await fails("--set", "lora-dropout=1.5")).toMatch(/lora_dropout .*--set lora-dropout; .*<1; got 1.5/);
+    expect(await fails("--set", "lora-dropout=1.5")).toMatch(/lora_dropout .*--set lora-dropout; .*1; got 1.5/);
     writeFileSync(at("bad.yaml"), "trainer:\n  callbacks: [{class_path: EarlyStoping}]\n");
     expect(await fails("--config", at("bad.yaml"))).toMatch(/bad\.yaml:2:28.*EarlyStopping/);
     writeFileSync(at("bad.yaml"), "trainer:\n  callbacks: [{class_path: EarlyStopping, init_args: {patience: 1}}]\n");

@@ -1,6 +1,7 @@
 /** @file `interpretune run --run-command train`: a session's training with its progress and its result. */
 import { Table } from "../../display/index.ts";
 import { runTraining, saveTrained, type Session } from "../../session/index.ts";
+import { outFolder } from "../../train/outFolder.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";
 import type { Output } from "../output.ts";
@@ -27,6 +28,8 @@ export async function train(
       code: "cli/flag",
       expected: "--resume FILE, a checkpoint of checkpoints/ in an experiment folder",
     });
+  // Before the training, not after it.
+  if (out !== undefined) await outFolder(out);
   using progress = new Progress({ label: "train", unit: "step", stream: process.stderr, signal });
   const result = await runTraining(session, {
     limit: limitBatches,

@@ -153,13 +153,15 @@ export function parseTrainedSae(given: object): TrainedSaeConfig {
   if (!parsed.success)
     throw new TrainError("the options of the SAE are not valid", {
       code: "train/sae-config",
-      received: z.prettifyError(parsed.error),
+      received: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     });
   const cfg = parsed.data;
   const { architecture, dIn, dSae, k } = cfg;
   const dOut = cfg.dOut ?? dIn;
   const { ranks, jumps = false, transcodes = false } = kinds[architecture];
   if (!transcodes && dOut !== dIn) throw fault("d_out", "a transcoder, or the width of the input", dOut);
+  const widest = Math.floor(2 ** 30 / Math.max(dIn, dOut));
+  if (dSae > widest) throw fault("d_sae", `at most ${widest}: a matrix of 4 GiB`, dSae);
   if (ranks !== undefined && k > dSae) throw fault("k", `at most d_sae = ${dSae}`, k);
   if (ranks === "token" && !Number.isInteger(k)) throw fault("k", "an integer", k);
   if (ranks !== undefined && ["constant_norm_rescale", "layer_norm"].includes(cfg.normalizeActivations))

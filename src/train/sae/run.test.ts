@@ -208,6 +208,12 @@ describe("trainSae", () => {
       /fewer activations than one batch.*expected 32/s,
     );
     await expect(trainSae({ ...base, sae: { ...topk, k: 100 } })).rejects.toThrow(/at most d_sae = 48/);
+    await expect(trainSae({ ...base, sae: { ...topk, dSae: 1e12 } })).rejects.toThrow(
+      /d_sae; expected at most 67108864/,
+    );
+    await expect(trainSae({ ...base, sae: { ...topk, architecture: "batchtopk", k: 0.01 } })).rejects.toThrow(
+      /no latent would ever be active; in k; expected at least 1 \/ 32/,
+    );
     await expect(trainSae({ ...base, sae: { ...topk, hookName: "blocks.7.hook_resid_pre" } })).rejects.toThrow(
       "blocks.7",
     );

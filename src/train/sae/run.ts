@@ -5,6 +5,7 @@ import { defaultRuntime, type Runtime } from "../../runtime/index.ts";
 import { Sae, Transcoder } from "../../sae/index.ts";
 import { TrainError } from "../errors.ts";
 import { jsonlLogger } from "../loggers/index.ts";
+import { outFolder } from "../outFolder.ts";
 import { inFiles } from "./config.ts";
 import { evaluateSae, type SaeEvaluation } from "./evaluate.ts";
 import {
@@ -295,7 +296,6 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
           where: file,
           received: error.received,
           hint: "lower the learning rate, or look at the batch",
-          cause: error,
         });
       }
     }
@@ -334,8 +334,7 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
     loop: async () => {
       const begun = trainers[0]!.steps;
       if (out !== undefined) {
-        const { mkdir } = await import("node:fs/promises");
-        await mkdir(out, { recursive: true });
+        await outFolder(out);
         logger?.start?.({ after: begun > 0 ? begun : undefined });
         if (begun > 0) await readHistory(`${out}/metrics.jsonl`, histories);
       }

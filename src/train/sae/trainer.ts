@@ -2,10 +2,12 @@
 import type { JsonObject } from "../../formats/index.ts";
 import type { Runtime } from "../../runtime/index.ts";
 import type { SaeArrays } from "../../sae/index.ts";
+import { TrainError } from "../errors.ts";
 import { denseLearner } from "./denseLearner.ts";
 import { initialParameters } from "./init.ts";
 import { kinds } from "./kinds.ts";
 import type { SaeLearner, SaeStepResult } from "./learner.ts";
+import { batchTopKCount } from "./losses.ts";
 import { stepsOf, type SaeOfRun, type SaeTrainingOptions } from "./options.ts";
 import type { TrainedState } from "./save.ts";
 import { saeSchedule, sparsityCoefficient } from "./schedule.ts";
@@ -45,6 +47,13 @@ const makeLearner = (
   runtime: Runtime,
 ): Promise<SaeLearner> | SaeLearner => {
   const tokens = options.trainBatchSizeTokens;
+  if (kinds[sae.architecture].ranks === "batch" && batchTopKCount(sae, tokens) === 0)
+    throw new TrainError("no latent would ever be active", {
+      code: "train/sae-config",
+      where: "k",
+      expected: `at least 1 / ${tokens}, one latent a batch`,
+      received: String(sae.k),
+    });
   const adam = { betas: [options.adamBeta1, options.adamBeta2] as const, eps: options.adamEps };
   const make = trainsSparsely(sae, tokens) ? sparseLearner : thinsOut(sae, tokens) ? thinningLearner : denseLearner;
   return make(sae, start, { tokens, runtime, adam });

@@ -12,6 +12,7 @@ import {
 } from "../../../formats/index.ts";
 import type { HookedModel } from "../../../model/index.ts";
 import { TrainError } from "../../errors.ts";
+import { outFolder } from "../../outFolder.ts";
 import { inFiles, inPrograms } from "../config.ts";
 import { parseSaeTrainingOptions, type SaeTrainingOptions } from "../options.ts";
 import { cachedOptionNames, cacheOptionNames } from "./cacheOptions.ts";
@@ -97,12 +98,11 @@ async function readManifest(folder: string): Promise<Manifest | undefined> {
 export async function cacheActivations(options: CacheActivationsOptions): Promise<CacheSummary> {
   const { model, data, hookNames, out, shardBytes = 256e6, metadata, signal, onProgress, ...rest } = options;
   const settings = parseSaeTrainingOptions({ ...rest, trainBatchSizeTokens: 1, lrWarmUpSteps: 0, lrDecaySteps: 0 });
-  const { mkdir } = await import("node:fs/promises");
   const kept = Object.fromEntries(cacheOptionNames.map((name) => [name, settings[name]]));
   const about = inFiles(kept) as Manifest["options"];
   const of = metadata ?? { model_name: model.cfg.model_name };
   const hash = jsonHash({ options: about, hookNames: [...hookNames], metadata: of, shardBytes });
-  await mkdir(out, { recursive: true });
+  await outFolder(out);
   const known = await readManifest(out);
   if (known !== undefined && known.hash !== hash)
     throw new TrainError("the folder holds activations of other options", {
