@@ -116,7 +116,7 @@ test("a cache that cannot be written to says which variable names another", asyn
   const inTheWay = join(newFolder(), "file");
   writeFileSync(inTheWay, "");
   await expect(hubFile(model, "config.json", { ...options, cacheDir: inTheWay })).rejects.toMatchObject({
-    message: expect.stringContaining("The cache cannot be written") as string,
+    message: expect.stringContaining("the cache cannot be written") as string,
     hint: expect.stringContaining("HF_HUB_CACHE") as string,
   });
 });

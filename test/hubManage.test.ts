@@ -125,7 +125,7 @@ test("prune shows what it removes, then removes it, and nothing that is needed o
   expect(existsSync(repo)).toBe(false);
   expect(await cli(["cache", "prune", ...repoFlag])).toMatchObject({
     code: 1,
-    stderr: expect.stringContaining("The cache has no such repository") as string,
+    stderr: expect.stringContaining("the cache has no such repository") as string,
   });
   expect((await cli(["cache", "prune", "--repo", "../x", "--cache-dir", cacheDir])).code).toBe(1);
   expect((await hubSnapshot({ type: "dataset", repo: "aps/super_glue" }, { ...options, offline: true })).files).toEqual(

@@ -155,7 +155,7 @@ function notFound(message: string, given: string, cause?: Error): DataError {
     code: "data/not-found",
     where: given,
     expected,
-    received: cause === undefined ? "no such file" : `no such file; ${cause.message}`,
+    received: "no such file",
     hint: near.length > 0 ? `did you mean ${near[0]!}?` : undefined,
     cause,
   });

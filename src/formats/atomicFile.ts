@@ -18,7 +18,7 @@ export async function writeFileAtomic(
   const { open, rename, rm } = await import("node:fs/promises");
   const { default: path } = await import("node:path");
   const fail = (cause: unknown) => {
-    throw fileError("The file cannot be written", file, cause);
+    throw fileError("the file cannot be written", file, cause);
   };
 
   const temporary = `${file}.${crypto.randomUUID()}.tmp`;

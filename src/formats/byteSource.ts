@@ -36,10 +36,10 @@ export interface ByteReader {
 export function byteSource({ byteLength, name, fill, close }: ByteReader): ByteSource {
   let closed = false;
   const check = (start: number, end: number) => {
-    if (closed) throw new FormatError("The byte source is closed", { code: "formats/io", where: name });
+    if (closed) throw new FormatError("the byte source is closed", { code: "formats/io", where: name });
     if (Number.isSafeInteger(start) && Number.isSafeInteger(end) && 0 <= start && start <= end && end <= byteLength)
       return;
-    throw new FormatError("A read leaves the byte source", {
+    throw new FormatError("a read leaves the byte source", {
       code: "formats/out-of-range",
       where: name,
       expected: `a range within [0, ${byteLength})`,
@@ -77,7 +77,7 @@ export function allocate<T>(byteLength: number, where: string, make: () => T): T
   try {
     return make();
   } catch (cause) {
-    throw new FormatError("There is no memory for a buffer", {
+    throw new FormatError("there is no memory for a buffer", {
       code: "formats/too-large",
       where,
       expected: "a buffer this runtime can allocate",
@@ -136,13 +136,13 @@ async function readBlob(blob: Blob, name: string): Promise<ArrayBuffer> {
   try {
     return await blob.arrayBuffer();
   } catch (cause) {
-    throw new FormatError("The blob cannot be read", { code: "formats/io", where: name, cause });
+    throw new FormatError("the blob cannot be read", { code: "formats/io", where: name, cause });
   }
 }
 
 /** The error for a source that gives fewer bytes than it said it has. */
 export function changed(name: string, expected: number, received: number): FormatError {
-  return new FormatError("The source ended early: it shrank while it was being read", {
+  return new FormatError("the source ended early: it shrank while it was being read", {
     code: "formats/truncated",
     where: name,
     expected: `${expected} bytes`,

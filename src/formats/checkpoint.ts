@@ -68,7 +68,7 @@ export async function openCheckpoint(
     const index = await open(layout.index);
     if (index) return openShards(layout, index, open, needs);
   }
-  throw new FormatError("The folder has no weights", {
+  throw new FormatError("the folder has no weights", {
     code: "formats/not-found",
     where: typeof folder === "string" ? folder : "the folder",
     expected: layouts.map(({ single, index }) => `${single} or ${index}`).join(", or "),
@@ -130,7 +130,7 @@ async function openShards(
     for (const name of wanted) {
       const source = await open(name);
       if (!source)
-        throw new FormatError("A shard is missing", {
+        throw new FormatError("a shard is missing", {
           code: "formats/not-found",
           where,
           expected: `${quoted(name)} beside the index`,
@@ -141,7 +141,7 @@ async function openShards(
     }
     for (const [tensor, shard] of shardOf)
       if (!shards.get(shard)!.has(tensor))
-        throw new FormatError(`The index promises a tensor that shard ${quoted(shard)} does not have`, {
+        throw new FormatError(`the index promises a tensor that shard ${quoted(shard)} does not have`, {
           code: "formats/invalid",
           where,
           expected: quoted(tensor),
@@ -207,15 +207,15 @@ async function readIndex(source: ByteSource, name: RegExp): Promise<Map<string, 
     new FormatError(message, { code: "formats/invalid", where, expected, received });
   try {
     if (source.byteLength > MAX_INDEX)
-      throw invalid("The index is too long", `at most ${MAX_INDEX} bytes`, `${source.byteLength} bytes`);
+      throw invalid("the index is too long", `at most ${MAX_INDEX} bytes`, `${source.byteLength} bytes`);
     const index = parseJson(new Uint8Array(await source.slice(0)), where);
     const map = isObject(index) ? index.weight_map : undefined;
-    if (!isObject(map)) throw invalid("The index has no weight map", 'an object "weight_map"', typeof map);
+    if (!isObject(map)) throw invalid("the index has no weight map", 'an object "weight_map"', typeof map);
     return new Map(
       Object.entries(map).map(([tensor, shard]) => {
         if (typeof shard === "string" && name.test(shard)) return [tensor, shard];
         const received = quoted(typeof shard === "string" ? shard : typeof shard);
-        throw invalid("A shard is not a file of weights beside the index", "a plain file name", received);
+        throw invalid("a shard is not a file of weights beside the index", "a plain file name", received);
       }),
     );
   } finally {

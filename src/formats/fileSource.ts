@@ -21,12 +21,12 @@ const IN_FLIGHT = 4;
 export async function fileSource(path: string): Promise<ByteSource> {
   const { open } = await import("node:fs/promises");
   const handle = await open(path, "r").catch((cause: unknown) => {
-    throw fileError("The file cannot be opened", path, cause);
+    throw fileError("the file cannot be opened", path, cause);
   });
   const stats = await handle.stat();
   if (!stats.isFile()) {
     await handle.close();
-    throw new FormatError("The path is not a file", {
+    throw new FormatError("the path is not a file", {
       code: "formats/not-found",
       where: path,
       expected: "a file",
@@ -39,7 +39,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
       const { bytesRead } = await handle
         .read(piece, at, piece.byteLength - at, position + at)
         .catch((cause: unknown) => {
-          throw fileError("The file cannot be read", path, cause);
+          throw fileError("the file cannot be read", path, cause);
         });
       if (bytesRead === 0) throw changed(path, position + piece.byteLength, position + at);
       at += bytesRead;

@@ -39,7 +39,7 @@ export async function readGgufHeader(source: ByteSource): Promise<StoredTensors<
     } catch (error) {
       if (!(error instanceof MoreBytes)) throw error;
       if (error.needed > MAX_HEADER)
-        throw new FormatError("The GGUF header is too long", {
+        throw new FormatError("the GGUF header is too long", {
           code: "formats/invalid",
           where: source.name,
           expected: `at most ${MAX_HEADER} bytes`,
@@ -89,7 +89,7 @@ class Cursor {
   require(count: number, size: number, what: string): void {
     const left = this.source.byteLength - this.at;
     if (!(count * size <= left))
-      throw new FormatError(`The file ends within ${what}`, {
+      throw new FormatError(`the file ends within ${what}`, {
         code: "formats/truncated",
         where: `${this.source.name}, byte ${this.at}`,
         expected: `at least ${count * size} more bytes`,
@@ -184,11 +184,11 @@ const numberTypes: ReadonlyMap<number, NumberArrayType> = new Map<number, Number
 
 function parse(cursor: Cursor): StoredTensors<GgufValue> {
   if (cursor.u32("the magic number") !== 0x46554747)
-    throw cursor.invalid("This is not a GGUF file", 'the bytes "GGUF" at its start', "other bytes");
+    throw cursor.invalid("this is not a GGUF file", 'the bytes "GGUF" at its start', "other bytes");
   const version = cursor.u32("the version");
   if (version !== 2 && version !== 3) {
     const swapped = (version & 0xffff) === 0;
-    throw new FormatError(swapped ? "Big-endian GGUF files are not supported" : "The GGUF version is not supported", {
+    throw new FormatError(swapped ? "Big-endian GGUF files are not supported" : "the GGUF version is not supported", {
       code: "formats/unsupported",
       where: cursor.source.name,
       expected: "version 2 or 3, little-endian",
@@ -205,7 +205,7 @@ function parse(cursor: Cursor): StoredTensors<GgufValue> {
     throw cursor.invalid("general.alignment is not a power of two", "a power of two", quoted(String(alignment)));
   const split = metadata.get("split.count") ?? 0;
   if (typeof split === "number" && split > 1)
-    throw new FormatError("The model is split over several GGUF files", {
+    throw new FormatError("the model is split over several GGUF files", {
       code: "formats/unsupported",
       where: cursor.source.name,
       expected: "one file",
@@ -260,18 +260,18 @@ function locate(entries: Entry[], dataStart: number, alignment: number, source: 
     const invalid = (message: string, expected: string, received: string) =>
       new FormatError(message, { code: "formats/invalid", where: place(source, { name }), expected, received });
     if (offset % alignment !== 0)
-      throw invalid("The data offset is not aligned", `a multiple of ${alignment}`, String(offset));
+      throw invalid("the data offset is not aligned", `a multiple of ${alignment}`, String(offset));
     if (!encoding) return { name, type: `type ${type}`, shape, start, byteLength: 0 };
     const elements = elementCount(shape);
     if ((shape.at(-1) ?? 1) % encoding.block !== 0)
       throw invalid(
-        `A row of ${encoding.name} has no whole blocks`,
+        `a row of ${encoding.name} has no whole blocks`,
         `a multiple of ${encoding.block}`,
         `[${shape.join(", ")}]`,
       );
     const byteLength = (elements / encoding.block) * encoding.bytes;
     if (!(start + byteLength <= source.byteLength))
-      throw new FormatError("The file ends within a tensor", {
+      throw new FormatError("the file ends within a tensor", {
         code: "formats/truncated",
         where: place(source, { name }),
         expected: `${byteLength} bytes of ${encoding.name} [${shape.join(", ")}] from byte ${start}`,
@@ -284,7 +284,7 @@ function locate(entries: Entry[], dataStart: number, alignment: number, source: 
   for (const [i, tensor] of tensors.entries()) {
     const before = tensors[i - 1];
     if (before && tensor.start < before.start + before.byteLength)
-      throw new FormatError("Two tensors overlap", {
+      throw new FormatError("two tensors overlap", {
         code: "formats/invalid",
         where: place(source, tensor),
         expected: `data from byte ${before.start + before.byteLength} on (after ${quoted(before.name)})`,

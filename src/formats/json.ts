@@ -11,16 +11,16 @@ export function parseJson(bytes: Uint8Array, where: string): unknown {
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw new FormatError("The text is not valid UTF-8", { code: "formats/invalid", where, cause });
+    throw new FormatError("the text is not valid UTF-8", { code: "formats/invalid", where, cause });
   }
   try {
     value = JSON.parse(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new FormatError("The text is not valid JSON", { code: "formats/invalid", where, received: reason, cause });
+    throw new FormatError("the text is not valid JSON", { code: "formats/invalid", where, received: reason, cause });
   }
   if (writtenKeys(text) !== keptKeys(value))
-    throw new FormatError("A key occurs twice in one JSON object", { code: "formats/invalid", where });
+    throw new FormatError("a key occurs twice in one JSON object", { code: "formats/invalid", where });
   return value;
 }
 

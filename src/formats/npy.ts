@@ -75,16 +75,16 @@ export function parseNpyHeader(bytes: Uint8Array, byteLength: number, where: str
   const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
   const major = bytes[6];
   if (bytes.byteLength < 12 || magic.some((byte, i) => bytes[i] !== byte))
-    throw invalid("This is not a NumPy array", "the bytes \\x93NUMPY at its start", "other bytes");
+    throw invalid("this is not a NumPy array", "the bytes \\x93NUMPY at its start", "other bytes");
   if (major !== 1 && major !== 2 && major !== 3)
-    throw invalid("The version of the array is not supported", "1, 2 or 3", String(major));
+    throw invalid("the version of the array is not supported", "1, 2 or 3", String(major));
 
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerStart = major === 1 ? 10 : 12;
   const length = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   if (length > MAX_HEADER || headerStart + length > bytes.byteLength)
     throw invalid(
-      "The array's header has an impossible length",
+      "the array's header has an impossible length",
       `at most ${bytes.byteLength} bytes`,
       `${length} bytes`,
     );
@@ -95,7 +95,7 @@ export function parseNpyHeader(bytes: Uint8Array, byteLength: number, where: str
   const order = descr[0]!;
   const type = types.get(descr.slice(1));
   if (!type || !"<>|=".includes(order))
-    throw new FormatError("The array's type is not supported", {
+    throw new FormatError("the array's type is not supported", {
       code: "formats/unsupported",
       where,
       expected: "a number or boolean type",
@@ -104,7 +104,7 @@ export function parseNpyHeader(bytes: Uint8Array, byteLength: number, where: str
     });
   const size = elementCount(shape) * Number(descr.slice(2));
   if (size !== byteLength - dataStart)
-    throw new FormatError("The array's data does not have the length of its shape", {
+    throw new FormatError("the array's data does not have the length of its shape", {
       code: size > byteLength - dataStart ? "formats/truncated" : "formats/invalid",
       where,
       expected: `${size} bytes for ${quoted(descr)} [${shape.join(", ")}]`,
@@ -116,7 +116,7 @@ export function parseNpyHeader(bytes: Uint8Array, byteLength: number, where: str
 /** The header is a Python dictionary literal of exactly three keys. */
 function parseDict(text: string, where: string): { descr: string; fortran: boolean; shape: number[] } {
   const invalid = () =>
-    new FormatError("The array's header is not as NumPy writes it", {
+    new FormatError("the array's header is not as NumPy writes it", {
       code: "formats/invalid",
       where,
       expected: "{'descr': …, 'fortran_order': …, 'shape': …}",
@@ -151,7 +151,7 @@ export function npyData(header: NpyHeader, buffer: ArrayBuffer, where: string): 
   if (order === ">") swapBytes(new Uint8Array(buffer), Number(kind.slice(1)));
   const data = widen ? widen(buffer) : arrayOver(dtype, buffer);
   if (kind === "u8" && data.some((value) => value < 0))
-    throw new FormatError("An unsigned number is too large", {
+    throw new FormatError("an unsigned number is too large", {
       code: "formats/unsupported",
       where,
       expected: "uint64 values below 2^63",

@@ -54,7 +54,7 @@ async function readHeader(source: ByteSource): Promise<{ header: Record<string, 
   const where = source.name;
   const available = source.byteLength - 8;
   if (available < 2)
-    throw new FormatError("The file is too short for a safetensors file", {
+    throw new FormatError("the file is too short for a safetensors file", {
       code: "formats/truncated",
       where,
       expected: "at least 10 bytes",
@@ -62,7 +62,7 @@ async function readHeader(source: ByteSource): Promise<{ header: Record<string, 
     });
   const length = new DataView(await source.slice(0, 8)).getBigUint64(0, true);
   if (length > MAX_HEADER || length > available)
-    throw new FormatError("The safetensors header has an impossible length", {
+    throw new FormatError("the safetensors header has an impossible length", {
       code: length > MAX_HEADER ? "formats/invalid" : "formats/truncated",
       where,
       expected: `at most ${Math.min(MAX_HEADER, available)} bytes`,
@@ -73,7 +73,7 @@ async function readHeader(source: ByteSource): Promise<{ header: Record<string, 
   const bytes = new Uint8Array(await source.slice(8, dataStart));
   const header = parseJson(bytes, `${where}, header`);
   if (!isObject(header) || bytes[0] !== 0x7b /* { */)
-    throw new FormatError("The safetensors header is not a JSON object", { code: "formats/invalid", where });
+    throw new FormatError("the safetensors header is not a JSON object", { code: "formats/invalid", where });
   return { header, dataStart };
 }
 
@@ -83,7 +83,7 @@ function parseHeader(header: Record<string, unknown>, dataStart: number, source:
   let position = dataStart;
   for (const tensor of tensors) {
     if (tensor.start !== position)
-      throw new FormatError(tensor.start < position ? "Two tensors overlap" : "There is a hole before a tensor", {
+      throw new FormatError(tensor.start < position ? "two tensors overlap" : "there is a hole before a tensor", {
         code: "formats/invalid",
         where: place(source, tensor),
         expected: `data offset ${position - dataStart}`,
@@ -92,7 +92,7 @@ function parseHeader(header: Record<string, unknown>, dataStart: number, source:
     position += tensor.byteLength;
   }
   if (position !== source.byteLength)
-    throw new FormatError(position > source.byteLength ? "The file is truncated" : "The file has bytes of no tensor", {
+    throw new FormatError(position > source.byteLength ? "the file is truncated" : "the file has bytes of no tensor", {
       code: position > source.byteLength ? "formats/truncated" : "formats/invalid",
       where: source.name,
       expected: `${position} bytes`,
@@ -114,10 +114,10 @@ function parseEntries(header: Record<string, unknown>, dataStart: number, source
 
 function parseMetadata(entry: unknown, metadata: Map<string, string>, source: ByteSource): void {
   const where = `${source.name}, __metadata__`;
-  if (!isObject(entry)) throw new FormatError("The metadata is not an object", { code: "formats/invalid", where });
+  if (!isObject(entry)) throw new FormatError("the metadata is not an object", { code: "formats/invalid", where });
   for (const [key, value] of Object.entries(entry)) {
     if (typeof value !== "string")
-      throw new FormatError(`The metadata value of ${quoted(key)} is not a string`, {
+      throw new FormatError(`the metadata value of ${quoted(key)} is not a string`, {
         code: "formats/invalid",
         where,
         received: Array.isArray(value) ? "array" : typeof value,
@@ -134,21 +134,21 @@ function parseEntry(name: string, entry: unknown, dataStart: number, source: Byt
       expected,
       received: quoted(JSON.stringify(received) ?? "nothing").slice(1, -1),
     });
-  if (!isObject(entry)) throw invalid("A tensor's header entry is not an object", "an object", entry);
+  if (!isObject(entry)) throw invalid("a tensor's header entry is not an object", "an object", entry);
   const { dtype, shape, data_offsets: offsets, ...rest } = entry;
   if (Object.keys(rest).length > 0)
-    throw invalid("A tensor's header entry has unknown keys", "dtype, shape, data_offsets", Object.keys(rest));
-  if (typeof dtype !== "string") throw invalid("The dtype is not a string", "a dtype", dtype);
-  if (!isSizes(shape)) throw invalid("The shape is not a list of sizes", "non-negative integers", shape);
+    throw invalid("a tensor's header entry has unknown keys", "dtype, shape, data_offsets", Object.keys(rest));
+  if (typeof dtype !== "string") throw invalid("the dtype is not a string", "a dtype", dtype);
+  if (!isSizes(shape)) throw invalid("the shape is not a list of sizes", "non-negative integers", shape);
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!)
-    throw invalid("The data offsets are not a range", "[start, end] with start <= end", offsets);
+    throw invalid("the data offsets are not a range", "[start, end] with start <= end", offsets);
 
   const [start, stop] = offsets as [number, number];
   const encoding = encodings.get(dtype);
   const byteLength = stop - start;
   const expected = encoding && elementCount(shape) * encoding.bytes;
   if (expected !== undefined && expected !== byteLength)
-    throw invalid(`Shape ${JSON.stringify(shape)} of ${dtype} does not fit its bytes`, `${expected} bytes`, byteLength);
+    throw invalid(`shape ${JSON.stringify(shape)} of ${dtype} does not fit its bytes`, `${expected} bytes`, byteLength);
   return { name, type: dtype, encoding, shape, start: dataStart + start, byteLength };
 }
 

@@ -64,7 +64,7 @@ function header(sorted: readonly [string, TensorData][], metadata: Readonly<Reco
   let start = 0;
   for (const [name, tensor] of sorted) {
     if (name === "__metadata__")
-      throw new FormatError("A tensor cannot be called __metadata__", { code: "formats/invalid" });
+      throw new FormatError("a tensor cannot be called __metadata__", { code: "formats/invalid" });
     const end = start + tensorBytes(tensor);
     fields.push([name, { dtype: safetensorsTypes[tensor.dtype], shape: tensor.shape, data_offsets: [start, end] }]);
     start = end;
@@ -82,7 +82,7 @@ function header(sorted: readonly [string, TensorData][], metadata: Readonly<Reco
 function check(name: string, { dtype, shape }: TensorData, data: DataArray): void {
   const expected = elementCount(shape);
   if (data instanceof dtypes[dtype].array && data.length === expected) return;
-  throw new FormatError("A tensor's data does not fit its dtype and shape", {
+  throw new FormatError("a tensor's data does not fit its dtype and shape", {
     code: "formats/invalid",
     where: `tensor ${quoted(name)}`,
     expected: `${dtypes[dtype].array.name} of ${expected} elements for ${dtype} [${shape.join(", ")}]`,

@@ -70,7 +70,7 @@ export function tensorFile<Value>(source: ByteSource, stored: StoredTensors<Valu
     const tensor = tensors.get(name) ?? unknownTensor(name, source.name, names);
     const { encoding } = tensor;
     if (encoding) return { ...tensor, encoding };
-    throw new FormatError("The tensor has a storage type that is not supported", {
+    throw new FormatError("the tensor has a storage type that is not supported", {
       code: "formats/unsupported",
       where: place(source, tensor),
       received: quoted(tensor.type),
@@ -98,7 +98,7 @@ export function tensorFile<Value>(source: ByteSource, stored: StoredTensors<Valu
 
 /** Throw the error for a name that is not in the file. */
 export function unknownTensor(name: string, source: string, names: readonly string[]): never {
-  throw new FormatError(`The file has no tensor ${quoted(name)}`, {
+  throw new FormatError(`the file has no tensor ${quoted(name)}`, {
     code: "formats/unknown-tensor",
     where: source,
     received: `${names.length} tensors: ${names.slice(0, 8).map(quoted).join(", ")}${names.length > 8 ? ", …" : ""}`,

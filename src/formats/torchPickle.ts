@@ -39,9 +39,9 @@ export async function openTorchPickle(source: ByteSource): Promise<TensorFile<To
     await refuseOther(source);
     const members = new Map((await readZipDirectory(source)).map((member) => [member.name, member]));
     const pickle = [...members.values()].find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
-    if (pickle === undefined) throw invalid(source, "The archive is not PyTorch's", "a member data.pkl");
+    if (pickle === undefined) throw invalid(source, "the archive is not PyTorch's", "a member data.pkl");
     if (pickle.byteLength > Math.min(MAX_PICKLE, 2 * source.byteLength))
-      throw new FormatError("The archive's pickle is too long", {
+      throw new FormatError("the archive's pickle is too long", {
         code: "formats/too-large",
         where: source.name,
         expected: `at most ${Math.min(MAX_PICKLE, 2 * source.byteLength)} bytes`,
@@ -68,7 +68,7 @@ async function refuseOther(source: ByteSource): Promise<void> {
   if (start[0] === 0x50 && start[1] === 0x4b) return;
   const old = start[0] === 0x80;
   throw new FormatError(
-    old ? "This is a PyTorch file of the format before 1.6, or a bare pickle" : "This is not a PyTorch file",
+    old ? "this is a PyTorch file of the format before 1.6, or a bare pickle" : "this is not a PyTorch file",
     {
       code: old ? "formats/unsupported" : "formats/invalid",
       where: source.name,
@@ -85,7 +85,7 @@ async function refuseBigEndian(source: ByteSource, member: ZipMember | undefined
   if (order === "little") return;
   const where = source.name;
   const received = quoted(order);
-  throw new FormatError("The file's bytes are in another order", {
+  throw new FormatError("the file's bytes are in another order", {
     code: "formats/unsupported",
     where,
     expected: '"little"',
@@ -106,9 +106,9 @@ function flatten(
   let visits = 0;
   const visit = (value: PickleValue, path: string): void => {
     if (++visits > MAX_VALUES || above.size > MAX_DEPTH || above.has(value))
-      throw invalid(source, "The pickle's containers are too deep or too many", `${MAX_DEPTH} levels`);
+      throw invalid(source, "the pickle's containers are too deep or too many", `${MAX_DEPTH} levels`);
     if (isPickleKind<TorchTensor>(value, "tensor")) {
-      if (tensors.has(path)) throw invalid(source, "Two tensors have one name", "unique names", quoted(path));
+      if (tensors.has(path)) throw invalid(source, "two tensors have one name", "unique names", quoted(path));
       tensors.set(path, value);
     } else if (isContainer(value) && holdsTensors(value)) {
       above.add(value);
@@ -124,7 +124,7 @@ function flatten(
     if (known !== undefined) return known;
     plain.set(value, false);
     if (plain.size > MAX_VALUES || ++depth > MAX_DEPTH)
-      throw invalid(source, "The pickle's containers are too deep or too many", `${MAX_DEPTH} levels`);
+      throw invalid(source, "the pickle's containers are too deep or too many", `${MAX_DEPTH} levels`);
     const found = items(value).some(([, item]) => holdsTensors(item));
     depth--;
     plain.set(value, found);
@@ -183,9 +183,9 @@ async function locate(
     const known = starts.get(storage.key);
     if (known !== undefined) return known;
     const member = members.get(`${root}data/${storage.key}`);
-    if (member === undefined) throw invalid(source, "A storage is missing", quoted(storage.key), where);
+    if (member === undefined) throw invalid(source, "a storage is missing", quoted(storage.key), where);
     if (member.deflated)
-      throw new FormatError("A storage is compressed", {
+      throw new FormatError("a storage is compressed", {
         code: "formats/unsupported",
         where,
         expected: "stored as it is, as torch.save writes it",
@@ -211,7 +211,7 @@ async function locate(
     if (!((offset + span) * bytes <= held) || !(count * bytes <= MAX_SHARING * source.byteLength))
       throw invalid(
         source,
-        "A tensor leaves its storage",
+        "a tensor leaves its storage",
         `at most ${held} bytes`,
         `${quoted(name)}: [${shape.join(", ")}] with strides [${strides.join(", ")}] from ${offset}`,
       );
@@ -228,7 +228,7 @@ async function locate(
     });
   }
   if (total > MAX_SHARING * source.byteLength)
-    throw new FormatError("The file's tensors take far more than the file", {
+    throw new FormatError("the file's tensors take far more than the file", {
       code: "formats/too-large",
       where: source.name,
       expected: `at most ${MAX_SHARING * source.byteLength} bytes`,

@@ -66,17 +66,17 @@ export function torchWorld(where: string): PickleWorld {
   const sizes = (value: PickleValue | undefined, what: string): number[] => {
     const isSize = (n: PickleValue): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
     if (Array.isArray(value) && value.length <= MAX_RANK && value.every(isSize)) return value;
-    throw invalid(`A tensor's ${what} is not what it should be`, `at most ${MAX_RANK} integers from 0`);
+    throw invalid(`a tensor's ${what} is not what it should be`, `at most ${MAX_RANK} integers from 0`);
   };
   const tensor = (args: readonly PickleValue[], own?: PickleValue): PickleValue => {
     const [storage, offset, size, stride] = args;
-    if (!isPickleKind<TorchStorage>(storage, "storage")) throw invalid("A tensor has no storage", "a storage");
+    if (!isPickleKind<TorchStorage>(storage, "storage")) throw invalid("a tensor has no storage", "a storage");
     const type = own === undefined ? storage.type : isType(own) ? own : undefined;
-    if (type === undefined || type.type === "untyped") throw invalid("A tensor has no data type", "a data type");
+    if (type === undefined || type.type === "untyped") throw invalid("a tensor has no data type", "a data type");
     const [from] = sizes([offset ?? null], "offset") as [number];
     const [shape, strides] = [sizes(size, "shape"), sizes(stride, "strides")];
     if (shape.length !== strides.length)
-      throw invalid("A tensor has another number of strides than of sizes", `${shape.length}`, `${strides.length}`);
+      throw invalid("a tensor has another number of strides than of sizes", `${shape.length}`, `${strides.length}`);
     return { kind: "tensor", storage, type, offset: from, shape, strides } as TorchTensor;
   };
   const first = (args: readonly PickleValue[]): PickleValue => args[0] ?? null;
@@ -93,19 +93,19 @@ export function torchWorld(where: string): PickleWorld {
     "builtins.set": (args) => new Set(listed(args[0])),
     "_codecs.encode": ([text, encoding]) => {
       if (typeof text !== "string" || encoding !== "latin1")
-        throw invalid("Bytes are not what they should be", "latin1");
+        throw invalid("bytes are not what they should be", "latin1");
       return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
     },
   };
   const listed = (value: PickleValue | undefined): PickleValue[] => {
     if (value === undefined) return [];
     if (Array.isArray(value)) return value;
-    throw invalid("A container is made of what is no list", "a list");
+    throw invalid("a container is made of what is no list", "a list");
   };
   const entries = (value: PickleValue | undefined): [PickleValue, PickleValue][] =>
     listed(value).map((pair) => {
       if (Array.isArray(pair) && pair.length === 2) return [pair[0]!, pair[1]!];
-      throw invalid("A dict is made of what are no pairs", "pairs");
+      throw invalid("a dict is made of what are no pairs", "pairs");
     });
   const globals = new Map<string, PickleGlobal>(
     Object.entries(callable).map(([name, call]) => [name, { kind: "global", name, call }]),
@@ -121,7 +121,7 @@ export function torchWorld(where: string): PickleWorld {
     persistent(id) {
       const [kind, type, key, , length] = Array.isArray(id) ? id : [];
       if (kind !== "storage" || !isType(type) || typeof key !== "string" || !/^[\w.-]{1,100}$/.test(key))
-        throw invalid("A persistent id is no storage", '("storage", type, key, device, length)');
+        throw invalid("a persistent id is no storage", '("storage", type, key, device, length)');
       const [elements] = sizes([length ?? null], "storage") as [number];
       return { kind: "storage", key, type, length: elements } as TorchStorage;
     },

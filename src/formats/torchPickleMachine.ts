@@ -72,14 +72,14 @@ export function runPickle(bytes: Uint8Array, world: PickleWorld): PickleValue {
     if (code === STOP) return pop(machine);
     const operation = operations[code];
     if (operation === undefined)
-      throw fault(machine, "The pickle has an instruction that is not read", {
+      throw fault(machine, "the pickle has an instruction that is not read", {
         code: "formats/unsupported",
         received: `instruction 0x${code.toString(16).padStart(2, "0")} at byte ${start}`,
       });
     operation(machine);
     if (machine.stack.length > MAX_HELD || machine.memo.size > MAX_HELD || machine.marks.length > MAX_HELD) break;
   }
-  throw fault(machine, "The pickle is too long", {
+  throw fault(machine, "the pickle is too long", {
     code: "formats/too-large",
     expected: `${MAX_OPERATIONS} instructions and ${MAX_HELD} values at most`,
   });
@@ -96,7 +96,7 @@ function fault(
 function take(machine: Machine, count: number): Uint8Array {
   const { at, bytes } = machine;
   if (count > bytes.length - at)
-    throw fault(machine, "The pickle ends early", {
+    throw fault(machine, "the pickle ends early", {
       code: "formats/truncated",
       expected: `${count} bytes at ${at}`,
       received: `${bytes.length - at}`,
@@ -107,14 +107,14 @@ function take(machine: Machine, count: number): Uint8Array {
 
 function pop(machine: Machine): PickleValue {
   const { stack, marks } = machine;
-  if (stack.length <= (marks.at(-1) ?? 0)) throw fault(machine, "The pickle takes a value that is not there");
+  if (stack.length <= (marks.at(-1) ?? 0)) throw fault(machine, "the pickle takes a value that is not there");
   return stack.pop()!;
 }
 
 /** Everything above the last mark, and the mark with it. */
 function popMarked(machine: Machine): PickleValue[] {
   const height = machine.marks.pop();
-  if (height === undefined) throw fault(machine, "The pickle closes a group that was not opened");
+  if (height === undefined) throw fault(machine, "the pickle closes a group that was not opened");
   return machine.stack.splice(height);
 }
 
@@ -128,13 +128,13 @@ function text(machine: Machine, bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw fault(machine, "A text in the pickle is not valid UTF-8");
+    throw fault(machine, "a text in the pickle is not valid UTF-8");
   }
 }
 
 function line(machine: Machine): string {
   const end = machine.bytes.subarray(machine.at, machine.at + MAX_LINE).indexOf(10);
-  if (end < 0) throw fault(machine, "A name in the pickle has no end");
+  if (end < 0) throw fault(machine, "a name in the pickle has no end");
   const found = text(machine, take(machine, end));
   machine.at++;
   return found;
@@ -161,11 +161,11 @@ function long(bytes: Uint8Array): number | bigint {
 
 function global(machine: Machine, module: PickleValue, name: PickleValue): PickleValue {
   if (typeof module !== "string" || typeof name !== "string")
-    throw fault(machine, "A global in the pickle has no name");
+    throw fault(machine, "a global in the pickle has no name");
   const full = `${module}.${name}`;
   const found = machine.world.global(full);
   if (found !== undefined) return found;
-  throw fault(machine, "The pickle names a Python object, which is neither loaded nor run", {
+  throw fault(machine, "the pickle names a Python object, which is neither loaded nor run", {
     code: "formats/unsupported",
     expected: "tensors in dicts, lists and tuples, with numbers and texts",
     received: quoted(full),
@@ -177,7 +177,7 @@ function call(machine: Machine): PickleValue {
   const args = pop(machine);
   const made = pop(machine);
   if (!isPickleKind<PickleGlobal>(made, "global") || made.call === undefined || !Array.isArray(args))
-    throw fault(machine, "The pickle calls something that cannot be called", {
+    throw fault(machine, "the pickle calls something that cannot be called", {
       code: "formats/unsupported",
       received: isPickleKind<PickleGlobal>(made, "global") ? quoted(made.name) : "a value",
     });
@@ -186,26 +186,26 @@ function call(machine: Machine): PickleValue {
 
 function remembered(machine: Machine, index: number): PickleValue {
   const value = machine.memo.get(index);
-  if (value === undefined) throw fault(machine, "The pickle refers to a value it has not made");
+  if (value === undefined) throw fault(machine, "the pickle refers to a value it has not made");
   return value;
 }
 
 function append(machine: Machine, items: readonly PickleValue[]): void {
   const list = top(machine);
-  if (!Array.isArray(list)) throw fault(machine, "The pickle appends to what is no list");
+  if (!Array.isArray(list)) throw fault(machine, "the pickle appends to what is no list");
   for (const item of items) list.push(item);
 }
 
 function setItems(machine: Machine, items: readonly PickleValue[]): void {
   const dict = top(machine);
   if (!(dict instanceof Map) || items.length % 2 === 1)
-    throw fault(machine, "The pickle sets entries of what is no dict");
+    throw fault(machine, "the pickle sets entries of what is no dict");
   for (let i = 0; i < items.length; i += 2) dict.set(items[i]!, items[i + 1]!);
 }
 
 function addItems(machine: Machine, items: readonly PickleValue[]): void {
   const set = top(machine);
-  if (!(set instanceof Set)) throw fault(machine, "The pickle adds to what is no set");
+  if (!(set instanceof Set)) throw fault(machine, "the pickle adds to what is no set");
   for (const item of items) set.add(item);
 }
 
@@ -224,7 +224,7 @@ const operations: { readonly [code: number]: Operation } = {
   0x80: (m) => {
     const protocol = uint8(m);
     if (protocol < 2 || protocol > 5)
-      throw fault(m, "The pickle is of another protocol", { expected: "2 to 5", received: String(protocol) });
+      throw fault(m, "the pickle is of another protocol", { expected: "2 to 5", received: String(protocol) });
   },
   0x95: (m) => void take(m, 8),
   // NONE, NEWTRUE, NEWFALSE
@@ -291,6 +291,6 @@ const operations: { readonly [code: number]: Operation } = {
   0x62: (m) => {
     pop(m);
     if (!(top(m) instanceof Map))
-      throw fault(m, "The pickle sets attributes of an object", { code: "formats/unsupported" });
+      throw fault(m, "the pickle sets attributes of an object", { code: "formats/unsupported" });
   },
 };

@@ -34,7 +34,7 @@ export async function urlSource(url: string | URL, options: UrlSourceOptions = {
       return await fetch(address, { headers: { ...headers, range, "accept-encoding": "identity" }, signal });
     } catch (cause) {
       signal?.throwIfAborted();
-      throw fail("The request failed", "an answer", cause instanceof Error ? cause.message : String(cause), cause);
+      throw fail("the request failed", "an answer", cause instanceof Error ? cause.message : String(cause), cause);
     }
   };
 
@@ -45,7 +45,7 @@ export async function urlSource(url: string | URL, options: UrlSourceOptions = {
   if (probe.status !== 206 && !(probe.status === 416 && size === 0)) throw refused(probe);
   if (size === undefined)
     throw fail(
-      "The server does not tell the size of the file",
+      "the server does not tell the size of the file",
       "content-range: bytes 0-0/SIZE",
       probe.headers.get("content-range") ?? "no content-range header",
     );
@@ -61,11 +61,11 @@ export async function urlSource(url: string | URL, options: UrlSourceOptions = {
       response.status !== 206
         ? refused(response)
         : received !== expected
-          ? fail("The server sent another range than asked", expected, received)
+          ? fail("the server sent another range than asked", expected, received)
           : response.headers.get("etag") !== version
-            ? fail("The file changed on the server", `etag ${version}`, `etag ${response.headers.get("etag")}`)
+            ? fail("the file changed on the server", `etag ${version}`, `etag ${response.headers.get("etag")}`)
             : encoding !== "identity"
-              ? fail("The server compressed a range", "no content-encoding", encoding)
+              ? fail("the server compressed a range", "no content-encoding", encoding)
               : undefined;
     if (problem) {
       await response.body?.cancel();
@@ -89,14 +89,14 @@ export async function urlSource(url: string | URL, options: UrlSourceOptions = {
       }
     } catch (cause) {
       signal?.throwIfAborted();
-      throw fail("The connection broke", `${target.byteLength} bytes`, `${at} bytes`, cause);
+      throw fail("the connection broke", `${target.byteLength} bytes`, `${at} bytes`, cause);
     }
     if (at !== target.byteLength)
-      throw fail("The body has the wrong length", `${target.byteLength} bytes`, `${at} bytes or more`);
+      throw fail("the body has the wrong length", `${target.byteLength} bytes`, `${at} bytes or more`);
   }
 
   function refused(response: Response): FormatError {
-    return new FormatError("The server does not serve ranges of this file", {
+    return new FormatError("the server does not serve ranges of this file", {
       code: response.status === 404 ? "formats/not-found" : "formats/io",
       where: name,
       expected: "status 206",

@@ -29,7 +29,7 @@ export async function readZipDirectory(source: ByteSource): Promise<ZipMember[]>
     new FormatError(message, { code: "formats/invalid", where: source.name, expected, received });
   if (length > MAX_DIRECTORY || start + length > source.byteLength || count * 46 > length)
     throw invalid(
-      "The archive's directory does not fit",
+      "the archive's directory does not fit",
       `at most ${Math.min(MAX_DIRECTORY, source.byteLength)} bytes`,
       `${length} bytes at ${start} for ${count} members`,
     );
@@ -37,16 +37,16 @@ export async function readZipDirectory(source: ByteSource): Promise<ZipMember[]>
   const members = new Map<string, ZipMember>();
   for (let at = 0, i = 0; i < count; i++) {
     if (at + 46 > length || view.getUint32(at, true) !== 0x02014b50)
-      throw invalid(`Member ${i} of the archive's directory is damaged`);
+      throw invalid(`member ${i} of the archive's directory is damaged`);
     const nameStart = at + 46;
     const nameLength = view.getUint16(at + 28, true);
     const extraLength = view.getUint16(at + 30, true);
     const next = nameStart + nameLength + extraLength + view.getUint16(at + 32, true);
-    if (next > length) throw invalid(`Member ${i} of the archive's directory is damaged`);
+    if (next > length) throw invalid(`member ${i} of the archive's directory is damaged`);
     const name = decodeName(new Uint8Array(view.buffer, nameStart, nameLength), source);
     const extra = new DataView(view.buffer, nameStart + nameLength, extraLength);
     const member = readMember(name, new DataView(view.buffer, at, 46), extra, source);
-    if (members.has(name)) throw invalid("Two members of the archive have one name", "unique names", quoted(name));
+    if (members.has(name)) throw invalid("two members of the archive have one name", "unique names", quoted(name));
     members.set(name, member);
     at = next;
   }
@@ -64,7 +64,7 @@ async function findDirectory(source: ByteSource): Promise<{ start: number; lengt
   )
     at--;
   if (at < 0)
-    throw new FormatError("This is not a zip archive, or its end is missing", {
+    throw new FormatError("this is not a zip archive, or its end is missing", {
       code: "formats/invalid",
       where: source.name,
       expected: "an end-of-directory record",
@@ -81,7 +81,7 @@ async function findDirectory(source: ByteSource): Promise<{ start: number; lengt
   const record = Number(view.getBigUint64(locator + 8, true));
   const end = new DataView(await source.slice(record, record + 56));
   if (end.getUint32(0, true) !== 0x06064b50)
-    throw new FormatError("The archive's zip64 record is damaged", { code: "formats/invalid", where: source.name });
+    throw new FormatError("the archive's zip64 record is damaged", { code: "formats/invalid", where: source.name });
   return {
     count: Number(end.getBigUint64(32, true)),
     length: Number(end.getBigUint64(40, true)),
@@ -94,7 +94,7 @@ function readMember(name: string, entry: DataView, extra: DataView, source: Byte
   const flags = entry.getUint16(8, true);
   const method = entry.getUint16(10, true);
   if (flags & 1 || (method !== 0 && method !== 8))
-    throw new FormatError("The member is packed in a way that is not supported", {
+    throw new FormatError("the member is packed in a way that is not supported", {
       code: "formats/unsupported",
       where,
       expected: "stored or deflated, not encrypted",
@@ -112,7 +112,7 @@ function readMember(name: string, entry: DataView, extra: DataView, source: Byte
   const deflated = method === 8;
   const most = deflated ? packedBytes * MAX_EXPANSION : packedBytes;
   if (header + 30 + packedBytes > source.byteLength || byteLength > most || (!deflated && byteLength !== packedBytes))
-    throw new FormatError("The member's size does not fit the archive", {
+    throw new FormatError("the member's size does not fit the archive", {
       code: "formats/invalid",
       where,
       expected: `at most ${Math.min(most, source.byteLength)} bytes`,
@@ -145,7 +145,7 @@ export async function readZipMember(source: ByteSource, member: ZipMember): Prom
   } else buffer = await source.slice(start, start + member.packedBytes);
   const sum = crc32(new Uint8Array(buffer));
   if (sum !== member.crc32)
-    throw new FormatError("The member's checksum is wrong: the archive is damaged", {
+    throw new FormatError("the member's checksum is wrong: the archive is damaged", {
       code: "formats/invalid",
       where,
       expected: `CRC-32 ${member.crc32.toString(16)}`,
@@ -175,7 +175,7 @@ export async function zipMemberStart(source: ByteSource, member: ZipMember): Pro
   const local = new DataView(await source.slice(member.header, member.header + 30));
   const start = member.header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
   if (local.getUint32(0, true) !== 0x04034b50 || start + member.packedBytes > source.byteLength)
-    throw new FormatError("The member's local header is damaged", {
+    throw new FormatError("the member's local header is damaged", {
       code: "formats/invalid",
       where: memberPlace(source, member.name),
     });
@@ -223,14 +223,14 @@ async function* unpacked(source: ByteSource, member: ZipMember, start: number): 
   } catch (cause) {
     if (cause instanceof FormatError) throw cause;
     const received = cause instanceof Error ? cause.message : String(cause);
-    throw new FormatError("The member cannot be unpacked", { code: "formats/invalid", where, received, cause });
+    throw new FormatError("the member cannot be unpacked", { code: "formats/invalid", where, received, cause });
   } finally {
     await reader.cancel().catch(() => undefined);
   }
 }
 
 function wrongLength(where: string, expected: number, received: string): FormatError {
-  return new FormatError("The member unpacks to another length than it says", {
+  return new FormatError("the member unpacks to another length than it says", {
     code: "formats/invalid",
     where,
     expected: `${expected} bytes`,
@@ -247,7 +247,7 @@ function decodeName(bytes: Uint8Array, source: ByteSource): string {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     const where = source.name;
-    throw new FormatError("A member's name is not valid UTF-8", { code: "formats/invalid", where, cause });
+    throw new FormatError("a member's name is not valid UTF-8", { code: "formats/invalid", where, cause });
   }
 }
 

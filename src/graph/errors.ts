@@ -10,6 +10,7 @@ export interface ErrorFacts {
   where?: string;
   /** What to do about it. */
   hint?: string;
+  /** What led to it. One of our own is told below the sentence, on a line of its own. */
   cause?: unknown;
 }
 
@@ -35,7 +36,9 @@ export class InterpretuneError extends Error {
     if (facts.where !== undefined) parts.push(`in ${facts.where}`);
     if (facts.expected !== undefined) parts.push(`expected ${facts.expected}`);
     if (facts.received !== undefined) parts.push(`got ${facts.received}`);
-    super(parts.join("; ") + (facts.hint === undefined ? "" : ` (${facts.hint})`), { cause: facts.cause });
+    const sentence = parts.join("; ") + (facts.hint === undefined ? "" : ` (${facts.hint})`);
+    const reason = facts.cause instanceof InterpretuneError ? `\n  because ${facts.cause.message}` : "";
+    super(sentence + reason, { cause: facts.cause });
     this.name = new.target.name;
     this.code = facts.code;
     this.expected = facts.expected;

@@ -369,12 +369,11 @@ function fitted(made: Tensor, value: Tensor, { name }: HookPoint): Tensor {
   });
 }
 
-/** The error for a hook name that is not there, with the nearest names that are. */
+/** The error for a hook name that is not there, which its message says, with the nearest names that are. */
 export function noSuchPoint(message: string, wanted: string, names: Iterable<string>): ModelError {
   const near = nearest(wanted, names);
   return new ModelError(message, {
     code: "model/no-such-hook",
-    received: wanted,
     hint: near.length > 0 ? `nearest names: ${near.join(", ")}; describeHooks() lists all` : undefined,
   });
 }

@@ -80,7 +80,7 @@ export async function findHubModel(name: string, options: HubOptions, looksFor: 
       code: "model/not-found",
       where: name,
       expected: `${looksFor}, or ${idsAre}`,
-      received: failure instanceof Error ? `no such file or folder; ${failure.message}` : "no such file or folder",
+      received: "no such file or folder",
       hint: near.length > 0 ? `near names: ${near.join(", ")}` : undefined,
       cause: failure,
     },

@@ -153,9 +153,9 @@ async function findOnHub(given: string, options: HubOptions): Promise<FoundSae> 
   } catch (error) {
     const absence = hubAbsence(error);
     if (absence === undefined) throw error;
-    const received = `no such path; ${(error as Error).message}`;
+    const told = { received: "no such path", cause: error };
     // A name that nobody could be asked about may well be right.
-    const facts = absence === "unasked" ? { received, cause: error, hint: undefined } : { received, cause: error };
+    const facts = absence === "unasked" ? { ...told, hint: undefined } : told;
     throw notFound(noneOfThisName("SAE", absence), facts);
   }
 }

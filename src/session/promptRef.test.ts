@@ -137,7 +137,7 @@ describe("a session's prompt_cfg", () => {
   it("says which hub id is not cached where the hub may not be asked", async () => {
     const path = withPrompt("offline.yaml", '{compose_ref: "nobody/prompts#Short"}');
     const failed = promptOf(path, { resources: {}, hub: { offline: true, cacheDir: join(root, "cache") } });
-    await expect(failed).rejects.toThrow(/offline\.yaml:3:31; got nobody\/prompts#Short .*offline/s);
+    await expect(failed).rejects.toThrow(/offline\.yaml:3:31; got nobody\/prompts#Short\n {2}because .*offline/s);
   });
 });
 

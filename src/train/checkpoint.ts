@@ -62,7 +62,7 @@ export async function saveCheckpoint(file: string, { learner, tensors = {}, reco
       where: file,
       received: system instanceof Error ? system.message.replace(/, \w+( '.*)?$/, "") : String(system),
       hint: "make room or choose another folder, and go on from the last checkpoint",
-      cause,
+      cause: system,
     });
   }
 }

@@ -26,7 +26,7 @@ export async function keepBatch(
     return error; // the first failure is what is told
   }
   const { message, code, received, hint } = error;
-  return new TrainError(message.split(";")[0]!, { code, received, hint, where: `the batch in ${file}`, cause: error });
+  return new TrainError(message.split(";")[0]!, { code, received, hint, where: `the batch in ${file}` });
 }
 
 /** Typed arrays as lists, tensors with their dims. */

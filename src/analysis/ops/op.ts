@@ -257,7 +257,7 @@ async function run(step: Step, inputs: Columns, context: OpContext): Promise<Col
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (!step.requiresGradient || !gradientFaults.includes(String(code))) throw error;
-    throw new AnalysisError(`${step.name} needs gradients, and there are none here: ${(error as Error).message}`, {
+    throw new AnalysisError(`${step.name} needs gradients, and there are none here`, {
       code: "analysis/capability",
       where: step.name,
       cause: error,

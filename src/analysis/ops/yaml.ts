@@ -243,6 +243,6 @@ function at<T>(where: string, make: () => T): T {
     return make();
   } catch (error) {
     if (!(error instanceof AnalysisError)) throw error;
-    throw new AnalysisError(`${where}: ${error.message}`, { code: error.code, cause: error });
+    throw new AnalysisError(`${where}: ${error.message}`, { code: error.code });
   }
 }

@@ -120,7 +120,7 @@ async function understood<T>(ref: HubRef, ask: () => Promise<T>): Promise<T> {
 }
 
 export const invalid = (ref: HubRef, expected: string, received: string, cause?: unknown): FormatError =>
-  new FormatError("The hub's answer makes no sense", {
+  new FormatError("the hub's answer makes no sense", {
     code: "hub/invalid-answer",
     where: refName(ref),
     expected,

@@ -112,7 +112,7 @@ async function downloadAll(
 function checkRoom({ totalBytes, haveBytes, freeBytes, folder, repo }: DownloadPlan): void {
   const needed = totalBytes - haveBytes;
   if (freeBytes === undefined || needed <= freeBytes) return;
-  throw new FormatError("There is no room for the download", {
+  throw new FormatError("there is no room for the download", {
     code: "hub/disk-full",
     where: `${folder}, for ${repo}`,
     expected: `${needed} bytes free`,

@@ -66,7 +66,7 @@ export class HashThreads {
     const done = new AbortController(); // takes the listeners off
     const found = new Promise<string>((resolve, reject) => {
       const fail = (cause?: unknown): void =>
-        reject(new FormatError("The file cannot be read", { code: "formats/io", where: path, cause }));
+        reject(new FormatError("the file cannot be read", { code: "formats/io", where: path, cause }));
       thread.on("message", resolve).on("error", fail).on("exit", fail);
       done.signal.addEventListener("abort", () => thread.off("message", resolve).off("error", fail).off("exit", fail));
     });

@@ -64,7 +64,7 @@ export async function fetchBlob(
     }
     const found = await partial.check();
     if (found === undefined || found === hash) return undefined;
-    return new FormatError("The file that came is not the one that the hub announced", {
+    return new FormatError("the file that came is not the one that the hub announced", {
       code: "hub/corrupt",
       where: `${refName(subject.ref)}, ${path}`,
       expected: `content with the hash ${hash}`,

@@ -117,7 +117,7 @@ async function connect(
   // Redirects to other hosts drop the header by themselves.
   const authorization = token !== undefined && new URL(url).origin === new URL(endpoint).origin;
   if (authorization && !/^[\x21-\x7e]+$/.test(token.secret))
-    throw new FormatError("The token has characters that no token has", {
+    throw new FormatError("the token has characters that no token has", {
       code: "hub/unauthorized",
       where: token.from,
       hint: "copy it anew from the hub's settings, Access Tokens",
@@ -148,7 +148,7 @@ function retryAfter(response: Response): number | undefined {
 
 export function unreachable(settings: HubSettings, { ref, path }: Subject, cause: unknown): FormatError {
   const reasons = [cause, cause instanceof Error ? cause.cause : undefined].filter((error) => error instanceof Error);
-  return new FormatError("The hub cannot be reached", {
+  return new FormatError("the hub cannot be reached", {
     code: "hub/unavailable",
     where: place(ref, path),
     received: redacted(settings, reasons.at(-1)?.message ?? String(cause)),
@@ -176,44 +176,44 @@ async function refusal(settings: HubSettings, connection: Connection, subject: S
 
   if (code === "GatedRepo")
     return fail(
-      "The owners of this repository let in who asks for it",
+      "the owners of this repository let in who asks for it",
       "gated",
       `accept the conditions at ${page}; ${token}`,
     );
   if (code === "RevisionNotFound")
     return fail(
-      "The repository has no such branch, tag or commit",
+      "the repository has no such branch, tag or commit",
       "revision-not-found",
       `its branches are listed at ${page}`,
     );
   if (code === "EntryNotFound" || (code === null && status === 404 && path !== undefined))
     return fail(
-      "The repository has no such file",
+      "the repository has no such file",
       "entry-not-found",
       `its files are listed at ${page}/tree/${ref.revision ?? "main"}`,
     );
   if (status === 401 && /invalid credentials|invalid username or password/i.test(said) && settings.token)
     return fail(
-      "The hub does not know this token",
+      "the hub does not know this token",
       "unauthorized",
       `replace or remove the token from ${settings.token.from}`,
     );
   if (code === "RepoNotFound" || status === 404 || status === 401)
     return fail(
-      "There is no such repository, or it is private",
+      "there is no such repository, or it is private",
       "repo-not-found",
       `check its name; for a private one ${token}`,
     );
-  if (status === 403) return fail("The hub denies access", "forbidden", token);
+  if (status === 403) return fail("the hub denies access", "forbidden", token);
   if (status === 429)
     return fail(
-      "The hub asks to come back later: too many requests",
+      "the hub asks to come back later: too many requests",
       "rate-limited",
       "wait a few minutes; with a token in HF_TOKEN the limit is higher",
     );
   if (retried.has(status))
-    return fail("The hub has trouble", "unavailable", "try again later; HF_HUB_OFFLINE=1 uses what is in the cache");
-  return fail("The hub refuses", "refused");
+    return fail("the hub has trouble", "unavailable", "try again later; HF_HUB_OFFLINE=1 uses what is in the cache");
+  return fail("the hub refuses", "refused");
 }
 
 const place = (ref: HubRef, path: string | undefined): string => refName(ref) + (path === undefined ? "" : `, ${path}`);

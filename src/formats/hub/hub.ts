@@ -51,7 +51,7 @@ export async function hubSnapshot(
   const matches = pathFilter(options.patterns);
   const wanted = files.filter(({ path }) => matches(path));
   if (wanted.length === 0)
-    throw new FormatError("The repository has none of the files asked for", {
+    throw new FormatError("the repository has none of the files asked for", {
       code: "hub/entry-not-found",
       where: refName(ref),
       expected: options.patterns?.join(", "),

@@ -181,7 +181,7 @@ async function repoFolders(cacheDir: string, ref?: HubRef): Promise<string[]> {
   const names = (await entries(cacheDir)).map(({ name }) => name).filter((name) => /^(models|datasets)--/.test(name));
   const found = ref === undefined ? names : names.filter((name) => name === repoFolder(ref));
   if (ref !== undefined && found.length === 0)
-    throw new FormatError("The cache has no such repository", {
+    throw new FormatError("the cache has no such repository", {
       code: "hub/offline",
       where: resolve(cacheDir),
       expected: `one of ${names.length}, listed by \`interpretune cache list\``,

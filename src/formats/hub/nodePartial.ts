@@ -91,7 +91,7 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
     if (code === "ENOSPC" || code === "EDQUOT") throw noRoom(path, cause);
     if (code === undefined) throw cause;
     throw fileError(
-      "The cache cannot be written",
+      "the cache cannot be written",
       path,
       cause,
       "let HF_HUB_CACHE name a folder that may be written to",
@@ -100,7 +100,7 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
 }
 
 const noRoom = (path: string, cause: unknown): FormatError =>
-  new FormatError("The disk is full", {
+  new FormatError("the disk is full", {
     code: "hub/disk-full",
     where: path,
     hint: "make room (`interpretune cache prune` helps) and try again: what has come stays",

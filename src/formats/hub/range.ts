@@ -50,7 +50,7 @@ export async function readRange(
         const hangUp = <E>(error: E): E => (connection.abort(error), error);
         if (part && status === 200)
           throw hangUp(
-            new FormatError("The server does not send parts of files", {
+            new FormatError("the server does not send parts of files", {
               code: "hub/no-ranges",
               where: new URL(url).host,
             }),
@@ -65,7 +65,7 @@ export async function readRange(
   }
 
   function wrong(expected: string, received: string): FormatError {
-    return new FormatError("The server sends other bytes than the hub announced", {
+    return new FormatError("the server sends other bytes than the hub announced", {
       code: "hub/invalid-answer",
       where: subject.path,
       expected,

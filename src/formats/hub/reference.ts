@@ -51,7 +51,7 @@ export function checkRef({ type, repo, revision = defaultRevision }: HubRef): vo
         ? ["a model or a dataset", String(type)]
         : undefined;
   if (problem)
-    throw new FormatError("This does not name a repository of the hub", {
+    throw new FormatError("this does not name a repository of the hub", {
       code: "hub/invalid-ref",
       expected: problem[0],
       received: quoted(problem[1]!),
@@ -67,7 +67,7 @@ export function isRepoPath(path: string): boolean {
 
 export function checkPath(path: string): void {
   if (!isRepoPath(path))
-    throw new FormatError("This does not name a file of a repository", {
+    throw new FormatError("this does not name a file of a repository", {
       code: "hub/invalid-path",
       expected: "a relative path with / between its parts",
       received: quoted(path),

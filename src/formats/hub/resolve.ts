@@ -144,7 +144,7 @@ function mayUseCache(error: unknown): error is FormatError {
 }
 
 export function notInCache(ref: HubRef, path?: string): FormatError {
-  return new FormatError("This is not in the cache, and the hub may not be asked", {
+  return new FormatError("this is not in the cache, and the hub may not be asked", {
     code: "hub/offline",
     where: refName(ref) + (path === undefined ? "" : `, ${path}`),
     hint: "unset HF_HUB_OFFLINE (or the option offline) to download it",
@@ -152,7 +152,7 @@ export function notInCache(ref: HubRef, path?: string): FormatError {
 }
 
 function noSuchFile({ endpoint }: HubSettings, ref: HubRef, path: string): FormatError {
-  return new FormatError("The repository has no such file", {
+  return new FormatError("the repository has no such file", {
     code: "hub/entry-not-found",
     where: `${refName(ref)}, ${path}`,
     hint: `its files are listed at ${fileUrl(endpoint, ref, ref.revision ?? defaultRevision, "").replace("/resolve/", "/tree/")}`,

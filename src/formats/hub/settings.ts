@@ -50,7 +50,7 @@ function checkedEndpoint(given: string): string {
   const url = URL.canParse(given) ? new URL(given) : undefined;
   if (url && /^https?:$/.test(url.protocol) && url.username + url.password + url.search + url.hash === "")
     return given.replace(/\/+$/, "");
-  throw new FormatError("The hub's endpoint is no address", {
+  throw new FormatError("the hub's endpoint is no address", {
     code: "hub/endpoint",
     where: "HF_ENDPOINT, or the option endpoint",
     expected: "an address such as https://huggingface.co",

@@ -61,21 +61,21 @@ export async function hubUpload(ref: HubRef, folder: string, options: UploadOpti
   const { token } = settings;
   const where = refName(ref);
   if (settings.offline)
-    throw new FormatError("An upload needs the hub", { code: "hub/offline", where, hint: "unset HF_HUB_OFFLINE" });
+    throw new FormatError("an upload needs the hub", { code: "hub/offline", where, hint: "unset HF_HUB_OFFLINE" });
   if (token === undefined)
-    throw new FormatError("An upload needs a token that may write", {
+    throw new FormatError("an upload needs a token that may write", {
       code: "hub/no-token",
       where,
       hint: "make one in the hub's settings (Access Tokens, write) and put it into the variable HF_TOKEN, or log in with `hf auth login`",
     });
   if (!token.secret.startsWith("hf_"))
-    throw new FormatError("This is no token of the hub", {
+    throw new FormatError("this is no token of the hub", {
       code: "hub/unauthorized",
       where: token.from,
       expected: "one that begins with hf_",
     });
   if (!ref.repo.includes("/"))
-    throw new FormatError("An upload goes to somebody's repository", {
+    throw new FormatError("an upload goes to somebody's repository", {
       code: "hub/invalid-ref",
       expected: "owner/name",
       received: quoted(ref.repo),
@@ -130,7 +130,7 @@ async function filesOf(folder: string): Promise<LocalFile[]> {
   const { default: paths } = await import("node:path");
   const { pathToFileURL } = await import("node:url");
   const entries = await readdir(folder, { recursive: true }).catch((cause: unknown) => {
-    throw new FormatError("The folder cannot be read", { code: "formats/io", where: folder, cause });
+    throw new FormatError("the folder cannot be read", { code: "formats/io", where: folder, cause });
   });
   const files: LocalFile[] = [];
   for (const entry of entries.sort()) {
@@ -140,7 +140,7 @@ async function filesOf(folder: string): Promise<LocalFile[]> {
     if (stats.isFile()) files.push({ path, size: stats.size, url: pathToFileURL(paths.join(folder, entry)) });
   }
   if (files.length === 0)
-    throw new FormatError("There is nothing to upload", {
+    throw new FormatError("there is nothing to upload", {
       code: "hub/empty",
       where: folder,
       expected: "a folder with files",
