@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from "vitest";
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
 import { datasetOf, type Batch, type Dataset } from "../data/index.ts";
@@ -389,6 +390,17 @@ it("has a memory profiler where its settings say so, and is no other session for
   expect(session.record["config_hash"]).toBe(plain.record["config_hash"]);
   await plain.end();
   await expect(make({ moduleCfg: { memprofilerCfg: { enabled: true, speed: 1 } } })).rejects.toThrow("memprofiler_cfg");
+});
+
+it("prints its adapters, its sides and its folder", async () => {
+  const Module = defineModule("Module", () => ({ testStep: () => undefined }));
+  const session = await make({ moduleCls: Module, moduleCfg: { modelNameOrPath: "models/tiny" } });
+  const [first, module, datamodule, files] = inspect(session).split("\n  ");
+  expect([first, module]).toEqual(["Session: core", "module Module (models/tiny)"]);
+  expect(datamodule).toMatch(/^datamodule \w+/);
+  expect(files).toBe(`files in ${session.experimentFolder}`);
+  expect(String(session)).toBe(inspect(session));
+  await session.end();
 });
 
 it("takes no option that it does not know, however it is made", async () => {
