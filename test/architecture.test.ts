@@ -1,4 +1,4 @@
-/** Imports point up the list of folders in design.md section 4, and index.ts only re-exports. */
+/** Imports point up the list of folders in docs/design.md, and index.ts only re-exports. */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,6 +41,16 @@ test("imports point one way", () => {
         .filter((to) => rooms.indexOf(roomOf(to)) > rooms.indexOf(roomOf(f)))
         .map((to) => `${f} → ${to}`),
     );
+  expect(wrong).toEqual([]);
+});
+
+test("every index.ts only re-exports", () => {
+  const statement = /^(export (type )?(\*|\{)[^;]*? from "[^"]+"|export \* as \w+ from "[^"]+");$/gm;
+  const comment = /\/\*\*[^]*?\*\//g;
+  const doors = files.filter((f) => /(^|[/\\])index\.ts$/.test(f));
+  const wrong = doors.filter((f) =>
+    readFileSync(join(src, f), "utf8").replaceAll(comment, "").replaceAll(statement, "").trim(),
+  );
   expect(wrong).toEqual([]);
 });
 

@@ -2,7 +2,7 @@
 /** @file The `interpretune` program. */
 import { constants } from "node:os";
 import { Interrupted } from "./failure.ts";
-import { runCli } from "./index.ts";
+import { runCli } from "./runCli.ts";
 
 const controller = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) {

@@ -88,7 +88,7 @@ export {
   transpose,
   unsqueeze,
 } from "./ops/shape.ts";
-export { addRows, gather, gatherND, putRows, scatterAdd, scatterNDAdd, takeAlong, takeRows } from "./ops/index.ts";
+export { addRows, gather, gatherND, putRows, scatterAdd, scatterNDAdd, takeAlong, takeRows } from "./ops/indexing.ts";
 export { matmul } from "./ops/matmul.ts";
 export { randomUniform, uniformAt } from "./ops/random.ts";
 export { operations, type OperationName } from "./ops/table.ts";

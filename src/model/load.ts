@@ -11,7 +11,7 @@ import { isObject, parseJson } from "../formats/json.ts";
 import { parseModelConfig, type ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { HfConfig } from "./families/family.ts";
-import { familyOf } from "./families/index.ts";
+import { familyOf } from "./families/table.ts";
 import { findHubModel, type ModelFiles } from "./hubModel.ts";
 import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "./families/llamaGguf.ts";
 import { isNativeConfig, nativeConfig, nativeIgnored, nativeOtherNames, nativeTensors } from "./native.ts";

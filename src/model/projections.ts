@@ -1,7 +1,7 @@
 /** @file Which tensors of a family's files are projections, for adapters that are named after them. */
 import type { ModelConfig } from "./config.ts";
 import type { Layout, Shape } from "./families/layouts.ts";
-import { familyByArchitecture } from "./families/index.ts";
+import { familyByArchitecture } from "./families/table.ts";
 import { rowsOf } from "./readWeights.ts";
 
 /** A tensor of a file that maps activations to activations. */

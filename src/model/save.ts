@@ -6,7 +6,7 @@ import { defaultRuntime, type Runtime } from "../runtime/index.ts";
 import { parseModelConfig, type ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { Family, HfConfig, TensorTable } from "./families/family.ts";
-import { familyByArchitecture } from "./families/index.ts";
+import { familyByArchitecture } from "./families/table.ts";
 import { nativeTensors } from "./native.ts";
 import { parametersOf } from "./parameters.ts";
 import type { ModelParameters } from "./processing.ts";

@@ -12,7 +12,7 @@ import {
 } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { cast, div, equal, exp, mul, requireKind, sub } from "./elementwise.ts";
-import { scatterAdd } from "./index.ts";
+import { scatterAdd } from "./indexing.ts";
 import { broadcastTo, reshape, sizeOf } from "./shape.ts";
 
 interface ReduceAttributes {

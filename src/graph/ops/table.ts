@@ -1,7 +1,7 @@
 /** @file The operation table: every operation there is, by name. */
 import { attentionOperations } from "./attention.ts";
 import { binaryOperations, otherElementwise, unaryOperations } from "./elementwise.ts";
-import { indexOperations } from "./index.ts";
+import { indexOperations } from "./indexing.ts";
 import { matMulOperations } from "./matmul.ts";
 import { normOperations } from "./norm.ts";
 import { randomOperations } from "./random.ts";

@@ -5,7 +5,7 @@ import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import { rotaryTables } from "../rope.ts";
 import type { HfConfig } from "./family.ts";
-import { families, familyByArchitecture, familyOf } from "./index.ts";
+import { families, familyByArchitecture, familyOf } from "./table.ts";
 
 const read = (hf: HfConfig): ModelConfig => parseModelConfig(familyOf(hf, "config.json").config(hf, "config.json"));
 
