@@ -1,5 +1,7 @@
 /** Generation against transformers and TransformerLens; the key/value cache against whole rows; hooks on each token. */
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { add, constant, leaf, lessEqual, mul, range, slice, where, type Tensor } from "../src/graph/index.ts";
 import {
@@ -386,6 +388,27 @@ describe("ending", () => {
       expect(made.finished[b]).toBe(ends.includes(plain.newTokens[b]![end - 1]!));
     });
     expect(Math.min(...lengths)).toBeLessThan(Math.max(...lengths));
+  });
+
+  test("where there is no tokenizer, at what the model's files name: generation_config.json before config.json", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "end-ids-"));
+    const path = sharedPath(familyPath("llama-gqa"));
+    const config = JSON.parse(readFileSync(join(path, "config.json"), "utf8")) as object;
+    cpSync(join(path, "model.safetensors"), join(folder, "model.safetensors"));
+    const generated = async (own: object, generation?: object): Promise<readonly number[]> => {
+      writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, eos_token_id: null, ...own }));
+      if (generation) writeFileSync(join(folder, "generation_config.json"), JSON.stringify(generation));
+      const loaded = await HookedModel.load(folder);
+      const { newTokens } = await loaded.withHooks([]).generate([[5, 6, 7]], greedy);
+      loaded.dispose();
+      return newTokens[0]!;
+    };
+    const plain = await generated({});
+    const upTo = (id: number): readonly number[] => plain.slice(0, plain.indexOf(id) + 1);
+    expect(plain.length).toBe(8);
+    expect(await generated({ eos_token_id: plain[3]! })).toEqual(upTo(plain[3]!));
+    expect(await generated({ eos_token_id: plain[3]! }, { eos_token_id: [plain[1]!, 999] })).toEqual(upTo(plain[1]!));
+    rmSync(folder, { recursive: true });
   });
 
   test("not at all with stopAtEos: false", async () => {

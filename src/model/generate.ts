@@ -17,7 +17,10 @@ export interface GenerateOptions
   maxNewTokens?: number;
   /** Whether a row ends at an end token; it is then filled with it. Default true, where an end token is known. */
   stopAtEos?: boolean;
-  /** Default: the tokenizer's, with those of generation_config.json. Finished rows are filled with the first. */
+  /**
+   * Default: the tokenizer's, with those of generation_config.json; without tokenizer those of the model's files. Finished
+   * rows are filled with the first.
+   */
   eosTokenId?: number | readonly number[];
   /**
    * Whether keys and values of earlier tokens are kept. Default true. Models whose earlier positions see later ones
@@ -212,7 +215,7 @@ class Generator {
 
 function endTokens(model: HookedModel, { stopAtEos = true, eosTokenId }: GenerateOptions): readonly number[] {
   if (!stopAtEos) return [];
-  if (eosTokenId === undefined) return model.hasTokenizer ? model.tokenizer.special.eosIds : [];
+  if (eosTokenId === undefined) return model.endIds;
   const ids = typeof eosTokenId === "number" ? [eosTokenId] : eosTokenId;
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= model.cfg.d_vocab_out);
   if (bad !== undefined || ids.length === 0)

@@ -8,6 +8,7 @@ import type { TokenBatch } from "./batch.ts";
 import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
 import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 import { hookPoints, modelText } from "./describe.ts";
+import { endIdsIn } from "./endIds.ts";
 import { ModelError } from "./errors.ts";
 import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
 import { gradientsOf, type Gradients } from "./gradients.ts";
@@ -63,6 +64,8 @@ interface ModelParts {
   readonly cfg: ModelConfig;
   readonly weights: ModelWeights;
   readonly tokenizer?: Tokenizer | undefined;
+  /** Ids that end a generation; default: the tokenizer's. */
+  readonly endIds?: readonly number[] | undefined;
   readonly runtime?: Runtime | undefined;
   readonly weightPolicy?: WeightPolicy;
   readonly release?: () => void;
@@ -101,6 +104,8 @@ export class HookedModel {
   readonly weights: ModelWeights;
   readonly runtime: Runtime;
   readonly weightPolicy: WeightPolicy;
+  /** Ids that end a generation: the tokenizer's, else those that the model's files name. */
+  readonly endIds: readonly number[];
   /** What stands in place of hook points in every run, by name. */
   readonly splices: ReadonlyMap<string, Splice>;
   readonly #tokenizer: Tokenizer | undefined;
@@ -114,6 +119,7 @@ export class HookedModel {
     this.weights = parts.weights;
     this.runtime = parts.runtime ?? defaultRuntime();
     this.weightPolicy = parts.weightPolicy ?? "fed";
+    this.endIds = parts.endIds ?? parts.tokenizer?.special.eosIds ?? [];
     const { view } = parts;
     this.splices = view === undefined ? noSplices : joinedSplices(view.of.splices, view.splices);
     this.#tokenizer = parts.tokenizer;
@@ -147,6 +153,7 @@ export class HookedModel {
       cfg: loaded.cfg,
       weights: loaded.weights,
       tokenizer,
+      endIds: tokenizer === undefined && folder !== undefined ? await endIdsIn(folder) : undefined,
       runtime,
       weightPolicy,
       release: () => loaded.dispose(),
@@ -190,9 +197,9 @@ export class HookedModel {
    * copy.cfg === model.cfg; // true
    */
   withWeights(weights: ModelWeights): HookedModel {
-    const { cfg, runtime, weightPolicy } = this;
+    const { cfg, endIds, runtime, weightPolicy } = this;
     const view = this.#view && { ...this.#view, of: this.#view.of.withWeights(weights) };
-    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, runtime, weightPolicy, view });
+    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, endIds, runtime, weightPolicy, view });
   }
 
   /** Returns the memory of the weights. Views have none of their own: this is for the model that they are views of. */
@@ -306,9 +313,9 @@ export class HookedModel {
   }
 
   #viewWith({ hooks = [], splices = noSplices }: Partial<View>): HookedModel {
-    const { cfg, weights, runtime, weightPolicy } = this;
+    const { cfg, weights, endIds, runtime, weightPolicy } = this;
     const view = { of: this, hooks, splices };
-    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, runtime, weightPolicy, view });
+    return new HookedModel({ cfg, weights, tokenizer: this.#tokenizer, endIds, runtime, weightPolicy, view });
   }
 
   /** What a forward pass needs beside its input. @internal */
