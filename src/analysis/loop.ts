@@ -21,7 +21,7 @@ import {
 import type { Tables } from "./store/entry.ts";
 import { configHash, entryOf, isPlain } from "./store/manifest.ts";
 import type { Survey } from "./survey.ts";
-import { currentVersion } from "./version.ts";
+import { packageVersion } from "../formats/packageVersion.ts";
 import { batchTables, joinTables, resultOf, type SavedInputs } from "./tables.ts";
 
 /** An analysis that is to be run. */
@@ -218,7 +218,7 @@ export async function runLoop(loop: LoopOptions, prepareSeconds = 0): Promise<Lo
     prepare_seconds: prepareSeconds,
     ...timings,
     ...circumstances(model),
-    interpretune: await currentVersion(),
+    interpretune: await packageVersion(),
   });
   if (out === undefined) return { results: kept.results(), timings, reused };
   const store = await AnalysisStore.open(out, { partial: loop.part !== undefined });

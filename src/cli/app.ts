@@ -37,7 +37,7 @@ export function buildCli(debug: boolean): Application<CliContext> {
     }),
     {
       name: "interpretune",
-      versionInfo: { getCurrentVersion: async () => (await import("./version.ts")).currentVersion() },
+      versionInfo: { getCurrentVersion: async () => (await import("../formats/packageVersion.ts")).packageVersion() },
       scanner: { caseStyle: "allow-kebab-for-camel" },
       documentation: { onlyRequiredInUsageLine: true },
       determineExitCode: exitCodeOf,

@@ -4,6 +4,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { packageVersion } from "../formats/packageVersion.ts";
 import type { JsonObject } from "../formats/index.ts";
 import type { Runtime } from "../runtime/index.ts";
 import { SessionError } from "./errors.ts";
@@ -50,7 +51,7 @@ export async function environmentRecord(runtime: Runtime): Promise<JsonObject> {
   const { backend } = runtime;
   const [commit, changes] = await Promise.all([git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")]);
   return {
-    interpretune: await ownVersion(),
+    interpretune: await packageVersion(),
     onnxruntime: await dependencyVersion("onnxruntime-node"),
     node: process.versions.node,
     platform: `${platform()} ${release()} ${arch()}`,
@@ -71,12 +72,6 @@ const git = (...args: string[]): Promise<string | null> =>
     ({ stdout }) => stdout.trim(),
     () => null,
   );
-
-/** The version of this package. @internal */
-export async function ownVersion(): Promise<string> {
-  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
 
 async function dependencyVersion(name: string): Promise<string | null> {
   const url = new URL(`../../package.json`, import.meta.url);

@@ -7,7 +7,7 @@ import { camelised } from "./config/schema.ts";
 import type { Config, SectionName } from "./config/types.ts";
 import { configFault, parseYaml, placeOf, plain, type Located } from "./config/yaml.ts";
 import { SessionError } from "./errors.ts";
-import { ownVersion } from "./experiment.ts";
+import { packageVersion } from "../formats/packageVersion.ts";
 import { hubResources, type Resources } from "./resources.ts";
 import { isInWindow } from "./versions.ts";
 
@@ -56,7 +56,7 @@ export async function openComponent(source: string, options: ComponentOptions): 
       expected: "1",
       received: String(manifest.itSchemaVersion),
     });
-  const version = options.version ?? (await ownVersion());
+  const version = options.version ?? (await packageVersion());
   checkWindow(manifest.requires.interpretune, version, at("requires", "interpretune"));
   const namespace = folder === source ? manifest.name : source.split("@")[0]!.replaceAll("/", ".");
   return { folder, file: join(folder, manifestName), manifest, namespace, version };

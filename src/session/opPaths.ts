@@ -5,7 +5,7 @@ import { opFilesOf, type SharedComponent } from "./component.ts";
 import { yamlFiles } from "./config/read.ts";
 import { configFault, parseYaml } from "./config/yaml.ts";
 import { SessionError } from "./errors.ts";
-import { ownVersion } from "./experiment.ts";
+import { packageVersion } from "../formats/packageVersion.ts";
 import { manifestName, openComponent, type ComponentOptions } from "./manifest.ts";
 import { opFileOf, type OpCollection, type OpFile } from "./opFile.ts";
 
@@ -71,7 +71,7 @@ async function component(entry: string, source: string, options: ComponentOption
 }
 
 async function opFile(path: string): Promise<OpFile> {
-  return opFileOf(parseYaml(await readFile(path), path), { version: await ownVersion() });
+  return opFileOf(parseYaml(await readFile(path), path), { version: await packageVersion() });
 }
 
 const exists = (path: string): Promise<boolean> =>

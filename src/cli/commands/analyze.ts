@@ -23,7 +23,7 @@ import { CliError } from "../failure.ts";
 import { cliHub } from "../hub.ts";
 import { load, type Loaded } from "../loading.ts";
 import { Output, toJson } from "../output.ts";
-import { currentVersion } from "../version.ts";
+import { packageVersion } from "../../formats/packageVersion.ts";
 import { reportPlace, reportRun } from "./report.ts";
 
 export interface AnalyzeFlags {
@@ -119,7 +119,7 @@ async function runAnalysis(
       resume: flags.resume,
       signal: context.signal,
       provenance: {
-        interpretune: await currentVersion(),
+        interpretune: await packageVersion(),
         model: flags.model,
         saes: flags.saes ?? [],
         data: flags.data,

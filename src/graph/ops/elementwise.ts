@@ -387,10 +387,9 @@ const castOperation: Operation<{ to: DType }> = {
   lower: ({ emit, inputs, attributes }) => emit.node("Cast", inputs, { to: onnxDTypes[attributes.to] }),
   gradient: ({ inputs: [x], gradient }) => [dtypes[x!.dtype].kind === "float" ? cast(gradient, x!.dtype) : undefined],
   // Between floats the reference keeps float64: it is the exact value the lower precision approximates.
-  evaluate: ({ inputs, attributes, node }) => {
+  evaluate: ({ inputs, attributes }) => {
     const narrowing =
       attributes.to === "float16" || attributes.to === "bfloat16" || dtypes[attributes.to].kind !== "float";
-    void node;
     return narrowing ? inputs[0]!.data.map((x) => roundTo(attributes.to, x)) : inputs[0]!.data;
   },
   along: alongBroadcast,

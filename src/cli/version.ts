@@ -1,2 +1,0 @@
-/** @file The version of this package. */
-export { currentVersion } from "../analysis/version.ts";
