@@ -176,3 +176,7 @@ export function parseSaeOfRun(given: object, widthOf: (hookName: string) => numb
 /** Steps of a run. */
 export const stepsOf = ({ trainingTokens, trainBatchSizeTokens }: SaeTrainingOptions): number =>
   Math.ceil(trainingTokens / trainBatchSizeTokens);
+
+/** Steps that schedules reckon with: SAELens leaves out a last one that is not whole. */
+export const scheduledSteps = ({ trainingTokens, trainBatchSizeTokens }: SaeTrainingOptions): number =>
+  Math.max(Math.floor(trainingTokens / trainBatchSizeTokens), 1);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { describeWithGoldens, sharedPath } from "../../../test/support/goldens.ts";
+import { parseSaeTrainingOptions, scheduledSteps, stepsOf } from "./options.ts";
 import { saeSchedule, warmedUp } from "./schedule.ts";
 
 interface Golden {
@@ -50,4 +51,15 @@ describeWithGoldens("SAELens' schedules", ["goldens/sae-training/schedules.json"
     const wanted = golden()["coefficient_warm_up_5_final_2.5"];
     expect(wanted.map((_, step) => warmedUp(2.5, 5, step))).toEqual(wanted);
   });
+});
+
+test("a last step that is not whole is beyond the schedule, as in SAELens: a decay has ended before it", () => {
+  const options = parseSaeTrainingOptions({ trainingTokens: 2500, trainBatchSizeTokens: 1000, lr: 1, lrDecaySteps: 1 });
+  const schedule = saeSchedule(options, scheduledSteps(options));
+  const rates = Array.from({ length: stepsOf(options) }, () => {
+    const [rate] = schedule.rates;
+    schedule.step();
+    return rate;
+  });
+  expect(rates).toEqual([1, 1, 0]);
 });

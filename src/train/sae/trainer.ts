@@ -8,7 +8,7 @@ import { initialParameters } from "./init.ts";
 import { kinds } from "./kinds.ts";
 import type { SaeLearner, SaeStepResult } from "./learner.ts";
 import { batchTopKCount } from "./losses.ts";
-import { stepsOf, type SaeOfRun, type SaeTrainingOptions } from "./options.ts";
+import { scheduledSteps, type SaeOfRun, type SaeTrainingOptions } from "./options.ts";
 import type { TrainedState } from "./save.ts";
 import { saeSchedule, sparsityCoefficient } from "./schedule.ts";
 import { sparseLearner, trainsSparsely } from "./sparse/learner.ts";
@@ -83,7 +83,7 @@ export async function saeTrainer(
 ): Promise<SaeTrainer> {
   const { dSae, dOut } = sae;
   const learner = await makeLearner(sae, initialParameters(sae, seed), options, runtime);
-  const schedule = saeSchedule(options, stepsOf(options));
+  const schedule = saeSchedule(options, scheduledSteps(options));
   let steps = 0;
   let scalingFactor = 1;
   let topkThreshold = 0;
