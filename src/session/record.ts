@@ -31,7 +31,12 @@ export function recordedConfig(
   return JSON.parse(JSON.stringify(config)) as JsonObject;
 }
 
-/** A session's file with every default, as a file of the same session. */
+/**
+ * A session's file with every default, as a file of the same session.
+ * @example
+ * const document = sessionDocument(await readSessionFile(["rte.yaml"]));
+ * document["adapter_ctx"]; // ["core"]
+ */
 export function sessionDocument({ sharedConfig: _, ...file }: SessionFile): JsonObject {
   return withShared(JSON.parse(JSON.stringify(snaked("SessionFile", file))) as JsonObject);
 }

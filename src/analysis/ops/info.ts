@@ -44,7 +44,7 @@ export interface OpInfo {
  * const { name, chain, columns } = opInfo("logit_diffs_latent");
  * name; // "logit_diffs_sae"
  * chain.length; // 4
- * columns.find(({ column }) => column === "logit_diffs").values; // "float32 per example"
+ * columns.find(({ column }) => column === "logit_diffs")!.values; // "float32 per example"
  */
 export function opInfo(op: AnyOp | string, table: OpTable = bundledOps): OpInfo {
   const found = typeof op === "string" ? table.find(op) : op;
