@@ -42,7 +42,7 @@ No two splits ask about the same facts: which split a passage belongs to is a fu
 
 ## Model
 
-${sizes.n_layers} layers of GPT-NeoX without parallel residuals, d_model ${sizes.d_model}, ${sizes.n_heads} heads, d_mlp ${sizes.d_mlp}, context ${sizes.n_ctx}, ReLU, rotary positions; one token a word. ${model.steps.toLocaleString("en")} steps of ${model.batch} passages with ${model.questions} questions each, AdamW, learning rate ${model.learningRate} with ${model.warmUp} steps of warm-up and a cosine, weight decay ${model.weightDecay}, seed ${model.seed}. Beside the answer it learns, after each word of a question, whether the question can still become an implied one, and the words of implied questions. Keys begin as queries.
+${sizes.n_layers} layers of GPT-NeoX without parallel residuals, d_model ${sizes.d_model}, ${sizes.n_heads} heads, d_mlp ${sizes.d_mlp}, context ${sizes.n_ctx}, ReLU, rotary positions; one token a word. ${model.steps.toLocaleString("en")} steps of ${model.batch} passages with ${model.questions} questions each, AdamW, learning rate ${model.learningRate} with ${model.warmUp} steps of warm-up and a cosine, weight decay ${model.weightDecay}, seed ${model.seed}. Beside the answer it learns, after each word of a question, whether the question can still become an implied one, and the words of implied questions. Keys begin as queries. Saved as GPTNeoXForCausalLM, which transformers opens.
 
 ${table(
   ["step", "loss of answers (nats)", ...families.map((name) => `${name}, validation`)],

@@ -190,6 +190,8 @@ export async function trainModel(
     parameters,
     optimizer: { name: "AdamW", lr, weightDecay, betas: [0.9, 0.98] },
     clip: { norm: 1 },
+    // GPT-NeoX's files have no place for it: so the model opens wherever those do.
+    frozen: ["unembed.b_U"],
     runtime,
   });
   const schedule = makeSchedule(

@@ -22,7 +22,7 @@ const saes: Omit<TrainSaeOptions, "model" | "data"> & { readonly sae: readonly S
     k: 8,
   })),
   seed: 1,
-  trainingTokens: 2_000_000,
+  trainingTokens: 1954 * 1024,
   trainBatchSizeTokens: 1024,
   storeBatchSizePrompts: 64,
   contextSize: 64,

@@ -14,7 +14,7 @@ import { card, percent } from "./card.ts";
 import { accuracyOf, trainModel, type Accuracy } from "./model.ts";
 import { recipe } from "./recipe.ts";
 import { stream, take, type Example, type Split } from "./task.ts";
-import { tokenizerFiles } from "./tokenizer.ts";
+import { idOf, tokenizerFiles } from "./tokenizer.ts";
 
 const listed = (accuracy: Accuracy): string =>
   Object.entries(accuracy)
@@ -54,7 +54,11 @@ async function makeModel(folder: string): Promise<void> {
     const seconds = ((performance.now() - start) / 1000).toFixed(0);
     say(`step ${point.step}, ${seconds} s: loss ${point.answers.toFixed(3)}; ${listed(point.accuracy)}`);
   });
-  await saveModel(at("model"), model);
+  const ids = { bos_token_id: idOf("<s>"), pad_token_id: idOf("<pad>"), eos_token_id: null };
+  await saveModel(at("model"), model, {
+    layout: "huggingface",
+    hfConfig: { model_name: model.cfg.model_name, ...ids },
+  });
   const table = curve.map(({ accuracy, ...point }) => Object.entries({ ...point, ...accuracy }));
   const rows = [table[0]!.map(([name]) => name), ...table.map((row) => row.map(([, value]) => value))];
   await writeFile(at("model", "curve.csv"), rows.map((row) => `${row.join(",")}\n`).join(""));
@@ -86,7 +90,10 @@ async function makeSaes(folder: string): Promise<void> {
   const [header, ...points] = (await readFile(at("model", "curve.csv"), "utf8")).trim().split("\n");
   const text = card({
     recipe,
-    parameters: [...model.weights.values()].reduce((total, { dims }) => total + dims.reduce((a, b) => a * b, 1), 0),
+    parameters: [...model.weights.values()].reduce(
+      (n, { shape }) => n + shape.reduce<number>((a, b) => a * Number(b), 1),
+      0,
+    ),
     curve: points.map((line) =>
       Object.fromEntries(header!.split(",").map((name, i) => [name, Number(line.split(",")[i])])),
     ),

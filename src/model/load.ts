@@ -101,7 +101,7 @@ async function loadFolder({ name, folder, openWeights }: ModelFiles, options: Lo
   const parsed = (input: object): ModelConfig => parseModelConfig({ model_name: name, ...input }, where);
   const ofFamily =
     family &&
-    parsed({ original_architecture: family.architecture, ...family.config(hfConfig, where), ...prependBos(hfConfig) });
+    parsed({ original_architecture: family.architecture, ...family.config(hfConfig, where), ...ownKeys(hfConfig) });
   const planOf = (cfg: ModelConfig): WeightPlan =>
     family
       ? {
@@ -135,9 +135,15 @@ async function loadFolder({ name, folder, openWeights }: ModelFiles, options: Lo
   }
 }
 
-/** A key of ours that `saveModel` adds: Hugging Face leaves it to the tokenizer. */
-function prependBos({ default_prepend_bos }: HfConfig): { default_prepend_bos?: boolean } {
-  return typeof default_prepend_bos === "boolean" ? { default_prepend_bos } : {};
+/** Keys of ours in a family's config.json: whether text begins with BOS, which `saveModel` adds, and a name. */
+function ownKeys({ default_prepend_bos, model_name }: HfConfig): {
+  default_prepend_bos?: boolean;
+  model_name?: string;
+} {
+  return {
+    ...(typeof default_prepend_bos === "boolean" && { default_prepend_bos }),
+    ...(typeof model_name === "string" && model_name !== "" && { model_name }),
+  };
 }
 
 async function readConfig(folder: string, where: string): Promise<HfConfig> {
