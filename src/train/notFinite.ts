@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../formats/index.ts";
-import { Tensor } from "../graph/index.ts";
+import { Tensor, type DataArray } from "../graph/index.ts";
 import { TrainError } from "./errors.ts";
 
 /**
@@ -29,11 +29,12 @@ export async function keepBatch(
   return new TrainError(message.split(";")[0]!, { code, received, hint, where: `the batch in ${file}` });
 }
 
-/** Typed arrays as lists, tensors with their dims. */
-function plain(_: string, value: unknown): unknown {
-  if (value instanceof Tensor) return { dims: value.dims, data: plain("", value.data) };
-  if (!ArrayBuffer.isView(value) || value instanceof DataView) return value;
-  return [...(value as Float32Array | BigInt64Array)].map((x) =>
-    typeof x === "bigint" || !Number.isFinite(x) ? String(x) : x,
-  );
+/** Typed arrays as lists, tensors with their dims; what is not finite as text. */
+function plain(this: { readonly [key: string]: unknown }, key: string, value: unknown): unknown {
+  const own = this[key]; // a tensor; `value` is what it makes of itself
+  if (own instanceof Tensor) return { dims: own.dims, data: listed(own.data) };
+  return ArrayBuffer.isView(value) && !(value instanceof DataView) ? listed(value as DataArray) : value;
 }
+
+const listed = (data: DataArray): (number | string)[] =>
+  Array.from(data as ArrayLike<number | bigint>, (x) => (typeof x === "bigint" || !Number.isFinite(x) ? String(x) : x));
