@@ -54,6 +54,29 @@ test("every index.ts only re-exports", () => {
   expect(wrong).toEqual([]);
 });
 
+test("what a file exports as a value, another one uses", () => {
+  /** Found by their names at run time, or in the page of a report, whose modules are joined as text. */
+  const excepted = /^(cli[/\\]commands|report[/\\](page|script)|analysis[/\\]dashboards[/\\]card)|figureSvg|png\.ts$/;
+  const root = join(src, "..");
+  const everywhere = ["src", "test", "bench", "demo", "examples"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((f) => f.endsWith(".ts"))
+      .map((f) => join(root, folder, f)),
+  );
+  const users = new Map<string, number>();
+  for (const file of everywhere)
+    for (const word of new Set(readFileSync(file, "utf8").match(/[A-Za-z_$][\w$]*/g)))
+      users.set(word, (users.get(word) ?? 0) + 1);
+  const unused = files
+    .filter((f) => !excepted.test(f))
+    .flatMap((f) =>
+      [...readFileSync(join(src, f), "utf8").matchAll(/^export (?:const|(?:async )?function\*?|class) (\w+)/gm)]
+        .filter(([, name]) => users.get(name!) === 1)
+        .map(([, name]) => `${f}: ${name}`),
+    );
+  expect(unused).toEqual([]);
+});
+
 test("no any, no double casts", () => {
   const wrong = files.filter((f) =>
     /(:\s*any\b(?! number)|\bas any\b|as unknown as)/.test(readFileSync(join(src, f), "utf8")),

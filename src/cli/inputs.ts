@@ -35,7 +35,7 @@ async function readJson<S extends z.ZodType>(path: string, schema: S, expected: 
 }
 
 /** A batch of `{"input_ids": [[…]], "attention_mask": [[…]]}`. What stands at padding does not matter. */
-export async function readTokens(model: HookedModel, path: string): Promise<TokenBatch> {
+async function readTokens(model: HookedModel, path: string): Promise<TokenBatch> {
   const file = await readJson(path, tokensSchema, '{"input_ids": [[…]], "attention_mask": [[0 or 1 …]]}');
   const { attention_mask: mask } = file;
   const known = (x: number): boolean => x >= 0 && x < model.cfg.d_vocab;

@@ -39,7 +39,7 @@ export function extent(spec: FigureSpec, along: "x" | "y"): Extent {
 }
 
 /** Whether a series stands on 0. */
-export function fromZero({ mark }: Series): boolean {
+function fromZero({ mark }: Series): boolean {
   return mark === "stem" || mark === "bar";
 }
 

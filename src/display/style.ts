@@ -8,7 +8,7 @@ export type Hue = "positive" | "negative" | "accent" | "muted" | "text";
  * override each as a CSS variable: `--it-positive`, `--it-negative`, `--it-accent`, `--it-muted`. Text and lines have
  * the colour of the text around them.
  */
-export const hues: Readonly<Record<Exclude<Hue, "text">, string>> = {
+const hues: Readonly<Record<Exclude<Hue, "text">, string>> = {
   positive: "#2b7bba",
   negative: "#d55e00",
   accent: "#8a63d2",

@@ -185,7 +185,7 @@ export function atomOf(dim: Dim): Atom | undefined {
 }
 
 /** The size of one plain name. */
-export function sizeOfAtom(atom: Atom, sizes: ReadonlyMap<number, number>): number {
+function sizeOfAtom(atom: Atom, sizes: ReadonlyMap<number, number>): number {
   const size = sizes.get(atom.id) ?? atom.size;
   if (size === undefined)
     throw new GraphError(`the size of axis ${atom.name} is not known`, {

@@ -240,7 +240,7 @@ export function remade(node: Tensor, inputs: readonly Tensor[]): Tensor {
 }
 
 /** The operation of leaves: data comes from outside. */
-export const leafOperation: Operation = {
+const leafOperation: Operation = {
   name: "Leaf",
   infer: () => {
     throw new GraphError("a leaf is not computed", { code: "graph/internal" });
@@ -325,7 +325,7 @@ export function declaredWeight(dims: readonly number[], options: { name: string;
 }
 
 /** Checks concrete dimensions against a shape that may name axes. */
-export function checkDims(shape: readonly Dim[], dims: readonly number[], name: string): void {
+function checkDims(shape: readonly Dim[], dims: readonly number[], name: string): void {
   const sizes = new Map<number, number>();
   const fits =
     shape.length === dims.length &&

@@ -71,7 +71,7 @@ export const int64Rows = (rows: readonly (readonly number[])[], width: number): 
 };
 
 /** TransformerLens' mask from ids (spec: "Padding: exact rule"). */
-export function legacyMask(
+function legacyMask(
   ids: readonly (readonly number[])[],
   legacy: NonNullable<TokenBatchOptions["legacy"]>,
 ): number[][] {

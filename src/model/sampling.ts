@@ -68,7 +68,7 @@ export interface Candidates {
 export type TokenCounts = ReadonlyMap<number, number>;
 
 /** Index of the largest entry, the first of equals. */
-export function largest(logits: ArrayLike<number>): number {
+function largest(logits: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
   return best;

@@ -11,8 +11,8 @@ export const saeArchitectures = ["standard", "gated", "jumprelu", "topk"] as con
 export type SaeArchitecture = (typeof saeArchitectures)[number];
 
 /** Architectures that exist in training only; their saved weights run as another one. */
-export const trainingArchitectures = ["batchtopk", "matryoshka_batchtopk"] as const;
-export type TrainingArchitecture = (typeof trainingArchitectures)[number];
+const trainingArchitectures = ["batchtopk", "matryoshka_batchtopk"] as const;
+type TrainingArchitecture = (typeof trainingArchitectures)[number];
 
 /** What an SAE says about itself; other keys are kept as they are. */
 export interface SaeMetadata {

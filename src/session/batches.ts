@@ -78,7 +78,7 @@ function realIds({ dims: [, p], tokens, mask }: Batch, row: number): number[] {
 }
 
 /** The batch with rows of `width` positions. */
-export function widened(batch: Batch, width: number, side: Side, padId: number): Batch {
+function widened(batch: Batch, width: number, side: Side, padId: number): Batch {
   const rows = Array.from({ length: batch.dims[0] }, (_, row) => realIds(batch, row));
   const { ids, mask, dims } = padRows(rows, { padding: width, side, value: padId });
   return { ...batch, dims, tokens: ids, mask, answerIndices: lastReal(mask, dims) };

@@ -192,7 +192,7 @@ const noSplit = (split: Split, where: string, received: string): SessionError =>
   });
 
 /** The prompt of a configuration. */
-export function promptStyle({ style, custTaskPrompt, ctxQuestionJoin, questionSuffix }: PromptConfig): PromptStyle {
+function promptStyle({ style, custTaskPrompt, ctxQuestionJoin, questionSuffix }: PromptConfig): PromptStyle {
   if (custTaskPrompt !== null) return custTaskPrompt;
   if (ctxQuestionJoin === null && questionSuffix === null) return style;
   return { style, join: ctxQuestionJoin ?? undefined, suffix: questionSuffix ?? undefined };

@@ -12,7 +12,7 @@ import { SessionError } from "./errors.ts";
 const two = (value: number): string => String(value).padStart(2, "0");
 
 /** `YYYYmmdd_HHMMSS`, local time. */
-export function stamp(date: Date): string {
+function stamp(date: Date): string {
   const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
   return `${day}_${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
 }

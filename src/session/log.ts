@@ -1,7 +1,7 @@
 /** @file The log of a session: lines on a stream and in a file, from a level up. */
 import { appendFileSync } from "node:fs";
 
-export const levels = ["DEBUG", "INFO", "WARNING", "ERROR"] as const;
+const levels = ["DEBUG", "INFO", "WARNING", "ERROR"] as const;
 export type Level = (typeof levels)[number];
 
 /** Where lines for people go. */

@@ -199,7 +199,7 @@ function columnsOf(batch: Batch, answers: readonly (readonly number[])[], totals
 }
 
 /** The published generation options as ours. */
-export function generateOptions(cfg: GenerationConfig): {
+function generateOptions(cfg: GenerationConfig): {
   maxNewTokens: number;
   greedy: boolean;
   temperature: number;

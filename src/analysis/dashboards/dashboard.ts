@@ -21,7 +21,7 @@ const signed = (value: number): string => (value > 0 ? `+${number(value)}` : num
 const quoted = (token: string): string => JSON.stringify(token);
 
 /** Counts as blocks, one character each; every count that is not 0 shows. */
-export function blocks({ counts }: Histogram, width = 40): string {
+function blocks({ counts }: Histogram, width = 40): string {
   const merge = Math.max(1, Math.ceil(counts.length / width));
   const merged = Array.from({ length: Math.ceil(counts.length / merge) }, (_, i) =>
     counts.slice(i * merge, (i + 1) * merge).reduce((sum, count) => sum + count, 0),

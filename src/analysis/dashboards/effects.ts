@@ -11,7 +11,7 @@ const suffix = ".hook_sae_acts_post";
 /** The SAE's hook point, whichever way a latent's place is named. */
 export const saeHook = (hook: string): string => (hook.endsWith(suffix) ? hook.slice(0, -suffix.length) : hook);
 /** The name of the latents' point. */
-export const latentHook = (hook: string): string => (hook.endsWith(suffix) ? hook : `${hook}${suffix}`);
+const latentHook = (hook: string): string => (hook.endsWith(suffix) ? hook : `${hook}${suffix}`);
 
 /** Effects of each latent asked for, on the examples in which it is active, largest |effect| first. */
 export function effectsOfLatents(results: ResultsByName, latents: readonly LatentRef[]): ExampleEffect[][] {

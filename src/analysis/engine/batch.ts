@@ -53,7 +53,7 @@ export async function analyzeBatch(
 }
 
 /** The result of one of the four ops as its two tables. */
-export function resultOf(name: AnalysisName, result: OpBatchResult, batch: AnalysisBatch): AnalysisResult {
+function resultOf(name: AnalysisName, result: OpBatchResult, batch: AnalysisBatch): AnalysisResult {
   const { examples, latents, hooks } = result;
   const rows = Array.from({ length: batch.dims[0] }, (_, row): ExampleRow => {
     const values: Record<string, ColumnValue> = { example: batch.examples[row]!, batch: batch.index };

@@ -1,7 +1,7 @@
 /** @file The columns of the bundled ops. */
 
 /** Columns that bundled ops read and write, by name; an op names those it means. */
-export const knownColumns = {
+const knownColumns = {
   label_ids: { per: "example", type: "int32", description: "token of the right answer" },
   orig_labels: { per: "example", type: "int32", description: "class of the right answer" },
   answer_indices: { per: "example", type: "int32", description: "position in the padded row where the answer is read" },
@@ -31,7 +31,7 @@ export const knownColumns = {
 } as const;
 
 /** Columns that ops hand to each other. */
-export const flowColumns = {
+const flowColumns = {
   answer_logits: { holds: "tensor", description: "logits [batch, pos, d_vocab]; from model_fwd" },
   cache: { holds: "hooks", description: "activations by hook point; from a caching forward pass" },
   grad_cache: { holds: "hooks", description: "derivatives of the summed logit differences by hook point" },

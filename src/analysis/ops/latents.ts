@@ -5,10 +5,10 @@ import type { Target } from "../engine/targets.ts";
 import { AnalysisError } from "../errors.ts";
 
 /** A table as it was stored. */
-export const isLatentTable = (x: PerLatent): x is LatentTable => "row" in x && !(x["row"] instanceof Tensor);
+const isLatentTable = (x: PerLatent): x is LatentTable => "row" in x && !(x["row"] instanceof Tensor);
 
 /** A column that is aligned with the table's rows. */
-export const isAligned = (x: PerLatent): x is Float32Array | Int32Array => ArrayBuffer.isView(x);
+const isAligned = (x: PerLatent): x is Float32Array | Int32Array => ArrayBuffer.isView(x);
 
 /**
  * The active (> 0) latents of all targets, ordered by row, hook, latent.

@@ -300,7 +300,7 @@ export function requireInputs({ name, where = name, steps }: AnyOp, given: reado
 }
 
 /** Whether a column holds an expression. */
-export const isNumeric = (spec: ColumnSpec | FlowSpec): boolean =>
+const isNumeric = (spec: ColumnSpec | FlowSpec): boolean =>
   "holds" in spec
     ? spec.holds === "tensor"
     : spec.per !== "latent" && (spec.type === "float32" || spec.type === "int32" || spec.type === "bool");

@@ -12,7 +12,7 @@ export interface BootstrapOptions {
 }
 
 /** The value below which a share of sorted values lies, between two of them in proportion (Hyndman and Fan's type 7). */
-export function quantile(at: (rank: number) => number, count: number, share: number): number {
+function quantile(at: (rank: number) => number, count: number, share: number): number {
   const place = share * (count - 1);
   const low = Math.floor(place);
   const value = at(low);

@@ -20,7 +20,7 @@ export function isNdArray(x: unknown): x is NdArray {
 /** Whether something can be put in a box: numbers, lists of numbers, boxes. */
 export const isNumeric = (x: unknown): x is Nested | NdArray => isNdArray(x) || isNested(x);
 
-export function size(shape: readonly number[]): number {
+function size(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);
 }
 

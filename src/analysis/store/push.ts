@@ -23,7 +23,7 @@ export interface PushOptions {
   readonly split?: string;
 }
 
-export const artifactFile = "it_artifact.json";
+const artifactFile = "it_artifact.json";
 
 const artifactSchema = z.object({
   schema: z.literal(1),

@@ -15,7 +15,7 @@ export {
 } from "./latents.ts";
 
 /** The typed arrays of the value columns a `latents` table may have beside example, hook, latent and activation. */
-export const latentValues: {
+const latentValues: {
   readonly attribution_values: typeof Float32Array;
   readonly ablated_logit_diff: typeof Float32Array;
   readonly ablated_loss: typeof Float32Array;

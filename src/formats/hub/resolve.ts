@@ -18,7 +18,7 @@ export const entryPath = (ref: HubRef, commit: string, path: string): string =>
   `${repoFolder(ref)}/snapshots/${commit}/${path}`;
 
 /** The commit that a revision stands for, as far as the cache knows. */
-export async function cachedCommit({ store }: HubSettings, ref: HubRef): Promise<string | undefined> {
+async function cachedCommit({ store }: HubSettings, ref: HubRef): Promise<string | undefined> {
   const { revision = defaultRevision } = ref;
   if (isCommit(revision)) return revision;
   const commit = (await store.readText(`${repoFolder(ref)}/refs/${revision}`))?.trim();
@@ -26,7 +26,7 @@ export async function cachedCommit({ store }: HubSettings, ref: HubRef): Promise
 }
 
 /** Remember what a revision stands for; a cache that may only be read is left as it is. */
-export async function keepCommit({ store }: HubSettings, ref: HubRef, commit: string): Promise<void> {
+async function keepCommit({ store }: HubSettings, ref: HubRef, commit: string): Promise<void> {
   const { revision = defaultRevision } = ref;
   const path = `${repoFolder(ref)}/refs/${revision}`;
   if (revision === commit || (await store.readText(path)) === commit) return;
@@ -143,7 +143,7 @@ function mayUseCache(error: unknown): error is FormatError {
   );
 }
 
-export function notInCache(ref: HubRef, path?: string): FormatError {
+function notInCache(ref: HubRef, path?: string): FormatError {
   return new FormatError("this is not in the cache, and the hub may not be asked", {
     code: "hub/offline",
     where: refName(ref) + (path === undefined ? "" : `, ${path}`),

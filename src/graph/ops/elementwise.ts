@@ -364,7 +364,7 @@ const whereOperation: Operation<None> = {
 };
 
 /** What a number becomes when stored as a dtype. */
-export function roundTo(dtype: DType, x: number): number {
+function roundTo(dtype: DType, x: number): number {
   switch (dtype) {
     case "float64":
       return x;

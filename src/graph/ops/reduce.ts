@@ -348,7 +348,7 @@ export function logSumExp(x: Tensor, axes?: number | readonly number[], options:
  * const x = leaf(Float32Array.of(1, 2, 3, 4), [2, 2]);
  * (await realize(argMax(x))).toArray(); // [1, 1]
  */
-export function argMaxOf(x: Tensor, axis = -1): Tensor {
+function argMaxOf(x: Tensor, axis = -1): Tensor {
   return apply(argMax, [x], { axis: normalizeAxis("ArgMax", axis, x) });
 }
 export { argMaxOf as argMax };

@@ -230,7 +230,7 @@ function namesAt(section: string, path: readonly PropertyKey[], spelling: Spelli
  * top (`registered_cfg.module_cfg.tl_cfg.fold_ln`) or as the one option of that name (`eval-batch-size`).
  * @throws SessionError when no option, or more than one, has that name; the text is not a value
  */
-export function withOption(tree: Located, name: string, text: string, where: string): Located {
+function withOption(tree: Located, name: string, text: string, where: string): Located {
   const path = optionPath(name, where);
   const value = text === "" ? ({ kind: "scalar", where, value: "" } as const) : valueOfText(text, where);
   const set = path.reduceRight<Located>(

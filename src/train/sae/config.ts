@@ -49,9 +49,6 @@ export interface TrainedSaeConfig {
   readonly useMatryoshkaAuxLoss: boolean;
 }
 
-/** An SAE to train as it is written. */
-export type TrainedSaeInput = Partial<Omit<TrainedSaeConfig, "dIn" | "dSae">> & Pick<TrainedSaeConfig, "dIn" | "dSae">;
-
 /** The options by name, each checked alone. */
 export const saeOptions: {
   readonly [Name in keyof TrainedSaeConfig]: z.ZodType<

@@ -78,7 +78,7 @@ function densityFigure(sparsity: Float32Array): Figure {
 }
 
 /** The curves of each SAE, below each other. */
-export function curvesOf(histories: readonly SaeHistory[]): Section {
+function curvesOf(histories: readonly SaeHistory[]): Section {
   return new Section(
     histories.map((history): SectionItem => {
       const figures = curves.flatMap((curve) => figureOf(history, curve) ?? []);

@@ -1,7 +1,7 @@
 /** @file The columns of the family `concept`. */
 
 /** What ops of the family write. Rows that examples keep are per batch: there may be any number of them. */
-export const conceptColumns = {
+const conceptColumns = {
   concept_latent_state: {
     per: "batch",
     type: "float32",

@@ -68,10 +68,10 @@ const changes: { readonly [M in InterventionMode]: Change } = {
 };
 
 /** How many vectors a mode takes, as the tensor's leading axis. */
-export const leadingAxes = (mode: InterventionMode): readonly number[] => (mode === "patch" ? [2] : []);
+const leadingAxes = (mode: InterventionMode): readonly number[] => (mode === "patch" ? [2] : []);
 
 /** Whether data of some dimensions stretches to others. */
-export function stretches(dims: readonly number[], to: readonly number[]): boolean {
+function stretches(dims: readonly number[], to: readonly number[]): boolean {
   const from = to.length - dims.length;
   return from >= 0 && dims.every((size, i) => size === to[from + i] || size === 1);
 }
@@ -81,7 +81,7 @@ export const fitsMode = (dims: readonly number[], mode: InterventionMode, own: r
   mode === "patch" ? dims[0] === 2 && stretches(dims.slice(1), own) : stretches(dims, own);
 
 /** Data stretched to dimensions, row-major. */
-export function stretch({ dims, data }: Plain, to: readonly number[]): Float32Array {
+function stretch({ dims, data }: Plain, to: readonly number[]): Float32Array {
   const padded = [...new Array<number>(to.length - dims.length).fill(1), ...dims];
   const size = to.reduce((a, b) => a * b, 1);
   return Float32Array.from({ length: size }, (_, flat) => {
