@@ -71,10 +71,7 @@ export const int64Rows = (rows: readonly (readonly number[])[], width: number): 
 };
 
 /** TransformerLens' mask from ids (spec: "Padding: exact rule"). */
-function legacyMask(
-  ids: readonly (readonly number[])[],
-  legacy: NonNullable<TokenBatchOptions["legacy"]>,
-): number[][] {
+function legacyMask(ids: readonly (readonly number[])[], legacy: NonNullable<TokenBatchOptions["legacy"]>): number[][] {
   return ids.map((row) => {
     const mask = row.map(() => 1);
     if (legacy.paddingSide === "right") {
