@@ -7,10 +7,10 @@ import type { SaeArrays } from "../../sae/index.ts";
 import type { TrainedSaeConfig } from "./config.ts";
 import { denseLearner } from "./denseLearner.ts";
 import type { AdamMoments, SaeLearner, SaeStepInput, SaeStepResult } from "./learner.ts";
-import { mostActive, thresholdLearner, type ThresholdLearner } from "./sparse/thresholdLearner.ts";
+import { thresholdLearner, type ThresholdLearner } from "./sparse/thresholdLearner.ts";
 
 /** The share of active latents below which only these are touched: well below what there is room for. */
-const few = mostActive / 2;
+const few = 1 / 32;
 
 type Route =
   | { readonly touches: "all"; readonly learner: SaeLearner }

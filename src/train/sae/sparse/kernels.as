@@ -112,6 +112,23 @@ export function addScaled(out: usize, row: usize, value: f32, width: u32): void 
   scaleAdd(out, row, value, out, width);
 }
 
+/** Which numbers are not at most their bounds: their places and values, in order; how many. */
+export function above(x: usize, bounds: usize, size: u32, places: usize, values: usize): u32 {
+  const bytes = <usize>size << 2;
+  let n: usize = 0;
+  for (let i: usize = 0; i < bytes; i += 16) {
+    let found = i32x4.bitmask(f32x4.le(v128.load(x + i), v128.load(bounds + i))) ^ 15;
+    while (found != 0) {
+      const at = i + (<usize>ctz(found) << 2);
+      store<u32>(places + n, <u32>(at >> 2));
+      store<f32>(values + n, load<f32>(x + at));
+      found &= found - 1;
+      n += 4;
+    }
+  }
+  return <u32>(n >> 2);
+}
+
 /** One step of Adam over a parameter; `gradientScale` clips. */
 export function adam(
   parameter: usize, gradient: usize, mean: usize, square: usize, size: u32,

@@ -25,6 +25,7 @@ export interface Kernels {
     width: number,
   ): number;
   addScaled(out: number, row: number, value: number, width: number): void;
+  above(x: number, bounds: number, size: number, places: number, values: number): number;
   adam(
     parameter: number,
     gradient: number,

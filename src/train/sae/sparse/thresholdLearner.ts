@@ -63,15 +63,16 @@ function sparsityOf(cfg: TrainedSaeConfig): Sparsity | undefined {
   return mode === "quadratic" || preActLossCoefficient !== null ? undefined : sparsities[mode];
 }
 
-/** The share of latents up to which pairs are summed faster than products are made: about one in thirty. */
-export const mostActive: number = 1 / 32;
+/** The share of latents up to which pairs are summed faster than products are made: about one in twenty. */
+export const mostActive: number = 1 / 20;
 /** Tokens of one product: its pre-activations are looked through while they are still near. */
 const chunk = 256;
 
-const roomOf = ({ dSae }: TrainedSaeConfig, tokens: number): number => Math.ceil(tokens * dSae * mostActive);
+/** Pairs of all tokens, and of one more, so that there is always room for a token's. */
+const roomOf = ({ dSae }: TrainedSaeConfig, tokens: number): number => Math.ceil(tokens * dSae * mostActive) + dSae;
 const countsOf = (cfg: TrainedSaeConfig, tokens: number): number[] => [
   ...heldCounts(cfg, tokens),
-  ...[tokens * cfg.dIn, ...Array.from({ length: 6 }, () => roomOf(cfg, tokens))],
+  ...[tokens * cfg.dIn, cfg.dSae, chunk * cfg.dSae, ...Array.from({ length: 6 }, () => roomOf(cfg, tokens))],
 ];
 
 /** Whether an SAE can be trained by touching active latents only, once they are few. */
@@ -117,6 +118,8 @@ export async function thresholdLearner(
   const values = memory.floats(room);
   const slopes = memory.floats(room);
   const order = memory.integers(room);
+  const lowest = memory.floats(dSae);
+  const found = memory.floats(chunk * dSae);
   const begins = new Uint32Array(tokens + 1);
 
   const weights = leaf(held.encoderWeights.data, [dSae, dIn + 1], { name: "encoder" });
@@ -129,21 +132,18 @@ export async function thresholdLearner(
   /** The pairs that are active, or near enough to their threshold to move it; undefined where they are too many. */
   async function collect(): Promise<number | undefined> {
     const call = await (compiled ??= compile());
-    const lowest = jumps ? thresholds.map((threshold) => threshold - bandwidth / 2) : thresholds;
+    lowest.data.set(jumps ? thresholds.map((threshold) => threshold - bandwidth / 2) : thresholds);
     let pairs = 0;
     for (let from = 0; from < tokens; from += chunk) {
       const rows = Math.min(chunk, tokens - from);
       const x = held.encoderInput.data.subarray(from * (dIn + 1), (from + rows) * (dIn + 1));
-      const found = (await call({ x: { dims: [rows, dIn + 1], data: x } })).data as Float32Array; // [rows, d_sae]
-      for (let t = 0, at = 0; t < rows; t++) {
+      found.data.set((await call({ x: { dims: [rows, dIn + 1], data: x } })).data as Float32Array); // [rows, d_sae]
+      for (let t = 0; t < rows; t++) {
         begins[from + t] = pairs;
-        if (pairs + dSae > room && pairs + countAbove(found, at, lowest) > room) return undefined;
-        for (let j = 0; j < dSae; j++, at++) {
-          if (found[at]! <= lowest[j]!) continue;
-          latents.data[pairs] = j;
-          tokenOf.data[pairs] = from + t;
-          pre.data[pairs++] = found[at]!;
-        }
+        const own = kernels.above(found.at + 4 * t * dSae, lowest.at, dSae, latents.at + 4 * pairs, pre.at + 4 * pairs);
+        tokenOf.data.fill(from + t, pairs, pairs + own);
+        pairs += own;
+        if (pairs > room - dSae) return undefined;
       }
     }
     begins[tokens] = pairs;
@@ -262,10 +262,4 @@ export async function thresholdLearner(
       compiled = undefined;
     },
   };
-}
-
-function countAbove(found: Float32Array, at: number, lowest: Float32Array): number {
-  let count = 0;
-  for (let j = 0; j < lowest.length; j++) if (!(found[at + j]! <= lowest[j]!)) count++;
-  return count;
 }
