@@ -14,6 +14,7 @@ export const heldCounts = (cfg: TrainedSaeConfig, tokens: number): number[] => [
 ];
 
 export interface HeldSae extends Pick<SaeLearner, "parameters" | "state" | "restore"> {
+  readonly cfg: TrainedSaeConfig;
   /** W_enc lies as W_dec does, a row a latent. */
   parameter(name: string): Floats;
   gradient(name: string): Floats;
@@ -88,7 +89,7 @@ export function holdSae(
   return {
     parameter: (name) => at("parameter", name),
     gradient: (name) => at("gradient", name),
-    ...{ norms, nothing, input, target, encoderInput, encoderWeights },
+    ...{ cfg, norms, nothing, input, target, encoderInput, encoderWeights },
     take: (x, wanted) => {
       input.data.set(x);
       target.data.set(wanted);

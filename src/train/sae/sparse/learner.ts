@@ -11,8 +11,8 @@ import { kinds } from "../kinds.ts";
 import type { AdamMoments, SaeLearner, SaeStepInput, SaeStepResult } from "../learner.ts";
 import { auxiliaryCount, auxiliaryGroups, auxiliaryScales, batchTopKCount } from "../losses.ts";
 import { heldCounts, holdSae } from "./held.ts";
-import { fitsMemory, kernelMemory, memoryBytes, type Floats } from "./memory.ts";
-import { byLatent } from "./pairs.ts";
+import { fitsMemory, kernelMemory, memoryBytes } from "./memory.ts";
+import { weightGradients } from "./pairs.ts";
 import { encoder, floor, type Candidates } from "./winners.ts";
 
 /** Pairs of tokens with latents whose decoded sum is compared with something: one reconstruction. */
@@ -81,12 +81,8 @@ export async function sparseLearner(
 
   const ranksByNorm = cfg.rescaleActsByDecoderNorm;
   const held = holdSae(cfg, start, memory, { tokens, adam, ranksByNorm });
-  const { input, target, norms, nothing } = held;
-  const [W_enc, W_dec, b_dec] = ["W_enc", "W_dec", "b_dec"].map((name) => held.parameter(name)) as [
-    Floats,
-    Floats,
-    Floats,
-  ];
+  const { target, norms, nothing } = held;
+  const [W_dec, b_dec] = [held.parameter("W_dec"), held.parameter("b_dec")];
   /** [layers, tokens, d_in]: what a layer misses, then the loss's derivative by its reconstruction. */
   const missed = memory.floats(layers.length * tokens * dIn);
   const latents = memory.integers(room.pairs);
@@ -193,27 +189,8 @@ export async function sparseLearner(
           inputs.data[p] = t;
         }
     });
-    const ends = byLatent(latents, pairs, dSae, order);
-    const [gEnc, gDec, gBias, gOut] = ["W_enc", "W_dec", "b_enc", "b_dec"].map((name) => held.gradient(name)) as [
-      Floats,
-      Floats,
-      Floats,
-      Floats,
-    ];
-    let total = 0;
-    for (let j = 0; j < dSae; j++) {
-      const begin = ends[j]!;
-      const count = ends[j + 1]! - begin;
-      const list = order.at + 4 * begin;
-      total += kernels.gatherSum(gDec.at + j * row, missed.at, places.at, values.at, list, count, dIn);
-      total += kernels.gatherSum(gEnc.at + j * row, input.at, inputs.at, slopes.at, list, count, dIn);
-      let slope = 0;
-      for (let i = begin; i < begin + count; i++) slope += slopes.data[order.data[i]!]!;
-      gBias.data[j] = slope;
-      total += slope * slope;
-      if (cfg.applyBDecToInput && slope !== 0) kernels.addScaled(gOut.at, W_enc.at + j * row, -slope, dIn);
-    }
-    return total + kernels.squares(gOut.at, dIn);
+    const own = { count: pairs, latents, places, tokens: inputs, values, slopes, missed, order };
+    return weightGradients(kernels, held, own);
   }
 
   return {

@@ -10,8 +10,8 @@ import type { TrainedSaeConfig } from "../config.ts";
 import { kinds } from "../kinds.ts";
 import type { AdamMoments, SaeLearner, SaeStepInput, SaeStepResult } from "../learner.ts";
 import { heldCounts, holdSae } from "./held.ts";
-import { fitsMemory, kernelMemory, memoryBytes, type Floats } from "./memory.ts";
-import { byLatent } from "./pairs.ts";
+import { fitsMemory, kernelMemory, memoryBytes } from "./memory.ts";
+import { weightGradients } from "./pairs.ts";
 
 /** The sparsity loss of one pair, and what it says of the derivatives; everything before division by the tokens. */
 interface Sparsity {
@@ -104,11 +104,7 @@ export async function thresholdLearner(
   const { kernels } = memory;
   const row = 4 * dIn;
   const held = holdSae(cfg, start, memory, { tokens, adam, ranksByNorm: false });
-  const [W_enc, W_dec, b_dec] = ["W_enc", "W_dec", "b_dec"].map((name) => held.parameter(name)) as [
-    Floats,
-    Floats,
-    Floats,
-  ];
+  const [W_dec, b_dec] = [held.parameter("W_dec"), held.parameter("b_dec")];
   const thresholds = jumps ? held.parameter("threshold").data : new Float32Array(dSae);
   /** [tokens, d_in]: what is missed, then the loss's derivative by the reconstruction. */
   const missed = memory.floats(tokens * dIn);
@@ -204,35 +200,11 @@ export async function thresholdLearner(
     return { byNorm, loss: weight * loss };
   }
 
-  /** Derivatives of the weights, latent by latent; returns the square of the norm of all gradients. */
-  function weigh(pairs: number, byNorm: Float64Array): number {
-    const at = byLatent(latents, pairs, dSae, order);
-    const [gEnc, gDec, gBias, gOut] = ["W_enc", "W_dec", "b_enc", "b_dec"].map((name) => held.gradient(name)) as [
-      Floats,
-      Floats,
-      Floats,
-      Floats,
-    ];
-    let total = 0;
-    for (let j = 0; j < dSae; j++) {
-      const list = order.at + 4 * at[j]!;
-      const count = at[j + 1]! - at[j]!;
-      const own = gDec.at + j * row;
-      const squares = kernels.gatherSum(own, missed.at, tokenOf.at, values.at, list, count, dIn);
-      if (byNorm[j] === 0) total += squares;
-      else {
-        kernels.addScaled(own, W_dec.at + j * row, byNorm[j]! / held.norms.data[j]!, dIn);
-        total += kernels.squares(own, dIn);
-      }
-      total += kernels.gatherSum(gEnc.at + j * row, held.input.at, tokenOf.at, slopes.at, list, count, dIn);
-      let slope = 0;
-      for (let i = at[j]!; i < at[j + 1]!; i++) slope += slopes.data[order.data[i]!]!;
-      gBias.data[j] = slope;
-      total += slope * slope;
-      if (cfg.applyBDecToInput && slope !== 0) kernels.addScaled(gOut.at, W_enc.at + j * row, -slope, dIn);
-    }
-    if (jumps) total += kernels.squares(held.gradient("threshold").at, dSae);
-    return total + kernels.squares(gOut.at, dIn);
+  /** Derivatives of the weights; returns the square of the norm of all gradients. */
+  function weigh(count: number, byNorm: Float64Array): number {
+    const pairs = { count, latents, places: tokenOf, tokens: tokenOf, values, slopes, missed, order };
+    const squares = weightGradients(kernels, held, pairs, byNorm);
+    return jumps ? squares + kernels.squares(held.gradient("threshold").at, dSae) : squares;
   }
 
   return {
