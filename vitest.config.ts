@@ -9,14 +9,14 @@ const all = ["src/**/*.test.ts", "test/**/*.test.ts"];
 const weighing = [
   "src/analysis/runner.test.ts",
   "src/runtime/{forecast,memory}.test.ts",
-  "src/session/memProfiler.test.ts",
+  "src/session/record/memProfiler.test.ts",
   "test/info.test.ts",
 ];
 /** They count what the ledger and caches hold: only files that leave nothing behind run beside them. */
 const counting = [
   "src/model/heldWeights.test.ts",
   "src/runtime/{ledger,runtime,updates}.test.ts",
-  "src/train/learner.test.ts",
+  "src/train/learner/learner.test.ts",
   "test/{factoredAttention,formatsFuzz,generate,modelLoading,sae,transcoder}.test.ts",
 ];
 

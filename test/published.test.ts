@@ -25,7 +25,7 @@ import {
 import { openDataset } from "../src/data/index.ts";
 import { HookedModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
-import { splitBatches } from "../src/session/batches.ts";
+import { splitBatches } from "../src/session/sides/batches.ts";
 import { full } from "./support/full.ts";
 import { cached } from "./support/hubCache.ts";
 import { describeWithShared, shared } from "./support/shared.ts";

@@ -25,19 +25,19 @@ export type {
   SharedConfig,
   TrainerConfig,
 } from "./config/types.ts";
-export { loadComponent, type OpComposition, type SharedComponent } from "./component.ts";
+export { loadComponent, type OpComposition, type SharedComponent } from "./components/component.ts";
 export {
   defineDataModule,
   type ComposedDataModule,
   type DataModuleBase,
   type DataModuleDefinition,
   type DataModuleHooks,
-} from "./dataModule.ts";
-export { loadDefinitions, type Definition } from "./definitions.ts";
+} from "./sides/dataModule.ts";
+export { loadDefinitions, type Definition } from "./sides/definitions.ts";
 export { SessionError } from "./errors.ts";
-export type { OpCollection, OpFile } from "./opFile.ts";
-export type { Log, LogStream } from "./log.ts";
-export type { ComponentManifest, ComponentOptions } from "./manifest.ts";
+export type { OpCollection, OpFile } from "./components/opFile.ts";
+export type { Log, LogStream } from "./record/log.ts";
+export type { ComponentManifest, ComponentOptions } from "./components/manifest.ts";
 export {
   memoryFigure,
   memoryStatsRows,
@@ -51,7 +51,7 @@ export {
   type MemProfiler,
   type MemProfilerConfig,
   type SnapshotKey,
-} from "./memProfiler.ts";
+} from "./record/memProfiler.ts";
 export {
   defineModule,
   type AdapterParts,
@@ -62,18 +62,24 @@ export {
   type ModuleSteps,
   type OptimizerPlan,
   type PartsOf,
-} from "./module.ts";
-export { resolveSession, type SetOptions } from "./plan.ts";
-export { sessionDocument } from "./record.ts";
-export { Registry, type AdaptersOfKey, type RegistryEntry, type RegistryKey, type RegistryTuple } from "./registry.ts";
-export type { Resources } from "./resources.ts";
+} from "./sides/module.ts";
+export { resolveSession, type SetOptions } from "./compose/plan.ts";
+export { sessionDocument } from "./record/record.ts";
+export {
+  Registry,
+  type AdaptersOfKey,
+  type RegistryEntry,
+  type RegistryKey,
+  type RegistryTuple,
+} from "./components/registry.ts";
+export type { Resources } from "./load/resources.ts";
 export {
   RteBoolqDataModule,
   RteBoolqModule,
   type RteBoolqColumns,
   type RteBoolqSteps,
   type StepMetrics,
-} from "./rteBoolq.ts";
+} from "./sides/rteBoolq.ts";
 export {
   Session,
   type Components,
@@ -83,12 +89,18 @@ export {
   type SessionOptions,
   type SessionOverrides,
 } from "./session.ts";
-export { runSteps, type SteppedPhase, type SteppedSession, type StepsProgress, type StepsResult } from "./steps.ts";
+export {
+  runSteps,
+  type SteppedPhase,
+  type SteppedSession,
+  type StepsProgress,
+  type StepsResult,
+} from "./loop/steps.ts";
 export {
   runTraining,
   type TrainableSession,
   type TrainingProgress,
   type TrainingResult,
   type TrainingRun,
-} from "./training.ts";
-export { saveTrained, type SavableSession, type SavedModelOrAdapters } from "./adapted.ts";
+} from "./loop/training.ts";
+export { saveTrained, type SavableSession, type SavedModelOrAdapters } from "./load/adapted.ts";

@@ -1,6 +1,6 @@
 /** @file The moments of a session: who acts at each, in which order, and who must. */
 import { SessionError } from "./errors.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "./record/log.ts";
 import type { LifecycleHook } from "./protocol.ts";
 
 /** Somebody who may act: a side of the session or an extension. */

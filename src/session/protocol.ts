@@ -4,7 +4,7 @@ import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel, PositionPolicy } from "../model/index.ts";
 import type { LatentModel } from "../sae/index.ts";
 import type { RunConfig } from "./config/types.ts";
-import type { OpCollection } from "./opFile.ts";
+import type { OpCollection } from "./components/opFile.ts";
 
 /** The parts of a data set. As published, test and predict read the rows of `validation`. */
 export type Split = "train" | "validation" | "test" | "predict";

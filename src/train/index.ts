@@ -9,10 +9,10 @@ export {
   type ScheduleKind,
   type ScheduleName,
   type ScheduleState,
-} from "./schedules.ts";
+} from "./schedules/schedules.ts";
 export { ClassCounts, Metrics, taskMetrics, type ClassMetric } from "./metrics.ts";
 export { csvLogger, jsonlLogger, tensorBoardLogger, type LogPoint, type MetricLogger } from "./loggers/index.ts";
-export { clipGradients, type Clip } from "./clip.ts";
+export { clipGradients, type Clip } from "./learner/clip.ts";
 export {
   Learner,
   type CompiledStep,
@@ -21,7 +21,7 @@ export {
   type Objective,
   type ParameterGroup,
   type StepResult,
-} from "./learner.ts";
+} from "./learner/learner.ts";
 export {
   makeOptimizer,
   optimizers,
@@ -33,17 +33,17 @@ export {
   type OptimizerName,
   type RmspropOptions,
   type SgdOptions,
-} from "./optimizers.ts";
-export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./parameters.ts";
-export { loadCheckpoint, saveCheckpoint, type Checkpoint } from "./checkpoint.ts";
-export { addLora, mergeLora, type Lora, type LoraAdapter, type LoraOptions } from "./lora.ts";
-export { loraDropout } from "./loraDropout.ts";
-export type { LoraTargets } from "./loraTargets.ts";
-export { loadLora, saveLora } from "./peft.ts";
+} from "./learner/optimizers.ts";
+export { matchNames, settled, trainable, type ParameterNames, type Trainable } from "./learner/parameters.ts";
+export { loadCheckpoint, saveCheckpoint, type Checkpoint } from "./learner/checkpoint.ts";
+export { addLora, mergeLora, type Lora, type LoraAdapter, type LoraOptions } from "./lora/lora.ts";
+export { loraDropout } from "./lora/dropout.ts";
+export type { LoraTargets } from "./lora/targets.ts";
+export { loadLora, saveLora } from "./lora/peft.ts";
 export { shuffledOrder } from "./order.ts";
 export * from "./trainer/index.ts";
 export * from "./callbacks/index.ts";
-export type { ScheduledRates } from "./scheduled.ts";
+export type { ScheduledRates } from "./schedules/scheduled.ts";
 export {
   cacheActivations,
   evaluateSae,
@@ -73,4 +73,4 @@ export {
   type FineTuningOptions,
   type FineTuningPhase,
   type PublishedNode,
-} from "./fineTuning.ts";
+} from "./callbacks/fineTuning.ts";

@@ -1,6 +1,6 @@
 /** @file The ops that the environment names. */
-import type { ComponentOptions } from "../../session/manifest.ts";
-import { opCollectionsAt, preferredOps } from "../../session/opPaths.ts";
+import type { ComponentOptions } from "../../session/components/manifest.ts";
+import { opCollectionsAt, preferredOps } from "../../session/components/opPaths.ts";
 import { bundledOps, type OpTable } from "./table.ts";
 import { withComponents } from "./yaml.ts";
 

@@ -1,7 +1,7 @@
 /** @file Compositions of ops from YAML. */
 import { camelCase } from "../../session/config/names.ts";
 import { parseYaml, placeOf, plain, type Entry, type Located, type LocatedMap } from "../../session/config/yaml.ts";
-import { opFileOf, type OpCollection } from "../../session/opFile.ts";
+import { opFileOf, type OpCollection } from "../../session/components/opFile.ts";
 import { AnalysisError } from "../errors.ts";
 import { sequence } from "./compose.ts";
 import type { AnyOp } from "./op.ts";

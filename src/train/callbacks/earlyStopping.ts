@@ -1,5 +1,5 @@
 /** @file Stops where a metric gets no better. */
-import { monitored } from "../scheduled.ts";
+import { monitored } from "../schedules/scheduled.ts";
 import type { TrainerCallback } from "../trainer/protocol.ts";
 import { isBetter, worst, type MonitorMode } from "./monitor.ts";
 

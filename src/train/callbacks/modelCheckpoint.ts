@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { monitored } from "../scheduled.ts";
+import { monitored } from "../schedules/scheduled.ts";
 import type { TrainerCallback, TrainerView } from "../trainer/protocol.ts";
 import { isBetter, worst, type MonitorMode } from "./monitor.ts";
 

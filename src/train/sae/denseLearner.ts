@@ -2,7 +2,7 @@
 import { greater, leaf, min, placeholder, sub, sum, where, type Tensor } from "../../graph/index.ts";
 import type { Runtime } from "../../runtime/index.ts";
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
-import { Learner, type CompiledStep } from "../learner.ts";
+import { Learner, type CompiledStep } from "../learner/learner.ts";
 import type { TrainedSaeConfig } from "./config.ts";
 import { kinds } from "./kinds.ts";
 import { clipNorm, type AdamMoments, type SaeLearner, type SaeStepResult } from "./learner.ts";

@@ -1,6 +1,6 @@
 /** @file What every SAE learner offers: a step, and its state in SAELens' names and shapes. */
 import type { SaeArray, SaeArrays } from "../../sae/index.ts";
-import type { AdamOptions } from "../optimizers.ts";
+import type { AdamOptions } from "../learner/optimizers.ts";
 import type { TrainedSaeConfig } from "./config.ts";
 import { kinds } from "./kinds.ts";
 

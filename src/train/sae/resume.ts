@@ -3,7 +3,7 @@ import { z } from "zod";
 import { differences } from "../../formats/canonicalJson.ts";
 import { jsonHash, type JsonObject } from "../../formats/index.ts";
 import { leaf, type Tensor } from "../../graph/index.ts";
-import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
+import { loadCheckpoint, saveCheckpoint } from "../learner/checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import type { BufferState } from "./source/buffer.ts";
 import type { TrainerState } from "./trainer.ts";

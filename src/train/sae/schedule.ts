@@ -1,5 +1,5 @@
 /** @file Learning rates and coefficients of each step, as SAELens has them. */
-import { makeSchedule, type Schedule, type ScheduleConfig } from "../schedules.ts";
+import { makeSchedule, type Schedule, type ScheduleConfig } from "../schedules/schedules.ts";
 import type { TrainedSaeConfig } from "./config.ts";
 import { kinds } from "./kinds.ts";
 import type { SaeTrainingOptions } from "./options.ts";

@@ -1,13 +1,13 @@
 /** @file The loop of a fit: epochs of optimiser steps, and what is due between two of them. */
 import type { JsonObject } from "../../formats/index.ts";
 import { div, Tensor } from "../../graph/index.ts";
-import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
+import { loadCheckpoint, saveCheckpoint } from "../learner/checkpoint.ts";
 import { TrainError } from "../errors.ts";
-import type { Learner, LearnerState, StepResult } from "../learner.ts";
+import type { Learner, LearnerState, StepResult } from "../learner/learner.ts";
 import { Metrics } from "../metrics.ts";
-import { keepBatch } from "../notFinite.ts";
-import { scheduleLearner, type LearnerSchedule, type ScheduledRates } from "../scheduled.ts";
-import type { Schedule } from "../schedules.ts";
+import { keepBatch } from "../learner/notFinite.ts";
+import { scheduleLearner, type LearnerSchedule, type ScheduledRates } from "../schedules/scheduled.ts";
+import type { Schedule } from "../schedules/schedules.ts";
 import { evaluate } from "./evaluate.ts";
 import { limited } from "./limited.ts";
 import type { TrainerOptions, TrainerSettings } from "./options.ts";

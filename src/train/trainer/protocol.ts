@@ -1,10 +1,10 @@
 /** @file What a trainer needs of a module, of data and of callbacks: anything of these shapes will do. */
 import type { Json, JsonObject } from "../../formats/index.ts";
 import type { Tensor } from "../../graph/index.ts";
-import type { Learner, LearnerState, Objective } from "../learner.ts";
+import type { Learner, LearnerState, Objective } from "../learner/learner.ts";
 import type { Metrics } from "../metrics.ts";
-import type { ScheduledRates } from "../scheduled.ts";
-import type { Schedule } from "../schedules.ts";
+import type { ScheduledRates } from "../schedules/scheduled.ts";
+import type { Schedule } from "../schedules/schedules.ts";
 
 /** The moments at which a module may act. */
 export type TrainerHook =

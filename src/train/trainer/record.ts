@@ -3,8 +3,8 @@ import { z } from "zod";
 import { canonicalJson, type Json, type JsonObject } from "../../formats/index.ts";
 import { TrainError } from "../errors.ts";
 import type { MetricsState } from "../metrics.ts";
-import type { ScheduleState } from "../schedules.ts";
-import type { ScheduledRates } from "../scheduled.ts";
+import type { ScheduleState } from "../schedules/schedules.ts";
+import type { ScheduledRates } from "../schedules/scheduled.ts";
 
 /** Where a training is: always between two optimiser steps. */
 export interface Position {

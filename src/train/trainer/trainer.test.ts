@@ -5,10 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { leaf, matmul, mean, mul, pow, sub, type Tensor } from "../../graph/index.ts";
 import { earlyStopping, learningRateMonitor, modelCheckpoint, progressBar, timer } from "../callbacks/index.ts";
 import { csvLogger, jsonlLogger } from "../loggers/index.ts";
-import { Learner, type ParameterGroup } from "../learner.ts";
+import { Learner, type ParameterGroup } from "../learner/learner.ts";
 import { Metrics } from "../metrics.ts";
 import { shuffledOrder } from "../order.ts";
-import type { ScheduledRates } from "../scheduled.ts";
+import type { ScheduledRates } from "../schedules/scheduled.ts";
 import type { TrainerCallback, TrainerData, TrainerHook, TrainerModule } from "./protocol.ts";
 import { Trainer } from "./trainer.ts";
 
