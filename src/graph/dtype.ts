@@ -21,6 +21,8 @@ interface DTypeInfo<D extends DType> {
   /** Bytes of one element. */
   bytes: number;
   kind: "float" | "int" | "bool";
+  /** ONNX TensorProto.DataType. */
+  onnx: number;
   array: {
     new (length: number): DataArrays[D];
     new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): DataArrays[D];
@@ -29,16 +31,16 @@ interface DTypeInfo<D extends DType> {
 
 /** Everything the rest of the code asks about a data type. */
 export const dtypes: { readonly [D in DType]: DTypeInfo<D> } = {
-  float32: { bytes: 4, kind: "float", array: Float32Array },
-  float64: { bytes: 8, kind: "float", array: Float64Array },
-  float16: { bytes: 2, kind: "float", array: Uint16Array },
-  bfloat16: { bytes: 2, kind: "float", array: Uint16Array },
-  int64: { bytes: 8, kind: "int", array: BigInt64Array },
-  int32: { bytes: 4, kind: "int", array: Int32Array },
-  int16: { bytes: 2, kind: "int", array: Int16Array },
-  int8: { bytes: 1, kind: "int", array: Int8Array },
-  uint8: { bytes: 1, kind: "int", array: Uint8Array },
-  bool: { bytes: 1, kind: "bool", array: Uint8Array },
+  float32: { bytes: 4, kind: "float", onnx: 1, array: Float32Array },
+  float64: { bytes: 8, kind: "float", onnx: 11, array: Float64Array },
+  float16: { bytes: 2, kind: "float", onnx: 10, array: Uint16Array },
+  bfloat16: { bytes: 2, kind: "float", onnx: 16, array: Uint16Array },
+  int64: { bytes: 8, kind: "int", onnx: 7, array: BigInt64Array },
+  int32: { bytes: 4, kind: "int", onnx: 6, array: Int32Array },
+  int16: { bytes: 2, kind: "int", onnx: 5, array: Int16Array },
+  int8: { bytes: 1, kind: "int", onnx: 3, array: Int8Array },
+  uint8: { bytes: 1, kind: "int", onnx: 2, array: Uint8Array },
+  bool: { bytes: 1, kind: "bool", onnx: 9, array: Uint8Array },
 };
 
 const scratch = new DataView(new ArrayBuffer(4));

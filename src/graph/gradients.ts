@@ -2,8 +2,9 @@
 import { dtypes } from "./dtype.ts";
 import { GraphError } from "./errors.ts";
 import type { NotDifferentiable, Operation } from "./operation.ts";
-import { add, constant } from "./ops/elementwise.ts";
+import { add } from "./ops/binary.ts";
 import { broadcastTo } from "./ops/shape.ts";
+import { constant } from "./ops/values.ts";
 import { narrow } from "./rewrite/narrow.ts";
 import { apply, type Tensor } from "./tensor.ts";
 import { topological } from "./traverse.ts";

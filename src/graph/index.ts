@@ -18,32 +18,17 @@ export { einsum } from "./einsum.ts";
 export { branch, gradientHook, gradients, severed } from "./gradients.ts";
 export {
   abs,
-  add,
-  and,
-  cast,
   ceil,
-  constant,
   cos,
   detach,
-  div,
-  equal,
   erf,
   exp,
   floor,
   gelu,
-  greater,
-  greaterEqual,
   isNaN,
-  less,
-  lessEqual,
   log,
-  maximum,
-  minimum,
-  mul,
   neg,
   not,
-  or,
-  pow,
   reciprocal,
   relu,
   rsqrt,
@@ -53,42 +38,34 @@ export {
   sin,
   softplus,
   sqrt,
-  sub,
   tanh,
-  where,
+} from "./ops/unary.ts";
+export {
+  add,
+  and,
+  div,
+  equal,
+  greater,
+  greaterEqual,
+  less,
+  lessEqual,
+  maximum,
+  minimum,
+  mul,
+  or,
+  pow,
+  sub,
   xor,
-} from "./ops/elementwise.ts";
-export {
-  argMax,
-  cumsum,
-  logSoftmax,
-  logSumExp,
-  max,
-  mean,
-  min,
-  softmax,
-  sum,
-  topK,
-  type ReduceOptions,
-} from "./ops/reduce.ts";
-export {
-  broadcastTo,
-  concat,
-  full,
-  mergeAxes,
-  pad,
-  range,
-  reshape,
-  select,
-  sizeOf,
-  slice,
-  splitAxis,
-  squeeze,
-  stack,
-  transpose,
-  unsqueeze,
-} from "./ops/shape.ts";
-export { addRows, gather, gatherND, putRows, scatterAdd, scatterNDAdd, takeAlong, takeRows } from "./ops/indexing.ts";
+} from "./ops/binary.ts";
+export { cast, constant, where } from "./ops/values.ts";
+export { argMax, logSumExp, max, mean, min, sum, type ReduceOptions } from "./ops/reduce.ts";
+export { cumsum, logSoftmax, softmax, topK } from "./ops/rowwise.ts";
+export { broadcastTo, mergeAxes, reshape, splitAxis, squeeze, transpose, unsqueeze } from "./ops/shape.ts";
+export { concat, pad, select, slice, stack } from "./ops/parts.ts";
+export { full, range, sizeOf } from "./ops/sizes.ts";
+export { addRows, gather, scatterAdd, takeAlong } from "./ops/gather.ts";
+export { gatherND, scatterNDAdd } from "./ops/gatherND.ts";
+export { putRows, takeRows } from "./ops/takeRows.ts";
 export { matmul } from "./ops/matmul.ts";
 export { randomUniform, uniformAt } from "./ops/random.ts";
 export { operations, type OperationName } from "./ops/table.ts";

@@ -6,10 +6,14 @@ import { namedShape } from "./namedShape.ts";
 import { inspectAs } from "./inspect.ts";
 import { Expressions } from "./intern.ts";
 import type { Attributes, Operation } from "./operation.ts";
-import { add, cast, detach, div, mul, neg, sub } from "./ops/elementwise.ts";
+import { add, div, mul, sub } from "./ops/binary.ts";
 import { matmul } from "./ops/matmul.ts";
-import { argMax, max, mean, softmax, sum, type ReduceOptions } from "./ops/reduce.ts";
-import { reshape, select, slice, transpose } from "./ops/shape.ts";
+import { select, slice } from "./ops/parts.ts";
+import { argMax, max, mean, sum, type ReduceOptions } from "./ops/reduce.ts";
+import { softmax } from "./ops/rowwise.ts";
+import { reshape, transpose } from "./ops/shape.ts";
+import { detach, neg } from "./ops/unary.ts";
+import { cast } from "./ops/values.ts";
 
 /** Data behind a leaf: a typed array with its concrete dimensions. Disposal drops the array. */
 export interface Storage {

@@ -1,8 +1,7 @@
 /** @file Lowering a plan to the bytes of an ONNX model. */
 import { dimKey, sameDim, type Atom, type Dim } from "../graph/axis.ts";
-import { numberToBfloat16, numberToFloat16, type DType } from "../graph/dtype.ts";
+import { dtypes, numberToBfloat16, numberToFloat16, type DType } from "../graph/dtype.ts";
 import type { Emitter, OnnxAttribute, Value } from "../graph/operation.ts";
-import { onnxDTypes } from "../graph/ops/elementwise.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/traverse.ts";
 import type { Plan } from "./backend.ts";
@@ -75,7 +74,7 @@ class GraphBuilder implements Emitter {
     const name = this.#name();
     const large = bytes.length >= largeWeight;
     if (large) this.external.push({ path: name, data: bytes });
-    this.constants.push({ name, dims, dataType: onnxDTypes[dtype], data: large ? { location: name } : bytes });
+    this.constants.push({ name, dims, dataType: dtypes[dtype].onnx, data: large ? { location: name } : bytes });
     return name;
   }
 
@@ -100,7 +99,7 @@ class GraphBuilder implements Emitter {
     const sizes = dims.map((d) => (typeof d === "number" ? d : `size ${this.#key(d)}`));
     const key = `${dtype}[${sizes.join(",")}]`;
     let type = this.#types.get(key);
-    if (type === undefined) this.#types.set(key, (type = tensorType(onnxDTypes[dtype], sizes)));
+    if (type === undefined) this.#types.set(key, (type = tensorType(dtypes[dtype].onnx, sizes)));
     return { name, type };
   }
 
@@ -230,7 +229,7 @@ export function lowerPlan(plan: Plan): OnnxModel {
   let packedBytes = 0;
   const feeds = plan.feeds.map((feed, i) => {
     const name = builder.input(feed.shape, wireType(feed.dtype), `x${i}`);
-    values.set(feed, feed.dtype === "bfloat16" ? builder.node("Cast", [name], { to: onnxDTypes.bfloat16 }) : name);
+    values.set(feed, feed.dtype === "bfloat16" ? builder.node("Cast", [name], { to: dtypes.bfloat16.onnx }) : name);
     return name;
   });
   for (const weight of plan.packed) {
@@ -250,7 +249,7 @@ export function lowerPlan(plan: Plan): OnnxModel {
   const taken = new Set([...builder.inputs, ...builder.constants].map(({ name }) => name));
   const outputs = plan.outputs.map((x) => {
     const value = values.get(x)!;
-    if (wireType(x.dtype) !== x.dtype) return builder.node("Cast", [value], { to: onnxDTypes[wireType(x.dtype)] });
+    if (wireType(x.dtype) !== x.dtype) return builder.node("Cast", [value], { to: dtypes[wireType(x.dtype)].onnx });
     const own = taken.has(value) ? builder.node("Identity", [value]) : value;
     taken.add(own);
     shapes.delete(own);

@@ -1,10 +1,10 @@
 /** @file Causal attention as one operation: what `rewrite/fuseAttention.ts` makes of scores, mask, softmax and product. */
 import { divideDims, sameDim, sameShape, type Dim } from "../axis.ts";
+import { dtypes } from "../dtype.ts";
 import { GraphError } from "../errors.ts";
 import { namedShape } from "../namedShape.ts";
 import { notDifferentiable, type Operation } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { onnxDTypes } from "./elementwise.ts";
 
 export interface AttentionAttributes {
   readonly heads: number;
@@ -51,7 +51,7 @@ const causalAttentionOperation: Operation<AttentionAttributes> = {
     const [batch, pos] = node.shape as [Dim, Dim];
     const once = (type: string, of: readonly string[], attributes: { [name: string]: number } = {}): string =>
       emit.nodes(type, of, attributes, 1)[0]!;
-    const total = once("Cast", [emit.int64([pos])], { to: onnxDTypes.int32 });
+    const total = once("Cast", [emit.int64([pos])], { to: dtypes.int32.onnx });
     const last = once("Expand", [once("Sub", [total, emit.scalar(1, "int32")]), emit.int64([batch])]);
     return emit.node(
       "GroupQueryAttention",

@@ -5,7 +5,7 @@ import { GraphError } from "../errors.ts";
 import { namedShape } from "../namedShape.ts";
 import type { Operation } from "../operation.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { requireKind } from "./elementwise.ts";
+import { requireKind } from "./rules.ts";
 import { sumTo } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 

@@ -1,9 +1,9 @@
 /** @file Recognises causal attention whose scores and pattern nobody looks at, and makes one operation of it. */
 import { sameDim, sameShape, type Dim } from "../axis.ts";
 import { causalAttention } from "../ops/attention.ts";
-import { where } from "../ops/elementwise.ts";
 import { operations as ops } from "../ops/table.ts";
 import { reshape, transpose } from "../ops/shape.ts";
+import { where } from "../ops/values.ts";
 import type { Tensor } from "../tensor.ts";
 import { topological } from "../traverse.ts";
 import { constantOf, exchanged, users } from "./fusing.ts";

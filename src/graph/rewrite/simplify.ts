@@ -3,10 +3,11 @@ import { sameDim, sameShape, type Dim } from "../axis.ts";
 import { dtypes } from "../dtype.ts";
 import { operations as ops } from "../ops/table.ts";
 import type { Attributes } from "../operation.ts";
-import { mul, neg } from "../ops/elementwise.ts";
+import { mul } from "../ops/binary.ts";
 import { matmul } from "../ops/matmul.ts";
 import { sum } from "../ops/reduce.ts";
 import { broadcastTo, reshape, transpose } from "../ops/shape.ts";
+import { neg } from "../ops/unary.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { rebuild, withInputs } from "../traverse.ts";
 

@@ -3,9 +3,9 @@
  * stands in for the derivative that a jump does not have.
  */
 import { mapElements } from "../../graph/broadcast.ts";
-import { abs, add, cast, div, greater, less, mul, neg, sub, where, type Tensor } from "../../graph/index.ts";
+import { abs, add, cast, div, dtypes, greater, less, mul, neg, sub, where, type Tensor } from "../../graph/index.ts";
 import type { Operation } from "../../graph/operation.ts";
-import { alongBroadcast, onnxDTypes } from "../../graph/ops/elementwise.ts";
+import { alongBroadcast } from "../../graph/ops/rules.ts";
 import { sumTo } from "../../graph/ops/reduce.ts";
 import { apply } from "../../graph/tensor.ts";
 
@@ -24,7 +24,7 @@ const nearThreshold = (x: Tensor, threshold: Tensor, bandwidth: number, slope: T
 const step: Operation<StepAttributes> = {
   name: "StraightThroughStep",
   infer: ([x]) => ({ shape: x!.shape, dtype: x!.dtype }),
-  lower: ({ emit, inputs, node }) => emit.node("Cast", [emit.node("Greater", inputs)], { to: onnxDTypes[node.dtype] }),
+  lower: ({ emit, inputs, node }) => emit.node("Cast", [emit.node("Greater", inputs)], { to: dtypes[node.dtype].onnx }),
   gradient: ({ inputs: [x, threshold], gradient, attributes: { bandwidth, toInput } }) => {
     const estimate = nearThreshold(x!, threshold!, bandwidth, div(gradient, bandwidth));
     return [toInput ? estimate : undefined, neg(sumTo(estimate, threshold!.shape))];
