@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { batches, openDataset } from "../src/data/index.ts";
 import { leaf, logSoftmax, mean, neg, squeeze, takeAlong, takeRows } from "../src/graph/index.ts";
-import { rowsOf } from "../src/model/batch.ts";
+import { rowsOf } from "../src/model/run/batch.ts";
 import { addLora, Learner } from "../src/train/index.ts";
 import { HookedModel, report } from "./lib.ts";
 

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { saveModel } from "../src/model/save.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { gpt2Small, HookedModel, ms, peers, report } from "./lib.ts";
 
 const here = import.meta.dirname;

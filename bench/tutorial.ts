@@ -24,7 +24,7 @@ import {
   type AnalysisResult,
 } from "../src/analysis/index.ts";
 import { HookedModel as Model } from "../src/model/index.ts";
-import { saveModel } from "../src/model/save.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { Session } from "../src/session/index.ts";
 import { gpt2Small, HookedModel, hookZSaes, ms, peers, peerValue, report } from "./lib.ts";
 

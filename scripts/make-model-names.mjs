@@ -1,4 +1,4 @@
-// Writes src/model/names.table.ts from TransformerLens' table of names beside the checkout.
+// Writes src/model/hub/names.table.ts from TransformerLens' table of names beside the checkout.
 // usage: node scripts/make-model-names.mjs ../shared/spec/model-names.json
 import { readFile, writeFile } from "node:fs/promises";
 import { format } from "prettier";
@@ -16,7 +16,7 @@ ${lines.join("\n")}
 };
 `;
 await writeFile(
-  new URL("../src/model/names.table.ts", import.meta.url),
+  new URL("../src/model/hub/names.table.ts", import.meta.url),
   await format(text, { parser: "typescript", printWidth: 120 }),
 );
 console.log(`${entries.length} models, ${text.length} bytes`);

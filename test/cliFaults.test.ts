@@ -9,7 +9,7 @@ import type { StoreExport } from "../src/analysis/index.ts";
 import { Interrupted } from "../src/cli/index.ts";
 import { writeSafetensors } from "../src/formats/index.ts";
 import { HookedModel } from "../src/model/index.ts";
-import { saveModel } from "../src/model/save.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { uniformAt } from "../src/graph/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { cli, document, program, start } from "./support/cli.ts";

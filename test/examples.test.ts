@@ -4,7 +4,7 @@ import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HookedModel } from "../src/model/index.ts";
-import { saveModel } from "../src/model/save.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { repository } from "./support/docExamples.ts";
 import { useExamples } from "./support/exampleScope.ts";
 import { runProgram } from "./support/program.ts";

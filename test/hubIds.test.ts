@@ -14,7 +14,7 @@ import {
   type TensorData,
 } from "../src/formats/index.ts";
 import { HookedModel, knownModels, modelId } from "../src/model/index.ts";
-import { loadModelFiles } from "../src/model/load.ts";
+import { loadModelFiles } from "../src/model/files/load.ts";
 import { Sae } from "../src/sae/index.ts";
 import { cli } from "./support/cli.ts";
 import { goldenTensors } from "./support/goldens.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HookedModel } from "../src/model/index.ts";
-import { loadModelFiles } from "../src/model/load.ts";
+import { loadModelFiles } from "../src/model/files/load.ts";
 import { memory, Runtime } from "../src/runtime/index.ts";
 import { document } from "./support/cli.ts";
 import { collect } from "./support/collect.ts";

@@ -2,8 +2,8 @@
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadModelFiles, type LoadedModel } from "../src/model/load.ts";
-import { saveModel } from "../src/model/save.ts";
+import { loadModelFiles, type LoadedModel } from "../src/model/files/load.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { GgufBytes } from "./support/ggufBytes.ts";
 import { describeWithGoldens, sharedPath } from "./support/goldens.ts";
 import { failure, familyPath, numbers, stored, useFolder, type Stored } from "./support/modelFiles.ts";

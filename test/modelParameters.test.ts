@@ -1,8 +1,8 @@
 /** Every family's parameters against the numbers in its file, index by index. */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadModelFiles } from "../src/model/load.ts";
-import { parametersOf } from "../src/model/parameters.ts";
+import { loadModelFiles } from "../src/model/files/load.ts";
+import { parametersOf } from "../src/model/weights/parameters.ts";
 import { describeWithGoldens } from "./support/goldens.ts";
 import { families, familyPath, realized, stored } from "./support/modelFiles.ts";
 

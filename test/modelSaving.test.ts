@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { leaf, type Tensor } from "../src/graph/index.ts";
 import { parseModelConfig } from "../src/model/config.ts";
-import { initWeights } from "../src/model/init.ts";
-import { loadModelFiles } from "../src/model/load.ts";
-import { parametersOf } from "../src/model/parameters.ts";
-import { processWeights } from "../src/model/processing.ts";
-import { saveModel } from "../src/model/save.ts";
+import { initWeights } from "../src/model/weights/init.ts";
+import { loadModelFiles } from "../src/model/files/load.ts";
+import { parametersOf } from "../src/model/weights/parameters.ts";
+import { processWeights } from "../src/model/weights/processing.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { describeWithGoldens, goldenTensors, sharedPath } from "./support/goldens.ts";
 import { families, familyPath, numbers, small, stored, useFolder } from "./support/modelFiles.ts";
 

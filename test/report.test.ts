@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { AnalysisStore, analyzeDataset, type AnalysisRun } from "../src/analysis/index.ts";
 import { datasetOf } from "../src/data/index.ts";
 import type { HookedModel } from "../src/model/index.ts";
-import { saveModel } from "../src/model/save.ts";
+import { saveModel } from "../src/model/files/save.ts";
 import { reportPage, type ReportData, type ReportLatent } from "../src/report/index.ts";
 import type { Sae } from "../src/sae/index.ts";
 import { describeWithBrowser, launch } from "./support/browser.ts";

@@ -3,7 +3,7 @@ import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../d
 import type { Json, JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import { spliceHooks, type LatentModel } from "../sae/index.ts";
-import { filterText } from "../model/hooks.ts";
+import { filterText } from "../model/hooks/hooks.ts";
 import { hooksOf, reported } from "./engine/targets.ts";
 import { AnalysisError } from "./errors.ts";
 import { hookConfig } from "./hookOptions.ts";

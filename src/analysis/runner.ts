@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Batch } from "../data/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
-import { compileFilter, filterText } from "../model/hooks.ts";
+import { compileFilter, filterText } from "../model/hooks/hooks.ts";
 import type { AnalysisDataModule, AnalysisModule, AnalysisSession, LifecycleHook, Split } from "../session/index.ts";
 import { spliceHooks } from "../sae/index.ts";
 import { openStores } from "./analyze.ts";

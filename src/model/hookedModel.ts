@@ -3,15 +3,15 @@ import { inspectAs } from "../graph/inspect.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
-import { ActivationCache } from "./activationCache.ts";
-import type { TokenBatch } from "./batch.ts";
-import { compileModel, type CompiledModel, type CompileOptions } from "./compiled.ts";
+import { ActivationCache } from "./hooks/activationCache.ts";
+import type { TokenBatch } from "./run/batch.ts";
+import { compileModel, type CompiledModel, type CompileOptions } from "./run/compiled.ts";
 import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
-import { hookPoints, modelText } from "./describe.ts";
-import { endIdsIn } from "./endIds.ts";
+import { hookPoints, modelText } from "./run/describe.ts";
+import { endIdsIn } from "./files/endIds.ts";
 import { ModelError } from "./errors.ts";
-import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generate.ts";
-import { gradientsOf, type Gradients } from "./gradients.ts";
+import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generation/generate.ts";
+import { gradientsOf, type Gradients } from "./run/gradients.ts";
 import {
   noSuchPoint,
   Trace,
@@ -21,11 +21,11 @@ import {
   type NameFilter,
   type Splice,
   type Spliceable,
-} from "./hooks.ts";
-import { initWeights } from "./init.ts";
-import { batchOf, encoded } from "./inputs.ts";
-import { loadModelFiles, type LoadOptions } from "./load.ts";
-import { checkOptions, optionNames } from "./optionNames.ts";
+} from "./hooks/hooks.ts";
+import { initWeights } from "./weights/init.ts";
+import { batchOf, encoded } from "./run/inputs.ts";
+import { loadModelFiles, type LoadOptions } from "./files/load.ts";
+import { checkOptions, optionNames } from "./run/optionNames.ts";
 import {
   hookEntries,
   type AddHookOptions,
@@ -37,15 +37,15 @@ import {
   type ModelInput,
   type RunOptions,
   type TokenOptions,
-} from "./runOptions.ts";
-import { joinedSplices, splicesOf } from "./splices.ts";
-import { Tables } from "./tables.ts";
+} from "./run/runOptions.ts";
+import { joinedSplices, splicesOf } from "./hooks/splices.ts";
+import { Tables } from "./transformer/tables.ts";
 import { loadTokenizer, TokenizerError, tokenizerFromGguf, type Tokenizer } from "./tokenizer/index.ts";
-import { topTokens, type TopToken, type TopTokensOptions } from "./topTokens.ts";
-import type { Traced } from "./traced.ts";
-import { awaitHooks, realizeOptions, traceRun, type Cuts } from "./tracing.ts";
-import type { TransformerParts } from "./transformer.ts";
-import type { ModelWeights } from "./weights.ts";
+import { topTokens, type TopToken, type TopTokensOptions } from "./run/topTokens.ts";
+import type { Traced } from "./run/traced.ts";
+import { awaitHooks, realizeOptions, traceRun, type Cuts } from "./run/tracing.ts";
+import type { TransformerParts } from "./transformer/transformer.ts";
+import type { ModelWeights } from "./weights/weights.ts";
 
 export interface HookDescription {
   readonly name: string;

@@ -1,7 +1,7 @@
 /** @file Hooked transformers: load, run, hook, differentiate, generate. */
-export { ActivationCache, type CacheKey } from "./activationCache.ts";
-export { placeholderBatch, tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
-export type { CompiledModel, CompileOptions } from "./compiled.ts";
+export { ActivationCache, type CacheKey } from "./hooks/activationCache.ts";
+export { placeholderBatch, tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOptions } from "./run/batch.ts";
+export type { CompiledModel, CompileOptions } from "./run/compiled.ts";
 export { modelConfigSchema, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 export { ModelError } from "./errors.ts";
 export {
@@ -10,8 +10,8 @@ export {
   type Generation,
   type GenerationPolicy,
   type GenerationStep,
-} from "./generate.ts";
-export type { Gradients } from "./gradients.ts";
+} from "./generation/generate.ts";
+export type { Gradients } from "./run/gradients.ts";
 export { HookedModel, type FromConfigOptions, type HookDescription, type ModelOptions } from "./hookedModel.ts";
 export {
   actName,
@@ -22,13 +22,13 @@ export {
   type NameFilter,
   type Splice,
   type Spliceable,
-} from "./hooks.ts";
-export { lossPerToken, meanLoss } from "./loss.ts";
-export { knownModels, modelId, type ModelName } from "./names.ts";
-export type { Past } from "./past.ts";
-export { isProjection, projectionFiles, type ProjectionFile } from "./projections.ts";
-export { factorAttention, type FactoredParameters, type FactoringOptions } from "./factoredAttention.ts";
-export { processWeights, type ModelParameters, type ProcessingOptions } from "./processing.ts";
+} from "./hooks/hooks.ts";
+export { lossPerToken, meanLoss } from "./run/loss.ts";
+export { knownModels, modelId, type ModelName } from "./hub/names.ts";
+export type { Past } from "./run/past.ts";
+export { isProjection, projectionFiles, type ProjectionFile } from "./files/projections.ts";
+export { factorAttention, type FactoredParameters, type FactoringOptions } from "./weights/factoredAttention.ts";
+export { processWeights, type ModelParameters, type ProcessingOptions } from "./weights/processing.ts";
 export type {
   AddHookOptions,
   BatchOptions,
@@ -39,10 +39,10 @@ export type {
   ModelInput,
   RunOptions,
   TokenOptions,
-} from "./runOptions.ts";
-export type { SamplingOptions } from "./sampling.ts";
-export { saveModel, type SavedModel, type SaveOptions } from "./save.ts";
+} from "./run/runOptions.ts";
+export type { SamplingOptions } from "./generation/sampling.ts";
+export { saveModel, type SavedModel, type SaveOptions } from "./files/save.ts";
 export * from "./tokenizer/index.ts";
-export type { TopToken, TopTokensOptions } from "./topTokens.ts";
-export type { Traced } from "./traced.ts";
-export type { ModelWeights } from "./weights.ts";
+export type { TopToken, TopTokensOptions } from "./run/topTokens.ts";
+export type { Traced } from "./run/traced.ts";
+export type { ModelWeights } from "./weights/weights.ts";

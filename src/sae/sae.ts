@@ -16,7 +16,7 @@ import {
   type Dim,
   type Tensor,
 } from "../graph/index.ts";
-import type { Splice } from "../model/hooks.ts";
+import type { Splice } from "../model/hooks/hooks.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./architectures.ts";
 import type { SaeConfig, SaeConfigInput } from "./config.ts";

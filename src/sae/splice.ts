@@ -1,7 +1,7 @@
 /** @file Splicing: SAEs and transcoders in the place of hook points. */
 import { optionsCheck, type OptionNames, type OptionsCheck } from "../graph/options.ts";
-import type { Splice } from "../model/hooks.ts";
-import { splicesOf } from "../model/splices.ts";
+import type { Splice } from "../model/hooks/hooks.ts";
+import { splicesOf } from "../model/hooks/splices.ts";
 import { SaeError } from "./errors.ts";
 import type { LatentModel } from "./latentModel.ts";
 import type { SaeForwardOptions } from "./sae.ts";

@@ -14,7 +14,7 @@ import {
   type Dim,
   type Tensor,
 } from "../graph/index.ts";
-import type { Splice } from "../model/hooks.ts";
+import type { Splice } from "../model/hooks/hooks.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { architectures, type SaeParams } from "./architectures.ts";
 import { SaeError } from "./errors.ts";

@@ -6,7 +6,7 @@ import { analyzeDataset, withAnswers, type AnsweredBatch } from "../../src/analy
 import { openDataset } from "../../src/data/index.ts";
 import { leaf, type Tensor } from "../../src/graph/index.ts";
 import { HookedModel, type Tokenizer } from "../../src/model/index.ts";
-import { saveModel } from "../../src/model/save.ts";
+import { saveModel } from "../../src/model/files/save.ts";
 import { defaultRuntime, type Runtime } from "../../src/runtime/index.ts";
 import { Sae, Transcoder } from "../../src/sae/index.ts";
 import { GgufBytes } from "../support/ggufBytes.ts";

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect } from "vitest";
 import { fileSource, openSafetensors, writeSafetensors, type TensorData } from "../../src/formats/index.ts";
 import type { DataArray, Tensor } from "../../src/graph/index.ts";
 import type { ModelConfigInput } from "../../src/model/config.ts";
-import type { ModelWeights } from "../../src/model/weights.ts";
+import type { ModelWeights } from "../../src/model/weights/weights.ts";
 import { realize } from "../../src/runtime/index.ts";
 import { sharedPath } from "./goldens.ts";
 

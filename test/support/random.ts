@@ -1,7 +1,7 @@
 /** @file Small random models of three families' shapes, and SAEs for any of their hook points. */
 import { leaf } from "../../src/graph/index.ts";
 import { HookedModel, parseModelConfig, type ModelConfigInput } from "../../src/model/index.ts";
-import { parametersOf } from "../../src/model/parameters.ts";
+import { parametersOf } from "../../src/model/weights/parameters.ts";
 import { Sae, Transcoder, type TranscoderArchitecture } from "../../src/sae/index.ts";
 
 /** Numbers in [−1, 1), a function of the seed. */

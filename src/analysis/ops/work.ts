@@ -1,8 +1,8 @@
 /** @file One batch at work: its leaves, forward passes and SAEs, shared by all ops that run on it. */
 import { leaf, type Dim, type Tensor } from "../../graph/index.ts";
 import { nearest } from "../../graph/nearest.ts";
-import { rowsOf } from "../../model/batch.ts";
-import { compileFilter, filterText, type Hook, type HookEntry, type NameFilter } from "../../model/hooks.ts";
+import { rowsOf } from "../../model/run/batch.ts";
+import { compileFilter, filterText, type Hook, type HookEntry, type NameFilter } from "../../model/hooks/hooks.ts";
 import type { HookedModel, PositionPolicy, TokenBatch, Traced } from "../../model/index.ts";
 import { spliceHooks, type LatentModel, type SpliceOptions } from "../../sae/index.ts";
 import type { ColumnSpec, FlowSpec, HookTensors } from "../columns.ts";

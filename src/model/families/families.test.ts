@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { sharedPath } from "../../../test/support/goldens.ts";
 import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import { rotaryTables } from "../rope.ts";
+import { rotaryTables } from "../transformer/rope.ts";
 import type { HfConfig } from "./family.ts";
 import { families, familyByArchitecture, familyOf } from "./table.ts";
 

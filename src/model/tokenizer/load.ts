@@ -2,7 +2,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileSource, openGguf, type HubOptions } from "../../formats/index.ts";
-import { findHubModel } from "../hubModel.ts";
+import { findHubModel } from "../hub/hubModel.ts";
 import { TokenizerError } from "./errors.ts";
 import { tokenizerFromGguf } from "./gguf.ts";
 import { isObject, parseJson, type JsonObject } from "./json.ts";

@@ -1,7 +1,7 @@
 /** @file The model's side of a session: what every module has, what adapters add, and how one is defined. */
 import { defaultAnswers, type Answer, type Batch } from "../../data/index.ts";
 import type { JsonObject } from "../../formats/index.ts";
-import { rowsOf } from "../../model/batch.ts";
+import { rowsOf } from "../../model/run/batch.ts";
 import type { HookedModel, TokenBatch, Tokenizer, Traced } from "../../model/index.ts";
 import { spliceHooks, type LatentModel } from "../../sae/index.ts";
 import type { Adapter } from "../adapters.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { randomModel, shapes } from "../../../test/support/random.ts";
 import { logSoftmax, uniformAt } from "../../graph/index.ts";
-import { processWeights } from "../../model/processing.ts";
+import { processWeights } from "../../model/weights/processing.ts";
 import { HookedModel } from "../../model/index.ts";
 import { Learner } from "../learner/learner.ts";
 import { addLora, type Lora, type LoraOptions } from "./lora.ts";
