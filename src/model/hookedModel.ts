@@ -3,15 +3,18 @@ import { inspectAs } from "../graph/inspect.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
-import { ActivationCache } from "./hooks/activationCache.ts";
-import type { TokenBatch } from "./run/batch.ts";
-import { compileModel, type CompiledModel, type CompileOptions } from "./run/compiled.ts";
 import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
-import { hookPoints, modelText } from "./run/describe.ts";
-import { endIdsIn } from "./files/endIds.ts";
 import { ModelError } from "./errors.ts";
-import { generate, generateStream, type GenerateOptions, type Generation, type GenerationStep } from "./generation/generate.ts";
-import { gradientsOf, type Gradients } from "./run/gradients.ts";
+import { endIdsIn } from "./files/endIds.ts";
+import { loadModelFiles, type LoadOptions } from "./files/load.ts";
+import {
+  generate,
+  generateStream,
+  type GenerateOptions,
+  type Generation,
+  type GenerationStep,
+} from "./generation/generate.ts";
+import { ActivationCache } from "./hooks/activationCache.ts";
 import {
   noSuchPoint,
   Trace,
@@ -22,9 +25,12 @@ import {
   type Splice,
   type Spliceable,
 } from "./hooks/hooks.ts";
-import { initWeights } from "./weights/init.ts";
+import { joinedSplices, splicesOf } from "./hooks/splices.ts";
+import type { TokenBatch } from "./run/batch.ts";
+import { compileModel, type CompiledModel, type CompileOptions } from "./run/compiled.ts";
+import { hookPoints, modelText } from "./run/describe.ts";
+import { gradientsOf, type Gradients } from "./run/gradients.ts";
 import { batchOf, encoded } from "./run/inputs.ts";
-import { loadModelFiles, type LoadOptions } from "./files/load.ts";
 import { checkOptions, optionNames } from "./run/optionNames.ts";
 import {
   hookEntries,
@@ -38,13 +44,13 @@ import {
   type RunOptions,
   type TokenOptions,
 } from "./run/runOptions.ts";
-import { joinedSplices, splicesOf } from "./hooks/splices.ts";
-import { Tables } from "./transformer/tables.ts";
-import { loadTokenizer, TokenizerError, tokenizerFromGguf, type Tokenizer } from "./tokenizer/index.ts";
 import { topTokens, type TopToken, type TopTokensOptions } from "./run/topTokens.ts";
 import type { Traced } from "./run/traced.ts";
 import { awaitHooks, realizeOptions, traceRun, type Cuts } from "./run/tracing.ts";
+import { loadTokenizer, TokenizerError, tokenizerFromGguf, type Tokenizer } from "./tokenizer/index.ts";
+import { Tables } from "./transformer/tables.ts";
 import type { TransformerParts } from "./transformer/transformer.ts";
+import { initWeights } from "./weights/init.ts";
 import type { ModelWeights } from "./weights/weights.ts";
 
 export interface HookDescription {

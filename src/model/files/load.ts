@@ -11,12 +11,12 @@ import { isObject, parseJson } from "../../formats/json.ts";
 import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { HfConfig } from "../families/family.ts";
+import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "../families/llamaGguf.ts";
 import { familyOf } from "../families/table.ts";
 import { findHubModel, type ModelFiles } from "../hub/hubModel.ts";
-import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "../families/llamaGguf.ts";
+import type { ModelWeights } from "../weights/weights.ts";
 import { isNativeConfig, nativeConfig, nativeIgnored, nativeOtherNames, nativeTensors } from "./native.ts";
 import { isTied, neededTensors, readWeights, type ReadOptions, type WeightPlan } from "./readWeights.ts";
-import type { ModelWeights } from "../weights/weights.ts";
 
 /** A model's files, read. */
 export interface LoadedModel {

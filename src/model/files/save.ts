@@ -7,12 +7,12 @@ import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { Family, HfConfig, TensorTable } from "../families/family.ts";
 import { familyByArchitecture } from "../families/table.ts";
-import { nativeTensors } from "./native.ts";
-import { parametersOf } from "../weights/parameters.ts";
-import type { ModelParameters } from "../weights/processing.ts";
-import { rowsOf } from "./readWeights.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { copyTokenizer, saveTokenizer } from "../tokenizer/save.ts";
+import { parametersOf } from "../weights/parameters.ts";
+import type { ModelParameters } from "../weights/processing.ts";
+import { nativeTensors } from "./native.ts";
+import { rowsOf } from "./readWeights.ts";
 
 export interface SaveOptions {
   /** `huggingface`: the layout of the family that `cfg.original_architecture` names. Default: that if the model fits it, else `native`. */

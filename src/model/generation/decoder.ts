@@ -5,13 +5,13 @@ import { concat, reshape, select, takeRows, transpose, unsqueeze } from "../../g
 import { leaf, placeholder, type Tensor } from "../../graph/tensor.ts";
 import type { Buffer } from "../../runtime/backend.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import { tokenBatch, type TokenBatch } from "../run/batch.ts";
 import { kvHeads, type ModelConfig } from "../config.ts";
 import type { HookedModel } from "../hookedModel.ts";
-import type { RunOptions } from "../run/runOptions.ts";
 import { TraceCut } from "../hooks/hooks.ts";
-import { KeyValueCache } from "./keyValueCache.ts";
+import { tokenBatch, type TokenBatch } from "../run/batch.ts";
+import type { RunOptions } from "../run/runOptions.ts";
 import { forward, type ForwardOutput } from "../transformer/transformer.ts";
+import { KeyValueCache } from "./keyValueCache.ts";
 
 /** Gives the logits that follow a batch's rows, then those that follow each further token. */
 export interface Decoder {

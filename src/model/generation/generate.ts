@@ -1,12 +1,12 @@
 /** @file Generation: a loop around a decoder and a sampler, streamed or at once. */
 import { leaf, type Tensor } from "../../graph/tensor.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import { tokenBatch, type TokenBatch } from "../run/batch.ts";
-import { CachingDecoder, recomputingDecoder, type Decoder } from "./decoder.ts";
 import { ModelError } from "../errors.ts";
 import type { HookedModel } from "../hookedModel.ts";
+import { tokenBatch, type TokenBatch } from "../run/batch.ts";
 import { checkOptions, optionNames } from "../run/optionNames.ts";
 import type { ModelInput, RunOptions } from "../run/runOptions.ts";
+import { CachingDecoder, recomputingDecoder, type Decoder } from "./decoder.ts";
 import { nextToken, parseSampling, type Sampling, type SamplingOptions } from "./sampling.ts";
 
 export interface GenerateOptions

@@ -2,8 +2,8 @@
 import { axis, type Axis } from "../../graph/axis.ts";
 import { broadcastTo, range } from "../../graph/index.ts";
 import { leaf, placeholder, type Tensor } from "../../graph/tensor.ts";
-import type { KeyValues } from "../transformer/attention.ts";
 import { ModelError } from "../errors.ts";
+import type { KeyValues } from "../transformer/attention.ts";
 
 /**
  * How positions and masks are derived.

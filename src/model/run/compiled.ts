@@ -1,12 +1,12 @@
 /** @file A forward pass compiled once, for loops where tracing would cost more than the model. */
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import { placeholderBatch } from "./batch.ts";
 import { ModelError } from "../errors.ts";
 import type { HookedModel } from "../hookedModel.ts";
+import type { Splice } from "../hooks/hooks.ts";
+import { placeholderBatch } from "./batch.ts";
 import { checkOptions, optionNames } from "./optionNames.ts";
 import type { HookSpec } from "./runOptions.ts";
 import type { Traced } from "./traced.ts";
-import type { Splice } from "../hooks/hooks.ts";
 
 export interface CompileOptions {
   /** Default `packed`: the graph holds its own copy of the weights, laid out for the processor. */

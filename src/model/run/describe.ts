@@ -4,11 +4,11 @@ import { dtypes } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { topological } from "../../graph/traverse.ts";
 import { formatBytes } from "../../runtime/ledger.ts";
-import { tokenBatch } from "./batch.ts";
 import type { HookedModel } from "../hookedModel.ts";
 import { filterText, Trace, type HookEntry, type Splice } from "../hooks/hooks.ts";
-import { traceForward } from "./tracing.ts";
 import type { ModelWeights } from "../weights/weights.ts";
+import { tokenBatch } from "./batch.ts";
+import { traceForward } from "./tracing.ts";
 
 /** The values of every hook point, flagged ones too, of a pass with these splices and without hooks. */
 export function hookPoints(model: HookedModel, splices: ReadonlyMap<string, Splice>): Readonly<Record<string, Tensor>> {

@@ -1,8 +1,8 @@
 /** @file From what a run is given (texts, ids) to a token batch. */
-import { rowsOf, tokenBatch, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { HookedModel } from "../hookedModel.ts";
+import { rowsOf, tokenBatch, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
 import type { BatchOptions, ModelInput, TokenOptions } from "./runOptions.ts";
 
 const isBatch = (input: ModelInput): input is TokenBatch =>

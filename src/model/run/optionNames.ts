@@ -1,9 +1,9 @@
 /** @file Names of the options that a model's methods take: a name that nobody reads is an error. */
 import { optionsCheck, type OptionNames, type OptionsCheck } from "../../graph/options.ts";
-import type { CompileOptions } from "./compiled.ts";
 import { ModelError } from "../errors.ts";
 import type { GenerateOptions } from "../generation/generate.ts";
 import type { FromConfigOptions, ModelOptions } from "../hookedModel.ts";
+import type { CompileOptions } from "./compiled.ts";
 import type {
   AddHookOptions,
   BatchOptions,

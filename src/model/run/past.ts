@@ -1,10 +1,10 @@
 /** @file What earlier tokens leave for those that follow them: keys, values and their mask. */
 import { addDims, axis } from "../../graph/axis.ts";
 import { leaf, type Tensor } from "../../graph/tensor.ts";
-import { int64Rows, positionsOf, type TokenBatch } from "./batch.ts";
 import { kvHeads, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { ForwardOutput } from "../transformer/transformer.ts";
+import { int64Rows, positionsOf, type TokenBatch } from "./batch.ts";
 
 /**
  * Keys and values of a run, to be continued by another, any number of times: nothing in it changes.

@@ -1,8 +1,8 @@
 /** @file What a run takes: inputs, and options for how they are read and run. */
 import type { Tensor } from "../../graph/tensor.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import type { PositionPolicy, TokenBatch } from "./batch.ts";
 import type { AsyncHook, Hook, HookEntry, NameFilter, Splice } from "../hooks/hooks.ts";
+import type { PositionPolicy, TokenBatch } from "./batch.ts";
 import type { Past } from "./past.ts";
 
 /** Text, ids, or a batch made once with `model.batch`. */

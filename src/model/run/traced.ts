@@ -2,12 +2,12 @@
 import { subDims } from "../../graph/axis.ts";
 import { slice } from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
-import type { TokenBatch } from "./batch.ts";
 import { ModelError } from "../errors.ts";
 import { noSuchPoint, type Trace } from "../hooks/hooks.ts";
+import type { ForwardOutput } from "../transformer/transformer.ts";
+import type { TokenBatch } from "./batch.ts";
 import { lossPerToken, meanLoss } from "./loss.ts";
 import { pastAfter, type Past } from "./past.ts";
-import type { ForwardOutput } from "../transformer/transformer.ts";
 
 /** What a traced forward pass offers to build on. All values are lazy. */
 export interface Traced {

@@ -1,17 +1,17 @@
 /** @file Tracing a forward pass: where it starts and stops, and async hooks that cut it. */
 import { leaf, type Tensor } from "../../graph/tensor.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import type { TokenBatch } from "./batch.ts";
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { HookedModel } from "../hookedModel.ts";
 import { TraceCut, type Trace } from "../hooks/hooks.ts";
+import { forward } from "../transformer/transformer.ts";
+import type { ModelWeights } from "../weights/weights.ts";
+import type { TokenBatch } from "./batch.ts";
 import { batchOf, inContext } from "./inputs.ts";
 import { continueBatch } from "./past.ts";
 import type { ModelInput, RunOptions } from "./runOptions.ts";
 import { tracedView, type Traced } from "./traced.ts";
-import { forward } from "../transformer/transformer.ts";
-import type { ModelWeights } from "../weights/weights.ts";
 
 /** What async hooks have given in place of the values that they saw. */
 export type Cuts = ReadonlyMap<string, Tensor>;

@@ -16,6 +16,10 @@ import {
   where,
 } from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
+import type { ActivationName, ModelConfig } from "../config.ts";
+import { ModelError } from "../errors.ts";
+import type { Trace } from "../hooks/hooks.ts";
+import type { ModelWeights } from "../weights/weights.ts";
 import {
   attention,
   attentionBias,
@@ -24,11 +28,7 @@ import {
   type AttentionContext,
   type KeyValues,
 } from "./attention.ts";
-import type { ActivationName, ModelConfig } from "../config.ts";
-import { ModelError } from "../errors.ts";
-import type { Trace } from "../hooks/hooks.ts";
 import { normalize, type BlockContext } from "./norm.ts";
-import type { ModelWeights } from "../weights/weights.ts";
 
 export interface ForwardInput {
   /** int64 [batch, pos]; absent when starting from a residual. */
