@@ -8,6 +8,7 @@ export type {
   RunDefaults,
   Split,
 } from "./protocol.ts";
+export type { Extension } from "./lifecycle.ts";
 export { adapters, canonicalAdapters, validCombinations, type Adapter } from "./adapters.ts";
 export { camelCase, kebabCase, snakeCase } from "./config/names.ts";
 export { configurationPage, optionsTable, sessionJsonSchema } from "./config/describe.ts";
@@ -22,6 +23,7 @@ export type {
   PromptConfig,
   RunConfig,
   SectionName,
+  SessionConfig,
   SharedConfig,
   TrainerConfig,
 } from "./config/types.ts";
@@ -29,10 +31,10 @@ export { loadComponent, type OpComposition, type SharedComponent } from "./compo
 export {
   defineDataModule,
   type ComposedDataModule,
-  type DataModuleBase,
   type DataModuleDefinition,
   type DataModuleHooks,
 } from "./sides/dataModule.ts";
+export type { DataModuleBase, ModuleBase } from "./sides/sides.ts";
 export { loadDefinitions, type Definition } from "./sides/definitions.ts";
 export { SessionError } from "./errors.ts";
 export type { OpCollection, OpFile } from "./components/opFile.ts";
@@ -56,13 +58,13 @@ export {
   defineModule,
   type AdapterParts,
   type ComposedModule,
-  type ModuleBase,
   type ModuleDefinition,
   type ModuleHooks,
   type ModuleSteps,
   type OptimizerPlan,
   type PartsOf,
 } from "./sides/module.ts";
+export type { SessionExtras, SessionOptions, SessionOverrides } from "./compose/overrides.ts";
 export { resolveSession, type SetOptions } from "./compose/plan.ts";
 export { sessionDocument } from "./record/record.ts";
 export {
@@ -80,15 +82,7 @@ export {
   type RteBoolqSteps,
   type StepMetrics,
 } from "./sides/rteBoolq.ts";
-export {
-  Session,
-  type Components,
-  type Extension,
-  type SessionConfig,
-  type SessionExtras,
-  type SessionOptions,
-  type SessionOverrides,
-} from "./session.ts";
+export { Session, type Components } from "./session.ts";
 export {
   runSteps,
   type SteppedPhase,
@@ -96,11 +90,6 @@ export {
   type StepsProgress,
   type StepsResult,
 } from "./loop/steps.ts";
-export {
-  runTraining,
-  type TrainableSession,
-  type TrainingProgress,
-  type TrainingResult,
-  type TrainingRun,
-} from "./loop/training.ts";
+export type { TrainableSession, TrainingProgress, TrainingResult, TrainingRun } from "./loop/trainable.ts";
+export { runTraining } from "./loop/training.ts";
 export { saveTrained, type SavableSession, type SavedModelOrAdapters } from "./load/adapted.ts";

@@ -1,7 +1,16 @@
 /** @file The moments of a session: who acts at each, in which order, and who must. */
+import type { ModuleConfig } from "./config/types.ts";
 import { SessionError } from "./errors.ts";
-import type { Log } from "./record/log.ts";
 import type { LifecycleHook } from "./protocol.ts";
+import type { Log } from "./record/log.ts";
+
+/** Something beside the two sides that acts at the moments of a session, such as a profiler. */
+export interface Extension {
+  readonly name: string;
+  /** When the session is made, before the model is. */
+  readonly connect?: (session: { readonly cfg: ModuleConfig; readonly experimentFolder: string }) => void;
+  readonly hooks: { readonly [H in LifecycleHook]?: () => void | Promise<void> };
+}
 
 /** Somebody who may act: a side of the session or an extension. */
 export interface Actor {

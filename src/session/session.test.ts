@@ -8,11 +8,12 @@ import { datasetOf, type Batch, type Dataset } from "../data/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import type { LatentModel, Sae } from "../sae/index.ts";
 import type { Adapter } from "./adapters.ts";
+import type { SessionOptions } from "./compose/overrides.ts";
+import { runSteps } from "./loop/steps.ts";
+import type { AnalysisSession } from "./protocol.ts";
+import { Session } from "./session.ts";
 import { defineDataModule } from "./sides/dataModule.ts";
 import { defineModule } from "./sides/module.ts";
-import type { AnalysisSession } from "./protocol.ts";
-import { Session, type SessionOptions } from "./session.ts";
-import { runSteps } from "./loop/steps.ts";
 
 let folder: string;
 let model: HookedModel;

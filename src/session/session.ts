@@ -1,128 +1,27 @@
 /** @file The session: two sides composed for a set of adapters, and their lifecycle. */
-import type { Dataset } from "../data/index.ts";
-import type { HubOptions, JsonObject } from "../formats/index.ts";
+import type { JsonObject } from "../formats/index.ts";
 import { inspectAs } from "../graph/inspect.ts";
-import type { HookedModel, Tokenizer } from "../model/index.ts";
-import type { Runtime } from "../runtime/index.ts";
-import type { LatentModel } from "../sae/index.ts";
+import type { HookedModel } from "../model/index.ts";
+import type { Lora, Trainable } from "../train/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { loadComponent, type SharedComponent } from "./components/component.ts";
-import { compose } from "./compose/compose.ts";
-import { readConfigTree, treeOfInput, withOptions } from "./config/read.ts";
-import type { ConfigInput, DataModuleConfig, ModuleConfig, RunConfig, TrainerConfig } from "./config/types.ts";
-import type { ComposedDataModule, DataModuleDefinition } from "./sides/dataModule.ts";
-import { callHook, type Actor } from "./lifecycle.ts";
-import type { Log, LogStream } from "./record/log.ts";
-import type { LoadContext } from "./load/modelSource.ts";
-import type { ComposedModule, ModuleBase, ModuleDefinition, OptimizerPlan } from "./sides/module.ts";
-import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
 import type { OpCollection } from "./components/opFile.ts";
-import { checkOverrides, overrideNames } from "./compose/overrides.ts";
 import { Registry, type AdaptersOfKey, type RegistryKey } from "./components/registry.ts";
-import type { Resources } from "./load/resources.ts";
+import { compose, type SessionState } from "./compose/compose.ts";
+import { checkOverrides, overrideNames, type SessionOptions, type SessionOverrides } from "./compose/overrides.ts";
+import { readConfigTree, treeOfInput, withOptions } from "./config/read.ts";
+import type { SessionConfig } from "./config/types.ts";
+import { callHook, type Actor, type Extension } from "./lifecycle.ts";
+import type { AnalysisSession, LifecycleHook } from "./protocol.ts";
+import type { Log } from "./record/log.ts";
+import type { ComposedDataModule } from "./sides/dataModule.ts";
+import type { ComposedModule, OptimizerPlan } from "./sides/module.ts";
 import type { RteBoolqSteps } from "./sides/rteBoolq.ts";
-import type { Lora, Trainable } from "../train/index.ts";
-
-/** Something beside the two sides that acts at the moments of a session, such as a profiler. */
-export interface Extension {
-  readonly name: string;
-  /** When the session is made, before the model is. */
-  readonly connect?: (session: { readonly cfg: ModuleConfig; readonly experimentFolder: string }) => void;
-  readonly hooks: { readonly [H in LifecycleHook]?: () => void | Promise<void> };
-}
-
-/** What a session may be given that no file can hold. */
-export interface SessionExtras {
-  /** Already loaded, or the path to load instead of what the configuration says. */
-  readonly model?: HookedModel | string;
-  readonly tokenizer?: Tokenizer;
-  /** Already loaded, or paths, instead of `sae_cfgs`. */
-  readonly saes?: readonly (LatentModel | string)[];
-  /** Rows, a file of them, or a file for each split. */
-  readonly data?: Dataset | string | ConfigInput<"DataFiles">;
-  readonly evalBatchSize?: number;
-  readonly trainBatchSize?: number;
-  /** Only the first rows of each split. */
-  readonly limit?: number;
-  readonly runtime?: Runtime;
-  /** How the hub is asked for what is given by its id. */
-  readonly hub?: HubOptions;
-  /** What stands behind the names of models, SAEs and data instead. */
-  readonly resources?: Partial<Resources>;
-  readonly extensions?: readonly Extension[];
-  /** Modules and data modules that a file may name beside the bundled ones. */
-  readonly definitions?: readonly (ModuleDefinition | DataModuleDefinition)[];
-  /** Shared components, loaded or by folder or id: their modules may be named, and runs know their ops. */
-  readonly components?: readonly (SharedComponent | string)[];
-  /** Installed packages whose code components that are given by name may run. Default none. */
-  readonly packages?: readonly string[];
-  /**
-   * Default `process.env`. `IT_CONFIG_DEFAULTS` names a folder of files that come first, `IT_ANALYSIS_OP_PATHS` op
-   * collections, `IT_OP_PRECEDENCE` those that `prefer_ops` names; `IT_GLOBAL_SEED` is a seed.
-   */
-  readonly env?: Readonly<Partial<Record<string, string>>>;
-  /** Where log lines go beside the file. Default stderr; null: nowhere. */
-  readonly logStream?: LogStream | null;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: LoadContext["onProgress"];
-}
-
-/** What differs from a file or a registry entry. */
-export interface SessionOverrides<A extends readonly Adapter[] = readonly Adapter[]> extends SessionExtras {
-  readonly adapterCtx?: A;
-  readonly sharedCfg?: ConfigInput<"SharedConfig">;
-  readonly datamoduleCfg?: ConfigInput<"DataModuleConfig">;
-  readonly moduleCfg?: ConfigInput<"ModuleConfig">;
-  readonly runCfg?: ConfigInput<"RunConfig">;
-  readonly trainer?: ConfigInput<"TrainerConfig">;
-  readonly seedEverything?: number | boolean;
-}
-
-/** A session in TypeScript. Without classes the two sides are those of the tutorials. */
-export interface SessionOptions<
-  A extends readonly Adapter[],
-  M extends object,
-  D extends object,
-> extends SessionOverrides<A> {
-  readonly moduleCls?: ModuleDefinition<M>;
-  readonly datamoduleCls?: DataModuleDefinition<D>;
-  /** Composed already: taken as they are. */
-  readonly module?: M & ModuleBase;
-  readonly datamodule?: D & ComposedDataModule<object>;
-}
 
 /** The two sides by the names under which loops take them. */
 export type Components<A extends Adapter, M extends object, D extends object> = {
   readonly datamodule: ComposedDataModule<D>;
 } & ("lightning" extends A ? { readonly model: ComposedModule<A, M> } : { readonly module: ComposedModule<A, M> });
-
-/** A resolved configuration. */
-export interface SessionConfig {
-  readonly adapterCtx: readonly Adapter[];
-  readonly datamoduleCfg: DataModuleConfig;
-  readonly moduleCfg: ModuleConfig;
-  readonly runCfg: RunConfig;
-  readonly trainer: TrainerConfig;
-  readonly seed: number | null;
-}
-
-/** What a session is made of. @internal */
-export interface SessionState<A extends Adapter, M extends object, D extends object> {
-  readonly cfg: SessionConfig;
-  readonly module: ComposedModule<A, M>;
-  readonly datamodule: ComposedDataModule<D>;
-  readonly experimentFolder: string;
-  readonly logger: Log;
-  readonly environment: JsonObject;
-  readonly record: JsonObject;
-  readonly sharedComponents: readonly SharedComponent[];
-  readonly opCollections: readonly OpCollection[];
-  readonly extensions: readonly Extension[];
-  readonly loadModel: () => Promise<HookedModel>;
-  readonly lora: () => Lora | undefined;
-  readonly trainModel: () => Trainable;
-  readonly names: { readonly datamodule: string; readonly module: string };
-}
 
 /**
  * A session: a data module and a module, composed for adapters. The type knows what the adapters add: without `sae_lens`

@@ -1,4 +1,5 @@
 /** @file From the table's folded texts to SAEs; scripts/make-sae-registry.mjs folds them. */
+import { present } from "../../graph/options.ts";
 
 /** One SAE of a release. */
 export interface RegisteredSae {
@@ -33,12 +34,6 @@ export function unfoldSaes(release: string, lines: readonly string[]): Registere
       }),
     }));
   });
-}
-
-function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }
 
 const fill = (template: string, slots: readonly string[]): string =>

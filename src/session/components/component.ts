@@ -1,7 +1,7 @@
 /** @file Components shared as folders: configurations, prompts and compositions as data; code from installed packages only. */
 import type { Config, PromptConfig } from "../config/types.ts";
-import { importNamed, isDefinition, type Definition } from "../sides/definitions.ts";
 import { SessionError } from "../errors.ts";
+import { importNamed, isDefinition, type Definition } from "../sides/definitions.ts";
 import {
   openComponent,
   readYaml,

@@ -2,12 +2,12 @@
 import { readFile, realpath } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import type { HubOptions } from "../../formats/index.ts";
+import { packageVersion } from "../../formats/packageVersion.ts";
 import { checked } from "../config/read.ts";
 import { camelised } from "../config/schema.ts";
 import type { Config, SectionName } from "../config/types.ts";
 import { configFault, parseYaml, placeOf, plain, type Located } from "../config/yaml.ts";
 import { SessionError } from "../errors.ts";
-import { packageVersion } from "../../formats/packageVersion.ts";
 import { hubResources, type Resources } from "../load/resources.ts";
 import { isInWindow } from "./versions.ts";
 

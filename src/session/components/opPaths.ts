@@ -1,11 +1,11 @@
 /** @file Op collections by path, as the environment variable `IT_ANALYSIS_OP_PATHS` lists them: compositions as data. */
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, delimiter, join } from "node:path";
-import { opFilesOf, type SharedComponent } from "./component.ts";
+import { packageVersion } from "../../formats/packageVersion.ts";
 import { yamlFiles } from "../config/read.ts";
 import { configFault, parseYaml } from "../config/yaml.ts";
 import { SessionError } from "../errors.ts";
-import { packageVersion } from "../../formats/packageVersion.ts";
+import { opFilesOf, type SharedComponent } from "./component.ts";
 import { manifestName, openComponent, type ComponentOptions } from "./manifest.ts";
 import { opFileOf, type OpCollection, type OpFile } from "./opFile.ts";
 

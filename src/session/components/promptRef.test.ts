@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel, shapes } from "../../../test/support/random.ts";
 import { datasetOf, type Dataset } from "../../data/index.ts";
 import type { HookedModel } from "../../model/index.ts";
-import { loadComponent } from "./component.ts";
+import type { SessionOverrides } from "../compose/overrides.ts";
 import type { PromptConfig } from "../config/types.ts";
+import { Session } from "../session.ts";
+import { loadComponent } from "./component.ts";
 import { Registry } from "./registry.ts";
-import { Session, type SessionOverrides } from "../session.ts";
 
 let root: string;
 let model: HookedModel;

@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { canonicalAdapters, type Adapter } from "../adapters.ts";
 import { nearest } from "../../graph/nearest.ts";
+import { canonicalAdapters, type Adapter } from "../adapters.ts";
 import {
   lifted,
   sessionFileOf,

@@ -4,11 +4,7 @@ import type { Adapter } from "../adapters.ts";
 import type { DataModuleConfig, ModuleConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 import type { Log } from "../record/log.ts";
-import type { SessionOverrides } from "../session.ts";
-
-/** Without the fields that are undefined. */
-export const present = <T extends object>(fields: T): Partial<T> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
+import type { SessionOverrides } from "./overrides.ts";
 
 const tokenizerOptions = ["tokenizerIdOverrides", "tokenizerKwargs", "specialTokensDict"] as const;
 

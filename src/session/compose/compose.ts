@@ -5,28 +5,55 @@ import { HookedModel, type Tokenizer } from "../../model/index.ts";
 import { defaultRuntime } from "../../runtime/index.ts";
 import type { LatentModel } from "../../sae/index.ts";
 import { trainable, type Lora, type Trainable } from "../../train/index.ts";
-import { adaptersOf, type AdaptedModel } from "../load/adapted.ts";
 import type { Adapter } from "../adapters.ts";
-import { checkProtocol } from "./checks.ts";
-import type { DataModuleConfig, ModuleConfig } from "../config/types.ts";
+import type { SharedComponent } from "../components/component.ts";
+import type { OpCollection } from "../components/opFile.ts";
+import type { DataModuleConfig, ModuleConfig, SessionConfig } from "../config/types.ts";
 import type { Located } from "../config/yaml.ts";
-import { composeDataModule, type DataModuleDefinition, type MadeDataModule } from "../sides/dataModule.ts";
 import { SessionError } from "../errors.ts";
-import { environmentRecord, makeExperimentFolder } from "../record/experiment.ts";
-import { memProfiler } from "../record/memProfiler.ts";
+import type { Extension } from "../lifecycle.ts";
+import { adaptersOf, type AdaptedModel } from "../load/adapted.ts";
 import { modelOf, saesOf, tokenizerOf, type LoadContext } from "../load/modelSource.ts";
+import { hubResources } from "../load/resources.ts";
+import { environmentRecord, makeExperimentFolder } from "../record/experiment.ts";
+import type { Log } from "../record/log.ts";
+import { memProfiler } from "../record/memProfiler.ts";
+import { withoutLogging, writeRecord } from "../record/record.ts";
+import {
+  composeDataModule,
+  type ComposedDataModule,
+  type DataModuleDefinition,
+  type MadeDataModule,
+} from "../sides/dataModule.ts";
 import {
   answersOf,
   composeModule,
   type ComposedModule,
   type MadeModule,
-  type ModuleBase,
   type ModuleDefinition,
 } from "../sides/module.ts";
-import { isDataset, planOf, type GivenSides } from "./plan.ts";
-import { withoutLogging, writeRecord } from "../record/record.ts";
-import { hubResources } from "../load/resources.ts";
-import type { SessionOverrides, SessionState } from "../session.ts";
+import type { ModuleBase } from "../sides/sides.ts";
+import { checkProtocol } from "./checks.ts";
+import type { GivenSides, SessionOverrides } from "./overrides.ts";
+import { isDataset, planOf } from "./plan.ts";
+
+/** What a session is made of. @internal */
+export interface SessionState<A extends Adapter, M extends object, D extends object> {
+  readonly cfg: SessionConfig;
+  readonly module: ComposedModule<A, M>;
+  readonly datamodule: ComposedDataModule<D>;
+  readonly experimentFolder: string;
+  readonly logger: Log;
+  readonly environment: JsonObject;
+  readonly record: JsonObject;
+  readonly sharedComponents: readonly SharedComponent[];
+  readonly opCollections: readonly OpCollection[];
+  readonly extensions: readonly Extension[];
+  readonly loadModel: () => Promise<HookedModel>;
+  readonly lora: () => Lora | undefined;
+  readonly trainModel: () => Trainable;
+  readonly names: { readonly datamodule: string; readonly module: string };
+}
 
 /** Makes the parts of a session. */
 export async function compose<A extends Adapter, M extends object, D extends object>(

@@ -2,31 +2,25 @@
 import { randomInt } from "node:crypto";
 import type { Dataset } from "../../data/index.ts";
 import type { HubOptions, JsonObject } from "../../formats/index.ts";
+import { present } from "../../graph/options.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { canonicalAdapters } from "../adapters.ts";
-import { checkAdapters, checkDeferral, crossValidated, present } from "./checks.ts";
 import { loadComponent, type SharedComponent } from "../components/component.ts";
-import { readConfigTree, sessionFileOf, treeOfInput, withOptions, type SessionFile } from "../config/read.ts";
-import { merged, placeOf, plain, type Located } from "../config/yaml.ts";
-import type { ComposedDataModule, DataModuleDefinition } from "../sides/dataModule.ts";
-import type { Definition } from "../sides/definitions.ts";
-import { openLog, type OpenLog } from "../record/log.ts";
 import type { ComponentOptions } from "../components/manifest.ts";
-import type { ModuleBase, ModuleDefinition } from "../sides/module.ts";
 import type { OpCollection } from "../components/opFile.ts";
 import { opCollectionsAt, preferredOps } from "../components/opPaths.ts";
 import { withPrompt } from "../components/promptRef.ts";
+import { readConfigTree, sessionFileOf, treeOfInput, withOptions, type SessionFile } from "../config/read.ts";
+import type { SessionConfig } from "../config/types.ts";
+import { merged, placeOf, plain, type Located } from "../config/yaml.ts";
+import { openLog, type OpenLog } from "../record/log.ts";
 import { recordedConfig, withShared } from "../record/record.ts";
+import type { DataModuleDefinition } from "../sides/dataModule.ts";
+import type { Definition } from "../sides/definitions.ts";
+import type { ModuleDefinition } from "../sides/module.ts";
 import { RteBoolqDataModule, RteBoolqModule } from "../sides/rteBoolq.ts";
-import type { SessionConfig, SessionOverrides } from "../session.ts";
-
-/** The sides as they are given in TypeScript. */
-export interface GivenSides<M extends object, D extends object> {
-  readonly moduleCls?: ModuleDefinition<M> | undefined;
-  readonly datamoduleCls?: DataModuleDefinition<D> | undefined;
-  readonly module?: (M & ModuleBase) | undefined;
-  readonly datamodule?: (D & ComposedDataModule<object>) | undefined;
-}
+import { checkAdapters, checkDeferral, crossValidated } from "./checks.ts";
+import type { GivenSides, SessionOverrides } from "./overrides.ts";
 
 /** A session before anything is made. */
 export interface SessionPlan {

@@ -1,6 +1,7 @@
 /** @file The types of the sections: what a user may write, and what it is after defaults. */
 import type { Answer } from "../../data/index.ts";
 import type { Json, JsonObject } from "../../formats/index.ts";
+import type { Adapter } from "../adapters.ts";
 import type { sections } from "./sections.ts";
 
 /** A class by name with its arguments, as published files write optimisers and schedules; the names stay as they are. */
@@ -93,6 +94,16 @@ export type RunConfig = Config<"RunConfig">;
 export type TrainerConfig = Config<"TrainerConfig">;
 export type GenerationConfig = Config<"GenerationConfig">;
 export type PromptConfig = Config<"PromptConfig">;
+
+/** A session's configuration, resolved. */
+export interface SessionConfig {
+  readonly adapterCtx: readonly Adapter[];
+  readonly datamoduleCfg: DataModuleConfig;
+  readonly moduleCfg: ModuleConfig;
+  readonly runCfg: RunConfig;
+  readonly trainer: TrainerConfig;
+  readonly seed: number | null;
+}
 
 /** One row of the table, as code that goes through it sees it. */
 export interface Field {

@@ -9,11 +9,12 @@ import { AnalysisRunner } from "../../analysis/index.ts";
 import { datasetOf, type Dataset } from "../../data/index.ts";
 import { HookedModel, saveModel } from "../../model/index.ts";
 import { loadCheckpoint, loadLora, type Checkpoint, type TrainerCallback } from "../../train/index.ts";
-import { saveTrained } from "./adapted.ts";
 import type { Adapter } from "../adapters.ts";
+import type { SessionOverrides } from "../compose/overrides.ts";
 import type { ConfigInput } from "../config/types.ts";
-import { Session, type SessionOverrides } from "../session.ts";
 import { runTraining } from "../loop/training.ts";
+import { Session } from "../session.ts";
+import { saveTrained } from "./adapted.ts";
 
 const rows = [
   [5, 6, 7],

@@ -2,10 +2,10 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { HubOptions } from "../../formats/index.ts";
+import { present } from "../../graph/options.ts";
 import { projectionFiles, saveModel, type HookedModel } from "../../model/index.ts";
 import { addLora, loadLora, mergeLora, saveLora, settled, type Lora, type LoraOptions } from "../../train/index.ts";
 import { adapterFiles, isAdapterFolder } from "../../train/lora/peft.ts";
-import { present } from "../compose/checks.ts";
 import { snakeCase } from "../config/names.ts";
 import type { Config, ModuleConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";

@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeModel } from "../../../test/support/exampleScope.ts";
 import { datasetOf } from "../../data/index.ts";
 import { HookedModel, saveModel } from "../../model/index.ts";
+import type { SessionOverrides } from "../compose/overrides.ts";
 import { readSessionFile } from "../config/read.ts";
-import { Session, type SessionOverrides } from "../session.ts";
+import { Session } from "../session.ts";
 
 let root: string;
 beforeAll(async () => {

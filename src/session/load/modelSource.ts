@@ -8,17 +8,17 @@ import {
   TokenizerError,
   type FactoredParameters,
   type FactoringOptions,
-  type ModelParameters,
   type ModelConfigInput,
+  type ModelParameters,
   type Tokenizer,
 } from "../../model/index.ts";
 import type { Runtime } from "../../runtime/index.ts";
 import { loadLatentModel, type LatentModel } from "../../sae/index.ts";
-import { adaptersOf, type AdaptedModel } from "./adapted.ts";
 import type { Config, ModuleConfig, SharedConfig } from "../config/types.ts";
-import { customSae } from "./customSae.ts";
 import { SessionError } from "../errors.ts";
 import type { Log } from "../record/log.ts";
+import { adaptersOf, type AdaptedModel } from "./adapted.ts";
+import { customSae } from "./customSae.ts";
 import type { Resources } from "./resources.ts";
 import { withVocabulary } from "./vocabulary.ts";
 

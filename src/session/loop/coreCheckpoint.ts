@@ -4,7 +4,7 @@ import type { JsonObject } from "../../formats/index.ts";
 import { loadCheckpoint, saveCheckpoint } from "../../train/index.ts";
 import type { LearnerSchedule } from "../../train/schedules/scheduled.ts";
 import { loopRecord, storable, type CoreRecord, type Position } from "../../train/trainer/record.ts";
-import type { Training } from "./training.ts";
+import type { Training } from "./prepare.ts";
 
 /** What a checkpoint is made of, beside where training stands. */
 export interface CoreState {

@@ -6,8 +6,9 @@ import { keepBatch } from "../../train/learner/notFinite.ts";
 import { scheduleLearner } from "../../train/schedules/scheduled.ts";
 import type { Position } from "../../train/trainer/record.ts";
 import { coreCheckpoint } from "./coreCheckpoint.ts";
+import type { Training } from "./prepare.ts";
 import { metricsText, runSteps } from "./steps.ts";
-import type { Training, TrainingRun } from "./training.ts";
+import type { TrainingRun } from "./trainable.ts";
 
 /**
  * Epochs of training steps, each followed by validation. Schedules step (in the published loop they never do); hooks that

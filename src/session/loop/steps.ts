@@ -1,10 +1,10 @@
 /** @file The plain loop of test, validation and prediction. */
 import type { Batch } from "../../data/index.ts";
+import type { Metrics } from "../../train/metrics.ts";
 import type { RunConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
-import type { Log } from "../record/log.ts";
-import type { Metrics } from "../../train/metrics.ts";
 import type { AnalysisModule, AnalysisSession, LifecycleHook } from "../protocol.ts";
+import type { Log } from "../record/log.ts";
 
 /** The phases that the plain loop runs. */
 export type SteppedPhase = "validation" | "test" | "predict";

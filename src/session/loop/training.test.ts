@@ -8,8 +8,9 @@ import { AnalysisRunner } from "../../analysis/index.ts";
 import { datasetOf, type Batch, type Dataset } from "../../data/index.ts";
 import type { TrainerCallback } from "../../train/index.ts";
 import type { Adapter } from "../adapters.ts";
+import type { SessionOptions } from "../compose/overrides.ts";
+import { Session } from "../session.ts";
 import { defineModule } from "../sides/module.ts";
-import { Session, type SessionOptions } from "../session.ts";
 import { runSteps } from "./steps.ts";
 import { runTraining } from "./training.ts";
 

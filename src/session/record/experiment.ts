@@ -4,8 +4,8 @@ import { mkdir, readFile } from "node:fs/promises";
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { packageVersion } from "../../formats/packageVersion.ts";
 import type { JsonObject } from "../../formats/index.ts";
+import { packageVersion } from "../../formats/packageVersion.ts";
 import type { Runtime } from "../../runtime/index.ts";
 import { SessionError } from "../errors.ts";
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memory } from "../../runtime/index.ts";
+import type { LifecycleHook, Phase } from "../protocol.ts";
 import {
   memoryFigure,
   memoryStatsRows,
@@ -11,7 +12,6 @@ import {
   parseSnapshotKey,
   type MemProfiler,
 } from "./memProfiler.ts";
-import type { LifecycleHook, Phase } from "../protocol.ts";
 
 let folder: string;
 beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "interpretune-memprofiler-"))));

@@ -7,8 +7,8 @@ import { writeFileAtomic } from "../../formats/index.ts";
 import { memory } from "../../runtime/index.ts";
 import { camelCase } from "../config/names.ts";
 import { SessionError } from "../errors.ts";
+import type { Extension } from "../lifecycle.ts";
 import type { LifecycleHook, Phase } from "../protocol.ts";
-import type { Extension } from "../session.ts";
 
 /** The step of each phase, as configurations name it. */
 const steps: { readonly [P in Phase]: string } = {

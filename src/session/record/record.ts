@@ -6,7 +6,7 @@ import { canonicalJson, type Json, type JsonObject } from "../../formats/index.t
 import { snakeCase } from "../config/names.ts";
 import type { SessionFile } from "../config/read.ts";
 import { fieldsOf, snaked } from "../config/schema.ts";
-import type { SessionConfig } from "../session.ts";
+import type { SessionConfig } from "../config/types.ts";
 
 /** The configuration as a file would say it. */
 export function recordedConfig(

@@ -11,13 +11,13 @@ import {
 } from "../../data/index.ts";
 import type { HubOptions } from "../../formats/index.ts";
 import type { HookedModel, Tokenizer } from "../../model/index.ts";
-import { KeptBatches, splitBatches } from "./batches.ts";
 import type { DataModuleConfig, PromptConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
-import type { Log } from "../record/log.ts";
-import type { ModuleBase } from "./module.ts";
-import type { AnalysisDataModule, LifecycleHook, Split } from "../protocol.ts";
 import type { Resources } from "../load/resources.ts";
+import type { LifecycleHook, Split } from "../protocol.ts";
+import type { Log } from "../record/log.ts";
+import { KeptBatches, splitBatches } from "./batches.ts";
+import type { DataModuleBase, ModuleBase } from "./sides.ts";
 
 /** What a data module may do at the moments of a session. */
 export type DataModuleHooks = {
@@ -25,24 +25,6 @@ export type DataModuleHooks = {
   readonly prepareData?: (model: HookedModel) => void | Promise<void>;
   readonly setup?: () => void | Promise<void>;
 } & { readonly [H in Exclude<LifecycleHook, "prepareData" | "setup">]?: () => void | Promise<void> };
-
-/** What every data module has. */
-export interface DataModuleBase extends AnalysisDataModule {
-  readonly name: string;
-  readonly cfg: DataModuleConfig;
-  readonly logger: Log;
-  /** Undefined where the model has none and rows are token ids. */
-  readonly tokenizer: Tokenizer | undefined;
-  readonly trainBatchSize: number;
-  /** The model's side, once the session has put the two together. */
-  readonly module: ModuleBase;
-  /** The rows of a split. As published, test, validation and predict are the rows of `validation`. */
-  dataset(split: Split): Promise<Dataset>;
-  trainDataloader(): AsyncIterable<Batch>;
-  valDataloader(): AsyncIterable<Batch>;
-  testDataloader(): AsyncIterable<Batch>;
-  predictDataloader(): AsyncIterable<Batch>;
-}
 
 /** A data module as it is defined: a function from what every data module has to what this one adds or replaces. */
 export interface DataModuleDefinition<D extends object = object> {

@@ -1,8 +1,8 @@
 /** @file Modules and data modules from code that the user names: a path, or an installed package. */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { DataModuleDefinition } from "./dataModule.ts";
 import { SessionError } from "../errors.ts";
+import type { DataModuleDefinition } from "./dataModule.ts";
 import type { ModuleDefinition } from "./module.ts";
 
 /** A module or a data module. */

@@ -1,16 +1,16 @@
 /** @file The model's side of a session: what every module has, what adapters add, and how one is defined. */
 import { defaultAnswers, type Answer, type Batch } from "../../data/index.ts";
 import type { JsonObject } from "../../formats/index.ts";
+import type { HookedModel, TokenBatch, Tokenizer } from "../../model/index.ts";
 import { rowsOf } from "../../model/run/batch.ts";
-import type { HookedModel, TokenBatch, Tokenizer, Traced } from "../../model/index.ts";
 import { spliceHooks, type LatentModel } from "../../sae/index.ts";
+import { Metrics } from "../../train/metrics.ts";
 import type { Adapter } from "../adapters.ts";
 import type { ClassNode, Config, ModuleConfig } from "../config/types.ts";
-import type { DataModuleBase } from "./dataModule.ts";
 import { SessionError } from "../errors.ts";
+import type { LifecycleHook } from "../protocol.ts";
 import type { Log } from "../record/log.ts";
-import { Metrics } from "../../train/metrics.ts";
-import type { AnalysisModule, LifecycleHook, RunDefaults } from "../protocol.ts";
+import type { DataModuleBase, ModuleBase } from "./sides.ts";
 
 /** An optimiser of training with the schedule of its learning rate. */
 export interface OptimizerPlan {
@@ -38,34 +38,6 @@ export interface ModuleSteps {
   readonly predictStep?: (batch: Batch, index: number) => unknown;
   /** Stands in for an op. */
   readonly analysisStep?: (batch: Batch, index: number) => unknown;
-}
-
-/** What every module has. */
-export interface ModuleBase extends Omit<AnalysisModule, "saes"> {
-  readonly runDefaults: RunDefaults;
-  readonly name: string;
-  readonly cfg: ModuleConfig;
-  readonly logger: Log;
-  /** Undefined where the model has none. */
-  readonly tokenizer: Tokenizer | undefined;
-  readonly datamodule: DataModuleBase;
-  /** `<core_log_dir or the temporary folder>/<YYYYmmdd_HHMMSS>_<experiment_tag>` */
-  readonly experimentFolder: string;
-  /** What random numbers begin from; 0 where nobody says. */
-  readonly seed: number;
-  /** Counters of the loop that runs the module. */
-  readonly state: { currentEpoch: number; globalStep: number };
-  /** Values logged since the phase began, means over examples. */
-  readonly metrics: Metrics;
-  /** Logs a metric of a batch. @param examples what it is the mean of */
-  log(name: string, value: number, examples: number): void;
-  logDict(values: Readonly<Record<string, number>>, examples: number): void;
-  /** The batch as leaves, made once, under the module's position policy. */
-  input(batch: Batch): TokenBatch;
-  /** Runs the batch; with `add_saes_on_init` the SAEs are spliced. */
-  forward<T>(batch: Batch, select: (traced: Traced) => T): Promise<T>;
-  /** The expression of the same. */
-  trace(batch: Batch): Traced;
 }
 
 /** What each adapter adds to a module. */

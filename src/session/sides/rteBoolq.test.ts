@@ -6,9 +6,9 @@ import { randomModel, randomSae, shapes } from "../../../test/support/random.ts"
 import { datasetOf, type Batch } from "../../data/index.ts";
 import { gradients, leaf, type Tensor } from "../../graph/index.ts";
 import { realize } from "../../runtime/index.ts";
+import { runSteps } from "../loop/steps.ts";
 import { Session } from "../session.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
-import { runSteps } from "../loop/steps.ts";
 
 const rows = [
   [5, 6, 7],

@@ -17,9 +17,10 @@ import {
 import type { TokenBatch } from "../../model/index.ts";
 import { ClassCounts, taskMetrics } from "../../train/index.ts";
 import type { GenerationConfig, ModuleConfig } from "../config/types.ts";
-import { defineDataModule, type DataModuleDefinition } from "./dataModule.ts";
 import type { Log } from "../record/log.ts";
-import { defineModule, type ModuleBase, type ModuleDefinition } from "./module.ts";
+import { defineDataModule, type DataModuleDefinition } from "./dataModule.ts";
+import { defineModule, type ModuleDefinition } from "./module.ts";
+import type { ModuleBase } from "./sides.ts";
 
 /** What a step says of a batch. */
 export interface StepMetrics {
