@@ -4,6 +4,8 @@ export type {
   AnalysisModule,
   AnalysisSession,
   LifecycleHook,
+  OpCollection,
+  OpFile,
   Phase,
   RunDefaults,
   Split,
@@ -37,8 +39,8 @@ export {
 export type { DataModuleBase, ModuleBase } from "./sides/sides.ts";
 export { loadDefinitions, type Definition } from "./sides/definitions.ts";
 export { SessionError } from "./errors.ts";
-export type { OpCollection, OpFile } from "./components/opFile.ts";
-export type { Log, LogStream } from "./record/log.ts";
+
+export type { Log, LogStream } from "./log.ts";
 export type { ComponentManifest, ComponentOptions } from "./components/manifest.ts";
 export {
   memoryFigure,

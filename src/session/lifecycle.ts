@@ -2,7 +2,7 @@
 import type { ModuleConfig } from "./config/types.ts";
 import { SessionError } from "./errors.ts";
 import type { LifecycleHook } from "./protocol.ts";
-import type { Log } from "./record/log.ts";
+import type { Log } from "./log.ts";
 
 /** Something beside the two sides that acts at the moments of a session, such as a profiler. */
 export interface Extension {

@@ -4,7 +4,7 @@ import type { JsonObject } from "../formats/index.ts";
 import type { HookedModel, PositionPolicy } from "../model/index.ts";
 import type { LatentModel } from "../sae/index.ts";
 import type { RunConfig } from "./config/types.ts";
-import type { OpCollection } from "./components/opFile.ts";
+import type { LocatedMap } from "./config/yaml.ts";
 
 /** The parts of a data set. As published, test and predict read the rows of `validation`. */
 export type Split = "train" | "validation" | "test" | "predict";
@@ -50,6 +50,19 @@ export interface AnalysisDataModule {
   readonly evalBatchSize: number;
   /** Goes through a split in order; rows are tokenised once and kept. Each iteration starts anew. */
   batches(split: Split): AsyncIterable<Batch>;
+}
+
+/** Compositions, and the collection they belong to. */
+export interface OpFile {
+  /** What may stand before the names of its ops: the collection's name, and the component's. */
+  readonly namespaces: readonly string[];
+  /** `composite_operations`, as written. */
+  readonly compositions: LocatedMap;
+}
+
+/** Compositions of which somebody runs analyses. */
+export interface OpCollection {
+  readonly opFiles: readonly OpFile[];
 }
 
 /** A session as the analysis runner sees it. `Session` is one; so is any object of this shape. */

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { SessionError } from "../../session/errors.ts";
 import { AnalysisError } from "../errors.ts";
 import { parseYaml } from "../../session/config/yaml.ts";
-import { opFileOf, type OpCollection } from "../../session/components/opFile.ts";
+import { opFileOf } from "../../session/components/opFile.ts";
+import type { OpCollection } from "../../session/protocol.ts";
 import { bundledOps, manualStep, ops, readCompositions, withComponents, withOps, type OpTable } from "./index.ts";
 import { requireInputs } from "./op.ts";
 

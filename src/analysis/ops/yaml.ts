@@ -1,7 +1,8 @@
 /** @file Compositions of ops from YAML. */
 import { camelCase } from "../../session/config/names.ts";
 import { parseYaml, placeOf, plain, type Entry, type Located, type LocatedMap } from "../../session/config/yaml.ts";
-import { opFileOf, type OpCollection } from "../../session/components/opFile.ts";
+import { opFileOf } from "../../session/components/opFile.ts";
+import type { OpCollection } from "../../session/protocol.ts";
 import { AnalysisError } from "../errors.ts";
 import { sequence } from "./compose.ts";
 import type { AnyOp } from "./op.ts";

@@ -1,6 +1,7 @@
 /** @file Components shared as folders: configurations, prompts and compositions as data; code from installed packages only. */
 import type { Config, PromptConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
+import type { OpFile } from "../protocol.ts";
 import { importNamed, isDefinition, type Definition } from "../sides/definitions.ts";
 import {
   openComponent,
@@ -10,7 +11,7 @@ import {
   type ComponentOptions,
   type OpenComponent,
 } from "./manifest.ts";
-import { opFileOf, type OpFile } from "./opFile.ts";
+import { opFileOf } from "./opFile.ts";
 import { promptsOf } from "./promptRef.ts";
 import { entryOf, Registry, type RegistryEntry } from "./registry.ts";
 

@@ -2,20 +2,8 @@
 import { checked } from "../config/read.ts";
 import { camelised } from "../config/schema.ts";
 import { configFault, placeOf, plain, type Entry, type Located, type LocatedMap } from "../config/yaml.ts";
+import type { OpFile } from "../protocol.ts";
 import { checkWindow } from "./manifest.ts";
-
-/** Compositions, and the collection they belong to. */
-export interface OpFile {
-  /** What may stand before the names of its ops: the collection's name, and the component's. */
-  readonly namespaces: readonly string[];
-  /** `composite_operations`, as written. */
-  readonly compositions: LocatedMap;
-}
-
-/** Compositions of which somebody runs analyses. */
-export interface OpCollection {
-  readonly opFiles: readonly OpFile[];
-}
 
 /**
  * A file of compositions, checked as far as that goes without the ops: `collection: { name, version, requires }` and

@@ -5,9 +5,10 @@ import { packageVersion } from "../../formats/packageVersion.ts";
 import { yamlFiles } from "../config/read.ts";
 import { configFault, parseYaml } from "../config/yaml.ts";
 import { SessionError } from "../errors.ts";
+import type { OpCollection, OpFile } from "../protocol.ts";
 import { opFilesOf, type SharedComponent } from "./component.ts";
 import { manifestName, openComponent, type ComponentOptions } from "./manifest.ts";
-import { opFileOf, type OpCollection, type OpFile } from "./opFile.ts";
+import { opFileOf } from "./opFile.ts";
 
 const variable = "IT_ANALYSIS_OP_PATHS";
 

@@ -3,7 +3,7 @@ import { canonicalJson } from "../../formats/index.ts";
 import type { Adapter } from "../adapters.ts";
 import type { DataModuleConfig, ModuleConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 import type { SessionOverrides } from "./overrides.ts";
 
 const tokenizerOptions = ["tokenizerIdOverrides", "tokenizerKwargs", "specialTokensDict"] as const;

@@ -7,7 +7,6 @@ import type { LatentModel } from "../../sae/index.ts";
 import { trainable, type Lora, type Trainable } from "../../train/index.ts";
 import type { Adapter } from "../adapters.ts";
 import type { SharedComponent } from "../components/component.ts";
-import type { OpCollection } from "../components/opFile.ts";
 import type { DataModuleConfig, ModuleConfig, SessionConfig } from "../config/types.ts";
 import type { Located } from "../config/yaml.ts";
 import { SessionError } from "../errors.ts";
@@ -15,8 +14,9 @@ import type { Extension } from "../lifecycle.ts";
 import { adaptersOf, type AdaptedModel } from "../load/adapted.ts";
 import { modelOf, saesOf, tokenizerOf, type LoadContext } from "../load/modelSource.ts";
 import { hubResources } from "../load/resources.ts";
+import type { Log } from "../log.ts";
+import type { OpCollection } from "../protocol.ts";
 import { environmentRecord, makeExperimentFolder } from "../record/experiment.ts";
-import type { Log } from "../record/log.ts";
 import { memProfiler } from "../record/memProfiler.ts";
 import { withoutLogging, writeRecord } from "../record/record.ts";
 import {

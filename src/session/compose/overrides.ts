@@ -12,7 +12,7 @@ import { SessionError } from "../errors.ts";
 import type { Extension } from "../lifecycle.ts";
 import type { LoadContext } from "../load/modelSource.ts";
 import type { Resources } from "../load/resources.ts";
-import type { LogStream } from "../record/log.ts";
+import type { LogStream } from "../log.ts";
 import type { ComposedDataModule, DataModuleDefinition } from "../sides/dataModule.ts";
 import type { ModuleDefinition } from "../sides/module.ts";
 import type { ModuleBase } from "../sides/sides.ts";

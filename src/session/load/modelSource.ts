@@ -16,7 +16,7 @@ import type { Runtime } from "../../runtime/index.ts";
 import { loadLatentModel, type LatentModel } from "../../sae/index.ts";
 import type { Config, ModuleConfig, SharedConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 import { adaptersOf, type AdaptedModel } from "./adapted.ts";
 import { customSae } from "./customSae.ts";
 import type { Resources } from "./resources.ts";

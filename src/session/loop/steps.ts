@@ -4,7 +4,7 @@ import type { Metrics } from "../../train/metrics.ts";
 import type { RunConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 import type { AnalysisModule, AnalysisSession, LifecycleHook } from "../protocol.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 
 /** The phases that the plain loop runs. */
 export type SteppedPhase = "validation" | "test" | "predict";

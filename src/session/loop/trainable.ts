@@ -2,7 +2,7 @@
 import type { FitResult, Lora, MetricLogger, Trainable, TrainerCallback } from "../../train/index.ts";
 import type { ModuleConfig, RunConfig, TrainerConfig } from "../config/types.ts";
 import type { AnalysisSession } from "../protocol.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 import type { OptimizerPlan } from "../sides/module.ts";
 import type { DataModuleBase } from "../sides/sides.ts";
 import type { SteppedSession } from "./steps.ts";

@@ -15,7 +15,7 @@ import type { DataModuleConfig, PromptConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 import type { Resources } from "../load/resources.ts";
 import type { LifecycleHook, Split } from "../protocol.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 import { KeptBatches, splitBatches } from "./batches.ts";
 import type { DataModuleBase, ModuleBase } from "./sides.ts";
 

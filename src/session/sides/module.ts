@@ -9,7 +9,7 @@ import type { Adapter } from "../adapters.ts";
 import type { ClassNode, Config, ModuleConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 import type { LifecycleHook } from "../protocol.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 import type { DataModuleBase, ModuleBase } from "./sides.ts";
 
 /** An optimiser of training with the schedule of its learning rate. */

@@ -17,7 +17,7 @@ import {
 import type { TokenBatch } from "../../model/index.ts";
 import { ClassCounts, taskMetrics } from "../../train/index.ts";
 import type { GenerationConfig, ModuleConfig } from "../config/types.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 import { defineDataModule, type DataModuleDefinition } from "./dataModule.ts";
 import { defineModule, type ModuleDefinition } from "./module.ts";
 import type { ModuleBase } from "./sides.ts";

@@ -4,7 +4,7 @@ import type { TokenBatch, Tokenizer, Traced } from "../../model/index.ts";
 import type { Metrics } from "../../train/index.ts";
 import type { DataModuleConfig, ModuleConfig } from "../config/types.ts";
 import type { AnalysisDataModule, AnalysisModule, RunDefaults, Split } from "../protocol.ts";
-import type { Log } from "../record/log.ts";
+import type { Log } from "../log.ts";
 
 /** What every module has. */
 export interface ModuleBase extends Omit<AnalysisModule, "saes"> {
