@@ -1,10 +1,11 @@
 /** @file The hooked transformer: load, run, hook, splice, differentiate. */
 import { inspectAs } from "../graph/inspect.ts";
+import type { OptionNames } from "../graph/options.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { defaultRuntime, type Runtime, type WeightPolicy } from "../runtime/runtime.ts";
 import { kvHeads, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
-import { ModelError } from "./errors.ts";
+import { checkModelOptions, ModelError } from "./errors.ts";
 import { endIdsIn } from "./files/endIds.ts";
 import { loadModelFiles, type LoadOptions } from "./files/load.ts";
 import {
@@ -31,9 +32,9 @@ import { compileModel, type CompiledModel, type CompileOptions } from "./run/com
 import { hookPoints, modelText } from "./run/describe.ts";
 import { gradientsOf, type Gradients } from "./run/gradients.ts";
 import { batchOf, encoded } from "./run/inputs.ts";
-import { checkOptions, optionNames } from "./run/optionNames.ts";
 import {
   hookEntries,
+  optionNames,
   type AddHookOptions,
   type BatchOptions,
   type CacheOptions,
@@ -46,7 +47,7 @@ import {
 } from "./run/runOptions.ts";
 import { topTokens, type TopToken, type TopTokensOptions } from "./run/topTokens.ts";
 import type { Traced } from "./run/traced.ts";
-import { awaitHooks, realizeOptions, traceRun, type Cuts } from "./run/tracing.ts";
+import { realizeRun, traceRun, type Cuts, type TraceableModel } from "./run/tracing.ts";
 import { loadTokenizer, TokenizerError, tokenizerFromGguf, type Tokenizer } from "./tokenizer/index.ts";
 import { Tables } from "./transformer/tables.ts";
 import type { TransformerParts } from "./transformer/transformer.ts";
@@ -85,6 +86,16 @@ export interface ModelOptions extends LoadOptions {
   weights?: WeightPolicy;
 }
 
+const loadNames: OptionNames<ModelOptions> = {
+  runtime: true,
+  weights: true,
+  headersOnly: true,
+  stopAtLayer: true,
+  signal: true,
+  onProgress: true,
+  hub: true,
+};
+
 export interface FromConfigOptions {
   /** Default 0. */
   seed?: number;
@@ -93,6 +104,8 @@ export interface FromConfigOptions {
   weights?: WeightPolicy;
   tokenizer?: Tokenizer;
 }
+
+const fromConfigNames: OptionNames<FromConfigOptions> = { seed: true, runtime: true, weights: true, tokenizer: true };
 
 const noSplices: ReadonlyMap<string, Splice> = new Map();
 
@@ -104,7 +117,7 @@ const noSplices: ReadonlyMap<string, Splice> = new Map();
  * const model = await HookedModel.load("models/gpt2");
  * const { logits, cache } = await model.runWithCache("The Eiffel Tower is in", { names: "blocks.*.attn.hook_z" });
  */
-export class HookedModel {
+export class HookedModel implements TraceableModel {
   readonly cfg: ModelConfig;
   /** Parameters by TransformerLens name, as lazy views. */
   readonly weights: ModelWeights;
@@ -149,7 +162,7 @@ export class HookedModel {
    * fromHub.cfg.n_layers === local.cfg.n_layers; // true
    */
   static async load(source: string, options: ModelOptions = {}): Promise<HookedModel> {
-    checkOptions(options, optionNames.load, "HookedModel.load");
+    checkModelOptions(options, loadNames, "HookedModel.load");
     const { runtime, weights: weightPolicy, ...loading } = options;
     const loaded = await loadModelFiles(source, loading);
     const { folder, gguf } = loaded.tokenizerSource;
@@ -174,7 +187,7 @@ export class HookedModel {
    * await tiny.run([[1, 2, 3]]); // [1, 3, 10]
    */
   static fromConfig(config: ModelConfigInput, options: FromConfigOptions = {}): HookedModel {
-    checkOptions(options, optionNames.fromConfig, "HookedModel.fromConfig");
+    checkModelOptions(options, fromConfigNames, "HookedModel.fromConfig");
     const { seed = 0, runtime, weights: weightPolicy, tokenizer } = options;
     const cfg = parseModelConfig(config);
     const made = initWeights(cfg, seed);
@@ -221,7 +234,7 @@ export class HookedModel {
    * const logits = await model.run(batch); // [2, pos, d_vocab]
    */
   batch(input: ModelInput, options: BatchOptions = {}): TokenBatch {
-    checkOptions(options, optionNames.batch, "batch");
+    checkModelOptions(options, optionNames.batch, "batch");
     return batchOf(this, input, options);
   }
 
@@ -231,7 +244,7 @@ export class HookedModel {
    * model.toTokens("Hello world"); // [[50256, 15496, 995]]
    */
   toTokens(text: string | readonly string[], options: TokenOptions = {}): number[][] {
-    checkOptions(options, optionNames.tokens, "toTokens");
+    checkModelOptions(options, optionNames.tokens, "toTokens");
     return encoded(this, text, options).ids;
   }
 
@@ -270,7 +283,7 @@ export class HookedModel {
    * remove();
    */
   addHook(filter: NameFilter, hook: Hook | AsyncHook, options: AddHookOptions = {}): () => void {
-    checkOptions(options, optionNames.addHook, "addHook");
+    checkModelOptions(options, optionNames.addHook, "addHook");
     const entry: HookEntry = { filter, hook, direction: options.direction ?? "fwd", permanent: true };
     if (options.prepend) this.#added.unshift(entry);
     else this.#added.push(entry);
@@ -341,7 +354,7 @@ export class HookedModel {
    * const best = await model.runtime.realize(logits.argMax()); // [batch, pos]
    */
   trace(input: ModelInput, options: RunOptions = {}): Traced {
-    checkOptions(options, optionNames.run, "trace");
+    checkModelOptions(options, optionNames.run, "trace");
     return traceRun(this, input, options)(new Map());
   }
 
@@ -354,11 +367,6 @@ export class HookedModel {
       capture,
       cuts,
     });
-  }
-
-  /** Builds expressions, again after each async hook on the way, and realizes them. @internal */
-  async realizeAwaiting<T>(build: (cuts: Cuts) => T, options: Pick<RunOptions, "weights" | "signal">): Promise<T> {
-    return this.runtime.realize(await awaitHooks(this, build, options), realizeOptions(this, options));
   }
 
   /**
@@ -376,13 +384,8 @@ export class HookedModel {
   ): Promise<T | Tensor> {
     const select = typeof second === "function" ? second : undefined;
     const options = (typeof second === "function" ? third : second) ?? {};
-    checkOptions(options, optionNames.run, "run");
-    return this.#run<T | Tensor>(input, select ?? ((traced) => logitsOf(traced, options)), options);
-  }
-
-  async #run<T>(input: ModelInput, select: (traced: Traced) => T, options: RunOptions): Promise<T> {
-    const traced = await awaitHooks(this, traceRun(this, input, options), options);
-    return this.runtime.realize(select(traced), realizeOptions(this, options));
+    checkModelOptions(options, optionNames.run, "run");
+    return realizeRun<T | Tensor>(this, input, select ?? ((traced) => logitsOf(traced, options)), options);
   }
 
   /**
@@ -397,8 +400,9 @@ export class HookedModel {
     input: ModelInput,
     options: CacheOptions = {},
   ): Promise<{ logits: Tensor; cache: ActivationCache }> {
-    checkOptions(options, optionNames.runWithCache, "runWithCache");
-    const { logits, hooks } = await this.#run(
+    checkModelOptions(options, optionNames.runWithCache, "runWithCache");
+    const { logits, hooks } = await realizeRun(
+      this,
       input,
       (traced) => ({ logits: logitsOf(traced, options), hooks: { ...traced.hooks } }),
       { ...options, capture: options.names ?? "*" },
@@ -423,8 +427,8 @@ export class HookedModel {
    * (await model.loss("Hello world", { perToken: true })).dims; // [1, 2]
    */
   async loss(input: ModelInput, options: LossOptions = {}): Promise<Tensor> {
-    checkOptions(options, optionNames.loss, "loss");
-    return this.#run(input, (t) => (options.perToken ? t.lossPerToken : t.loss), options);
+    checkModelOptions(options, optionNames.loss, "loss");
+    return realizeRun(this, input, (t) => (options.perToken ? t.lossPerToken : t.loss), options);
   }
 
   /**
@@ -443,8 +447,8 @@ export class HookedModel {
     wrt: GradientTargets,
     options: RunOptions = {},
   ): Promise<Gradients> {
-    checkOptions(wrt, optionNames.targets, "what gradients differentiates by");
-    checkOptions(options, optionNames.run, "gradients");
+    checkModelOptions(wrt, optionNames.targets, "what gradients differentiates by");
+    checkModelOptions(options, optionNames.run, "gradients");
     return gradientsOf(this, { input, metric, wrt, options });
   }
 
@@ -500,7 +504,6 @@ export class HookedModel {
    * console.table(model.topTokens(logits, { k: 5 }));
    */
   topTokens(logits: Tensor, options: TopTokensOptions = {}): TopToken[] {
-    checkOptions(options, optionNames.topTokens, "topTokens");
     return topTokens(logits, options, (id) => (this.hasTokenizer ? this.toStringTokens([id])[0]! : String(id)));
   }
 
@@ -511,7 +514,7 @@ export class HookedModel {
 
   /** Its name, sizes, and what is hooked and spliced. */
   toString(): string {
-    return modelText(this, this.#hooks);
+    return modelText(this, { hooks: this.#hooks, splices: this.splices });
   }
 
   static {

@@ -1,6 +1,12 @@
 /** @file Hooked transformers: load, run, hook, differentiate, generate. */
 export { ActivationCache, type CacheKey } from "./hooks/activationCache.ts";
-export { placeholderBatch, tokenBatch, type PositionPolicy, type TokenBatch, type TokenBatchOptions } from "./run/batch.ts";
+export {
+  placeholderBatch,
+  tokenBatch,
+  type PositionPolicy,
+  type TokenBatch,
+  type TokenBatchOptions,
+} from "./run/batch.ts";
 export type { CompiledModel, CompileOptions } from "./run/compiled.ts";
 export { modelConfigSchema, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 export { ModelError } from "./errors.ts";

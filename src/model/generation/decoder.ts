@@ -6,10 +6,10 @@ import { leaf, placeholder, type Tensor } from "../../graph/tensor.ts";
 import type { Buffer } from "../../runtime/backend.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
 import { kvHeads, type ModelConfig } from "../config.ts";
-import type { HookedModel } from "../hookedModel.ts";
 import { TraceCut } from "../hooks/hooks.ts";
 import { tokenBatch, type TokenBatch } from "../run/batch.ts";
 import type { RunOptions } from "../run/runOptions.ts";
+import { realizeAwaiting, realizeRun, type TraceableModel } from "../run/tracing.ts";
 import { forward, type ForwardOutput } from "../transformer/transformer.ts";
 import { KeyValueCache } from "./keyValueCache.ts";
 
@@ -46,9 +46,9 @@ function joined({ keyValues }: ForwardOutput): Tensor {
 }
 
 /** Runs the whole rows again for each token: what a model needs whose earlier positions see later ones. */
-export function recomputingDecoder(model: HookedModel, prompt: TokenBatch, options: DecoderOptions): Decoder {
+export function recomputingDecoder(model: TraceableModel, prompt: TokenBatch, options: DecoderOptions): Decoder {
   let batch = prompt;
-  const run = (): Promise<Tensor> => model.run(batch, ({ logits }) => lastLogits(logits, batch), options);
+  const run = (): Promise<Tensor> => realizeRun(model, batch, ({ logits }) => lastLogits(logits, batch), options);
   return {
     start: run,
     next: (tokens) => {
@@ -73,7 +73,7 @@ interface StepResult {
 type Step = (data: StepData) => Promise<StepResult>;
 
 /** The steps of models without hooks, by weight policy and longest row: made once for all generations. */
-const plainSteps = new WeakMap<HookedModel, Map<string, Step>>();
+const plainSteps = new WeakMap<TraceableModel, Map<string, Step>>();
 
 /** What the graph of one token takes; `make` gives each input its data, or a place for it. */
 function stepInputs(cfg: ModelConfig, make: (name: string, shape: readonly Dim[], dtype: DType) => Tensor): StepInputs {
@@ -97,7 +97,7 @@ const cacheName = (i: number): string => `${i % 2 === 0 ? "keys" : "values"}.${i
 
 /** Keeps keys and values. The graph of one token is compiled once, for all lengths. */
 export class CachingDecoder implements Decoder {
-  readonly #model: HookedModel;
+  readonly #model: TraceableModel;
   readonly #prompt: TokenBatch;
   readonly #options: DecoderOptions;
   readonly #cache: KeyValueCache;
@@ -109,7 +109,7 @@ export class CachingDecoder implements Decoder {
   #step: Step | undefined;
 
   /** @param newTokens how many tokens will follow the prompt at most */
-  constructor(model: HookedModel, prompt: TokenBatch, newTokens: number, options: DecoderOptions) {
+  constructor(model: TraceableModel, prompt: TokenBatch, newTokens: number, options: DecoderOptions) {
     const { cfg } = model;
     this.#model = model;
     this.#prompt = prompt;
@@ -129,7 +129,8 @@ export class CachingDecoder implements Decoder {
 
   async start(): Promise<Tensor> {
     const { hooks, splices, signal } = this.#options;
-    const { logits, fresh } = await this.#model.run(
+    const { logits, fresh } = await realizeRun(
+      this.#model,
       this.#prompt,
       (traced): StepResult => ({ logits: lastLogits(traced.logits, this.#prompt), fresh: joined(traced.output) }),
       { hooks, splices, signal },
@@ -193,7 +194,7 @@ export class CachingDecoder implements Decoder {
       const inputs = stepInputs(this.#model.cfg, (name, shape, dtype) =>
         leaf(data[name]!.data, data[name]!.dims, { shape, dtype, name }),
       );
-      return this.#model.realizeAwaiting((cuts) => this.#build(inputs, cuts), this.#options);
+      return realizeAwaiting(this.#model, (cuts) => this.#build(inputs, cuts), this.#options);
     };
   }
 

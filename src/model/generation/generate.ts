@@ -1,11 +1,12 @@
 /** @file Generation: a loop around a decoder and a sampler, streamed or at once. */
+import type { OptionNames } from "../../graph/options.ts";
 import { leaf, type Tensor } from "../../graph/tensor.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import { ModelError } from "../errors.ts";
-import type { HookedModel } from "../hookedModel.ts";
+import { checkModelOptions, ModelError } from "../errors.ts";
 import { tokenBatch, type TokenBatch } from "../run/batch.ts";
-import { checkOptions, optionNames } from "../run/optionNames.ts";
-import type { ModelInput, RunOptions } from "../run/runOptions.ts";
+import { batchOf } from "../run/inputs.ts";
+import { optionNames, type ModelInput, type RunOptions } from "../run/runOptions.ts";
+import type { TraceableModel } from "../run/tracing.ts";
 import { CachingDecoder, recomputingDecoder, type Decoder } from "./decoder.ts";
 import { nextToken, parseSampling, type Sampling, type SamplingOptions } from "./sampling.ts";
 
@@ -33,6 +34,33 @@ export interface GenerateOptions
   weights?: WeightPolicy;
   /** Called after each token. */
   onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
+}
+
+const generateNames: OptionNames<GenerateOptions> = {
+  ...optionNames.batch,
+  maxNewTokens: true,
+  greedy: true,
+  temperature: true,
+  topK: true,
+  topP: true,
+  frequencyPenalty: true,
+  repetitionPenalty: true,
+  seed: true,
+  stopAtEos: true,
+  eosTokenId: true,
+  useCache: true,
+  outputLogits: true,
+  hooks: true,
+  splices: true,
+  weights: true,
+  signal: true,
+  onProgress: true,
+};
+
+/** A model to generate with. */
+export interface GeneratingModel extends TraceableModel {
+  /** Ids that end a generation. */
+  readonly endIds: readonly number[];
 }
 
 /** How a generation was computed: a function of shapes and options. */
@@ -85,7 +113,7 @@ export function decodingPolicy(weightBytes: number, newTokens: number): WeightPo
 }
 
 /** Bytes of all weights as the model declares them. */
-function weightBytes(model: HookedModel): number {
+function weightBytes(model: TraceableModel): number {
   let total = 0;
   for (const { shape } of model.weights.values()) total += 4 * (shape as readonly number[]).reduce((a, b) => a * b, 1);
   return total;
@@ -96,13 +124,13 @@ class Generator {
   readonly policy: GenerationPolicy;
   readonly prompt: TokenBatch;
   readonly maxNewTokens: number;
-  readonly #model: HookedModel;
+  readonly #model: GeneratingModel;
   readonly #options: GenerateOptions;
   readonly #sampling: Sampling;
   readonly #ends: readonly number[];
 
-  constructor(model: HookedModel, input: ModelInput, options: GenerateOptions) {
-    checkOptions(options, optionNames.generate, "generate");
+  constructor(model: GeneratingModel, input: ModelInput, options: GenerateOptions) {
+    checkModelOptions(options, generateNames, "generate");
     const { cfg } = model;
     const { maxNewTokens = 10, useCache = true } = options;
     const { greedy, temperature, topK, topP, frequencyPenalty, repetitionPenalty, seed } = options;
@@ -116,7 +144,7 @@ class Generator {
       });
     this.maxNewTokens = maxNewTokens;
     const { attentionMask, positions, prependBos, paddingSide = "left" } = options;
-    this.prompt = model.batch(input, { attentionMask, positions, prependBos, paddingSide });
+    this.prompt = batchOf(model, input, { attentionMask, positions, prependBos, paddingSide });
     this.#ends = endTokens(model, options);
     // The last token is not run, so a row may end one behind the context.
     const longest = this.prompt.largestPosition + maxNewTokens;
@@ -213,7 +241,7 @@ class Generator {
   }
 }
 
-function endTokens(model: HookedModel, { stopAtEos = true, eosTokenId }: GenerateOptions): readonly number[] {
+function endTokens(model: GeneratingModel, { stopAtEos = true, eosTokenId }: GenerateOptions): readonly number[] {
   if (!stopAtEos) return [];
   if (eosTokenId === undefined) return model.endIds;
   const ids = typeof eosTokenId === "number" ? [eosTokenId] : eosTokenId;
@@ -268,7 +296,7 @@ function stackSteps(steps: readonly Tensor[]): Tensor {
 
 /** See {@link HookedModel.generate}. @internal */
 export async function generate(
-  model: HookedModel,
+  model: GeneratingModel,
   input: ModelInput,
   options: GenerateOptions = {},
 ): Promise<Generation> {
@@ -277,7 +305,7 @@ export async function generate(
 
 /** See {@link HookedModel.generateStream}. @internal */
 export function generateStream(
-  model: HookedModel,
+  model: GeneratingModel,
   input: ModelInput,
   options: GenerateOptions = {},
 ): AsyncGenerator<GenerationStep, void, void> {

@@ -1,12 +1,12 @@
 /** @file A forward pass compiled once, for loops where tracing would cost more than the model. */
+import type { OptionNames } from "../../graph/options.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import { ModelError } from "../errors.ts";
-import type { HookedModel } from "../hookedModel.ts";
+import { checkModelOptions, ModelError } from "../errors.ts";
 import type { Splice } from "../hooks/hooks.ts";
 import { placeholderBatch } from "./batch.ts";
-import { checkOptions, optionNames } from "./optionNames.ts";
 import type { HookSpec } from "./runOptions.ts";
 import type { Traced } from "./traced.ts";
+import { traceRun, type TraceableModel } from "./tracing.ts";
 
 export interface CompileOptions {
   /** Default `packed`: the graph holds its own copy of the weights, laid out for the processor. */
@@ -18,6 +18,8 @@ export interface CompileOptions {
   maxLength?: number;
 }
 
+const compileNames: OptionNames<CompileOptions> = { weights: true, hooks: true, splices: true, maxLength: true };
+
 /** A compiled forward pass over rows of equal length without padding. */
 export interface CompiledModel<T> {
   /** @param ids token ids [batch][pos] */
@@ -27,15 +29,16 @@ export interface CompiledModel<T> {
 
 /** See {@link HookedModel.compile}. */
 export async function compileModel<T>(
-  model: HookedModel,
+  model: TraceableModel,
   select: (traced: Traced) => T,
   options: CompileOptions = {},
 ): Promise<CompiledModel<T>> {
-  checkOptions(options, optionNames.compile, "compile");
+  checkModelOptions(options, compileNames, "compile");
   const { maxLength = Math.min(model.cfg.n_ctx, 2048), weights = "packed", hooks, splices } = options;
   const view = placeholderBatch(maxLength);
   const { tokens } = view;
-  const run = await model.runtime.compile({ tokens }, () => select(model.trace(view, { hooks, splices })), { weights });
+  const traced = traceRun(model, view, { hooks, splices });
+  const run = await model.runtime.compile({ tokens }, () => select(traced(new Map())), { weights });
   const call = (ids: readonly (readonly number[])[]): Promise<T> => {
     const length = ids[0]?.length ?? 0;
     if (length === 0 || length > maxLength || ids.some((row) => row.length !== length))

@@ -4,22 +4,29 @@ import { dtypes } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { topological } from "../../graph/traverse.ts";
 import { formatBytes } from "../../runtime/ledger.ts";
-import type { HookedModel } from "../hookedModel.ts";
 import { filterText, Trace, type HookEntry, type Splice } from "../hooks/hooks.ts";
 import type { ModelWeights } from "../weights/weights.ts";
 import { tokenBatch } from "./batch.ts";
-import { traceForward } from "./tracing.ts";
+import { traceForward, type TraceableModel } from "./tracing.ts";
+
+type DescribedModel = Pick<TraceableModel, "cfg" | "weights" | "parts">;
 
 /** The values of every hook point, flagged ones too, of a pass with these splices and without hooks. */
-export function hookPoints(model: HookedModel, splices: ReadonlyMap<string, Splice>): Readonly<Record<string, Tensor>> {
+export function hookPoints(
+  model: DescribedModel,
+  splices: ReadonlyMap<string, Splice>,
+): Readonly<Record<string, Tensor>> {
   const batch = { ...tokenBatch([[0]]), batch: axis("batch"), pos: axis("pos") };
   const trace = new Trace({ splices, capture: () => true });
   return traceForward(model, batch, {}, trace, model.weights).hooks;
 }
 
 /** Name, sizes, points, memory; what is spliced and hooked. */
-export function modelText(model: HookedModel, hooks: readonly HookEntry[]): string {
-  const { cfg, splices, weights } = model;
+export function modelText(
+  model: DescribedModel,
+  { hooks, splices }: { readonly hooks: readonly HookEntry[]; readonly splices: ReadonlyMap<string, Splice> },
+): string {
+  const { cfg, weights } = model;
   const sizes = `${cfg.n_layers} layers, d_model ${cfg.d_model}, ${cfg.n_heads} heads, d_vocab ${cfg.d_vocab}`;
   const points = Object.keys(hookPoints(model, new Map())).length;
   const lines = [`HookedModel ${cfg.model_name}: ${sizes}`, `${points} hook points, ${sizeText(weights)}`];

@@ -3,10 +3,9 @@ import { GraphError } from "../../graph/errors.ts";
 import { branch, gradients as differentiate } from "../../graph/gradients.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { ModelError } from "../errors.ts";
-import type { HookedModel } from "../hookedModel.ts";
 import type { GradientTargets, ModelInput, RunOptions } from "./runOptions.ts";
 import type { Traced } from "./traced.ts";
-import { awaitHooks, realizeOptions, traceRun } from "./tracing.ts";
+import { awaitHooks, realizeOptions, traceRun, type TraceableModel } from "./tracing.ts";
 
 /** Realized derivatives by name, in the shapes of their values. */
 export interface Gradients {
@@ -18,7 +17,7 @@ export interface Gradients {
 
 /** See {@link HookedModel.gradients}. @internal */
 export async function gradientsOf(
-  model: HookedModel,
+  model: TraceableModel & { weight(name: string): Tensor },
   run: { input: ModelInput; metric: (traced: Traced) => Tensor; wrt: GradientTargets; options: RunOptions },
 ): Promise<Gradients> {
   const { input, metric, wrt, options } = run;

@@ -1,15 +1,23 @@
 /** @file From what a run is given (texts, ids) to a token batch. */
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import type { HookedModel } from "../hookedModel.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 import { rowsOf, tokenBatch, type TokenBatch, type TokenBatchOptions } from "./batch.ts";
 import type { BatchOptions, ModelInput, TokenOptions } from "./runOptions.ts";
+
+/** What inputs are read with. */
+export interface InputReader {
+  readonly cfg: ModelConfig;
+  readonly hasTokenizer: boolean;
+  /** @throws ModelError where there is none */
+  readonly tokenizer: Tokenizer;
+}
 
 const isBatch = (input: ModelInput): input is TokenBatch =>
   typeof input === "object" && !Array.isArray(input) && "tokens" in input;
 
 /** See {@link HookedModel.batch}. @internal */
-export function batchOf(model: HookedModel, input: ModelInput, options: BatchOptions): TokenBatch {
+export function batchOf(model: InputReader, input: ModelInput, options: BatchOptions): TokenBatch {
   if (isBatch(input)) return input;
   const rows = rowsOfInput(model, input, options);
   const made = tokenBatch(rows.ids, {
@@ -42,7 +50,7 @@ export function inContext(batch: TokenBatch, { n_ctx }: ModelConfig): TokenBatch
 
 /** Rows of ids and their mask, as the tokenizer makes them. */
 export function encoded(
-  { cfg, tokenizer }: HookedModel,
+  { cfg, tokenizer }: InputReader,
   text: string | readonly string[],
   { prependBos = cfg.default_prepend_bos, paddingSide }: TokenOptions,
 ): { ids: number[][]; mask: number[][] } {
@@ -51,7 +59,7 @@ export function encoded(
 }
 
 function rowsOfInput(
-  model: HookedModel,
+  model: InputReader,
   input: Exclude<ModelInput, TokenBatch>,
   options: BatchOptions,
 ): { ids: readonly (readonly number[])[]; mask?: readonly (readonly number[])[] } {
@@ -62,7 +70,7 @@ function rowsOfInput(
   };
 }
 
-function legacyOf(model: HookedModel, options: BatchOptions): TokenBatchOptions["legacy"] {
+function legacyOf(model: InputReader, options: BatchOptions): TokenBatchOptions["legacy"] {
   if (!model.hasTokenizer) return undefined;
   const { pad, bos } = model.tokenizer.special.ids;
   if (pad === undefined) return undefined;

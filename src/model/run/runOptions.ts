@@ -1,4 +1,5 @@
 /** @file What a run takes: inputs, and options for how they are read and run. */
+import type { OptionNames } from "../../graph/options.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
 import type { AsyncHook, Hook, HookEntry, NameFilter, Splice } from "../hooks/hooks.ts";
@@ -15,11 +16,15 @@ export interface TokenOptions {
   paddingSide?: "left" | "right";
 }
 
+const tokens: OptionNames<TokenOptions> = { prependBos: true, paddingSide: true };
+
 export interface BatchOptions extends TokenOptions {
   /** 1 for real tokens, 0 for padding. Default: all real for ids, the tokenizer's own mask for text. */
   attentionMask?: readonly (readonly number[])[];
   positions?: PositionPolicy;
 }
+
+const batch: OptionNames<BatchOptions> = { ...tokens, attentionMask: true, positions: true };
 
 /** `[filter, hook]`, or an entry with a direction. */
 export type HookSpec = readonly [NameFilter, Hook | AsyncHook] | HookEntry;
@@ -37,6 +42,8 @@ export interface AddHookOptions {
   /** Before those that were added earlier. Default false. */
   prepend?: boolean;
 }
+
+const addHook: OptionNames<AddHookOptions> = { direction: true, prepend: true };
 
 export interface RunOptions extends BatchOptions {
   /** Hooks of this run only, after those of the model. */
@@ -58,18 +65,48 @@ export interface RunOptions extends BatchOptions {
   signal?: AbortSignal;
 }
 
+const run: OptionNames<RunOptions> = {
+  ...batch,
+  hooks: true,
+  stopAtLayer: true,
+  startAtLayer: true,
+  residual: true,
+  past: true,
+  capture: true,
+  splices: true,
+  weights: true,
+  signal: true,
+};
+
 export interface CacheOptions extends RunOptions {
   /** Which hook points are kept. Default: all that need no flag. */
   names?: NameFilter;
 }
+
+const runWithCache: OptionNames<CacheOptions> = { names: true, ...run };
 
 export interface LossOptions extends RunOptions {
   /** Each token's loss instead of their mean. Default false. */
   perToken?: boolean;
 }
 
+const loss: OptionNames<LossOptions> = { perToken: true, ...run };
+
 /** What is differentiated by: hook points by a filter, weights by name. */
 export interface GradientTargets {
   names?: NameFilter;
   weights?: readonly string[];
 }
+
+const targets: OptionNames<GradientTargets> = { names: true, weights: true };
+
+/** The names of each type of options, for the check that none is misspelt. @internal */
+export const optionNames: {
+  readonly tokens: OptionNames<TokenOptions>;
+  readonly batch: OptionNames<BatchOptions>;
+  readonly addHook: OptionNames<AddHookOptions>;
+  readonly run: OptionNames<RunOptions>;
+  readonly runWithCache: OptionNames<CacheOptions>;
+  readonly loss: OptionNames<LossOptions>;
+  readonly targets: OptionNames<GradientTargets>;
+} = { tokens, batch, addHook, run, runWithCache, loss, targets };

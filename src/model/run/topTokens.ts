@@ -1,5 +1,7 @@
 /** @file The likeliest tokens of realized logits. */
+import type { OptionNames } from "../../graph/options.ts";
 import type { Tensor } from "../../graph/tensor.ts";
+import { checkModelOptions } from "../errors.ts";
 
 /** One of the likeliest next tokens. */
 export interface TopToken {
@@ -18,8 +20,11 @@ export interface TopTokensOptions {
   position?: number;
 }
 
+const topTokensNames: OptionNames<TopTokensOptions> = { k: true, row: true, position: true };
+
 /** See {@link HookedModel.topTokens}. @internal */
 export function topTokens(logits: Tensor, options: TopTokensOptions, text: (id: number) => string): TopToken[] {
+  checkModelOptions(options, topTokensNames, "topTokens");
   const { k = 10, row = 0, position = -1 } = options;
   const width = logits.dims.at(-1)!;
   const length = logits.dims.length === 3 ? logits.dims[1]! : 1;

@@ -1,14 +1,13 @@
 /** @file Tracing a forward pass: where it starts and stops, and async hooks that cut it. */
 import { leaf, type Tensor } from "../../graph/tensor.ts";
-import type { WeightPolicy } from "../../runtime/runtime.ts";
+import type { Runtime, WeightPolicy } from "../../runtime/runtime.ts";
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import type { HookedModel } from "../hookedModel.ts";
 import { TraceCut, type Trace } from "../hooks/hooks.ts";
-import { forward } from "../transformer/transformer.ts";
+import { forward, type TransformerParts } from "../transformer/transformer.ts";
 import type { ModelWeights } from "../weights/weights.ts";
 import type { TokenBatch } from "./batch.ts";
-import { batchOf, inContext } from "./inputs.ts";
+import { batchOf, inContext, type InputReader } from "./inputs.ts";
 import { continueBatch } from "./past.ts";
 import type { ModelInput, RunOptions } from "./runOptions.ts";
 import { tracedView, type Traced } from "./traced.ts";
@@ -16,17 +15,28 @@ import { tracedView, type Traced } from "./traced.ts";
 /** What async hooks have given in place of the values that they saw. */
 export type Cuts = ReadonlyMap<string, Tensor>;
 
+/** What runs ask of a model: what it computes with, and the hooks of its every run. */
+export interface TraceableModel extends InputReader {
+  readonly weights: ModelWeights;
+  readonly runtime: Runtime;
+  readonly weightPolicy: WeightPolicy;
+  /** What a forward pass over so many positions needs beside its input. */
+  parts(positions: number): TransformerParts;
+  /** A trace with the hooks and splices of the model and those of one run. */
+  newTrace(options: Pick<RunOptions, "hooks" | "splices" | "capture">, cuts?: Cuts): Trace;
+}
+
 type Realizing = Pick<RunOptions, "weights" | "signal">;
 
 /** How a run of a model is realized. */
 export const realizeOptions = (
-  model: HookedModel,
+  model: Pick<TraceableModel, "weightPolicy">,
   { weights = model.weightPolicy, signal }: Realizing,
 ): { weights: WeightPolicy; signal: AbortSignal | undefined } => ({ weights, signal });
 
 /** The expression of a forward pass over a batch. */
 export function traceForward(
-  model: HookedModel,
+  model: Pick<TraceableModel, "cfg" | "parts">,
   batch: TokenBatch,
   options: RunOptions,
   trace: Trace,
@@ -58,7 +68,7 @@ export function traceForward(
 
 /** The forward pass of a run over its input, to be traced once or, with async hooks, several times. */
 export function traceRun(
-  model: HookedModel,
+  model: TraceableModel,
   input: ModelInput,
   options: RunOptions,
   weights: ModelWeights = model.weights,
@@ -71,7 +81,7 @@ export function traceRun(
 }
 
 /** Builds expressions, again after each async hook on the way: its value is realized, and what it gives takes its place. */
-export async function awaitHooks<T>(model: HookedModel, build: (cuts: Cuts) => T, options: Realizing): Promise<T> {
+export async function awaitHooks<T>(model: TraceableModel, build: (cuts: Cuts) => T, options: Realizing): Promise<T> {
   const { runtime } = model;
   const how = realizeOptions(model, options);
   const cuts = new Map<string, Tensor>();
@@ -89,6 +99,26 @@ export async function awaitHooks<T>(model: HookedModel, build: (cuts: Cuts) => T
       );
     }
   }
+}
+
+/** Builds expressions, again after each async hook on the way, and realizes them. */
+export async function realizeAwaiting<T>(
+  model: TraceableModel,
+  build: (cuts: Cuts) => T,
+  options: Realizing,
+): Promise<T> {
+  return model.runtime.realize(await awaitHooks(model, build, options), realizeOptions(model, options));
+}
+
+/** Realizes what is selected from a run. What is selected is built once, after the last async hook. */
+export async function realizeRun<T>(
+  model: TraceableModel,
+  input: ModelInput,
+  select: (traced: Traced) => T,
+  options: RunOptions,
+): Promise<T> {
+  const traced = await awaitHooks(model, traceRun(model, input, options), options);
+  return model.runtime.realize(select(traced), realizeOptions(model, options));
 }
 
 /** A block's number from 0; negative ones count from the end. */

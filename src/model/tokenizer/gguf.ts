@@ -1,8 +1,7 @@
 /** @file The tokenizer inside a GGUF file, said as a tokenizer.json: byte-level BPE and sentencepiece BPE. */
 import { TokenizerError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
-import type { TokenizerOptions } from "./load.ts";
-import { Tokenizer, type TokenizerFiles } from "./tokenizer.ts";
+import { Tokenizer, type TokenizerFiles, type TokenizerOptions } from "./tokenizer.ts";
 
 /** Whatever finds a metadata value by its key: a Map, or a reader of GGUF headers. */
 export interface GgufMetadata {

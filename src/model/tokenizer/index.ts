@@ -4,7 +4,6 @@ export { TokenizerError } from "./errors.ts";
 export { tokenizerFromGguf } from "./gguf.ts";
 export type { GgufMetadata } from "./gguf.ts";
 export { loadTokenizer, tokenizerFromJson } from "./load.ts";
-export type { TokenizerOptions } from "./load.ts";
 export { padRows } from "./padding.ts";
 export type { PadOptions, Side, PaddedRows } from "./padding.ts";
 export { saveTokenizer } from "./save.ts";
@@ -17,6 +16,7 @@ export type {
   EncodeOptions,
   Encoding,
   TextInput,
+  TokenizerOptions,
   TokenizerSources,
   ToTokensOptions,
 } from "./tokenizer.ts";

@@ -6,11 +6,7 @@ import { findHubModel } from "../hub/hubModel.ts";
 import { TokenizerError } from "./errors.ts";
 import { tokenizerFromGguf } from "./gguf.ts";
 import { isObject, parseJson, type JsonObject } from "./json.ts";
-import { Tokenizer } from "./tokenizer.ts";
-import type { TokenizerFiles, TokenizerSources } from "./tokenizer.ts";
-
-/** Choices that are the user's and not the files'. */
-export type TokenizerOptions = Pick<TokenizerSources, "special" | "addTokens" | "defaultPrependBos" | "paddingSide">;
+import { Tokenizer, type TokenizerFiles, type TokenizerOptions } from "./tokenizer.ts";
 
 export interface LoadTokenizerOptions extends TokenizerOptions {
   /** How the hub is asked for a tokenizer that is given by its model's id. */

@@ -104,6 +104,9 @@ export interface TokenizerSources {
   files?: () => TokenizerFiles;
 }
 
+/** Choices that are the user's and not the files'. */
+export type TokenizerOptions = Pick<TokenizerSources, "special" | "addTokens" | "defaultPrependBos" | "paddingSide">;
+
 /** The files of a tokenizer by name, JSON parsed. */
 export type TokenizerFiles = Readonly<Record<string, JsonObject>>;
 
