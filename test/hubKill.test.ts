@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { tryLock } from "../src/formats/processLock.ts";
+import { tryLock } from "../src/formats/disk/processLock.ts";
 import { full } from "./support/full.ts";
 import { hubFixture, noise } from "./support/hubFixture.ts";
 

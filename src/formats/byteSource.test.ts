@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { blobSource, byteSource, memorySource, type ByteSource } from "./byteSource.ts";
 import { FormatError } from "./errors.ts";
-import { fileSource } from "./fileSource.ts";
+import { fileSource } from "./disk/fileSource.ts";
 import { urlSource, type UrlSourceOptions } from "./urlSource.ts";
 
 const content = Uint8Array.from({ length: 1000 }, (_, i) => (i * 7) % 256);

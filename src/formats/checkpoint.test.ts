@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { memorySource } from "./byteSource.ts";
 import { checkpointFiles, openCheckpoint, writeCheckpoint, type OpenFile } from "./checkpoint.ts";
-import { fileSource } from "./fileSource.ts";
-import { encodeSafetensors, writeSafetensors, type TensorData } from "./safetensorsWriter.ts";
+import { fileSource } from "./disk/fileSource.ts";
+import { encodeSafetensors, writeSafetensors, type TensorData } from "./safetensors/writer.ts";
 
 const INDEX = "model.safetensors.index.json";
 let root: string;

@@ -1,18 +1,18 @@
 /** @file A model's weights in a folder: `model.safetensors`, or shards and their index. */
-import { writeFileAtomic } from "./atomicFile.ts";
+import { writeFileAtomic } from "./disk/atomicFile.ts";
 import { type ByteSource } from "./byteSource.ts";
 import { FormatError, quoted } from "./errors.ts";
-import { fileSource } from "./fileSource.ts";
+import { fileSource } from "./disk/fileSource.ts";
 import { isObject, parseJson } from "./json.ts";
-import { openSafetensors } from "./safetensors.ts";
-import { openTorchPickle } from "./torchPickle.ts";
+import { openSafetensors } from "./safetensors/safetensors.ts";
+import { openTorchPickle } from "./torch/torchPickle.ts";
 import {
   tensorBytes,
   tensorEntries,
   writeSafetensors,
   type NamedTensors,
   type TensorData,
-} from "./safetensorsWriter.ts";
+} from "./safetensors/writer.ts";
 import { unknownTensor, type TensorFile } from "./tensorFile.ts";
 
 /** The files that weights may be in, the safer format first. */

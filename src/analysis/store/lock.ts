@@ -1,6 +1,6 @@
 /** @file One writer per folder: a lock file that outlives its writer only until the next one looks. */
 import { join, resolve } from "node:path";
-import { tryLock } from "../../formats/processLock.ts";
+import { tryLock } from "../../formats/disk/processLock.ts";
 import { AnalysisError } from "../errors.ts";
 import { writing } from "./atomic.ts";
 

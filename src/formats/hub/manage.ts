@@ -3,7 +3,7 @@ import type { Dirent, Stats } from "node:fs";
 import { lstat, readdir, readFile, readlink, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { FormatError } from "../errors.ts";
-import { tryLock } from "../processLock.ts";
+import { tryLock } from "../disk/processLock.ts";
 import { hashKind, HashThreads } from "./contentHash.ts";
 import { repoFolder, type HubRef } from "./reference.ts";
 

@@ -1,7 +1,7 @@
 /** @file A blob on its way into a cache that is a folder (Node). */
 import { FormatError } from "../errors.ts";
-import { fileError } from "../fileSource.ts";
-import { systemCode } from "../processLock.ts";
+import { fileError } from "../disk/fileSource.ts";
+import { systemCode } from "../disk/processLock.ts";
 import { hashKind, threadSize, type FileHash, type HashThreads } from "./contentHash.ts";
 import type { PartialBlob } from "./store.ts";
 

@@ -1,7 +1,7 @@
 /** @file The cache as a folder (Node), laid out as Python's hub client does, so that both share it. */
-import { writeFileAtomic } from "../atomicFile.ts";
-import { fileSource } from "../fileSource.ts";
-import { systemCode, waitForLock } from "../processLock.ts";
+import { writeFileAtomic } from "../disk/atomicFile.ts";
+import { fileSource } from "../disk/fileSource.ts";
+import { systemCode, waitForLock } from "../disk/processLock.ts";
 import { HashThreads } from "./contentHash.ts";
 import { openPartial, writing } from "./nodePartial.ts";
 import type { HubStore } from "./store.ts";

@@ -1,8 +1,8 @@
 import { deflateRawSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { memorySource } from "./byteSource.ts";
+import { memorySource } from "../byteSource.ts";
 import { openNpz } from "./npz.ts";
-import { crc32 } from "./zip.ts";
+import { crc32 } from "../zip.ts";
 
 interface Member {
   name: string;

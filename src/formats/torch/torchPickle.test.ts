@@ -1,14 +1,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { memorySource } from "./byteSource.ts";
-import { FormatError } from "./errors.ts";
-import { fileSource } from "./fileSource.ts";
+import { memorySource } from "../byteSource.ts";
+import { FormatError } from "../errors.ts";
+import { fileSource } from "../disk/fileSource.ts";
 import { openTorchPickle } from "./torchPickle.ts";
-import { runPickle } from "./torchPickleMachine.ts";
-import { torchWorld } from "./torchPickleGlobals.ts";
+import { runPickle } from "./machine.ts";
+import { torchWorld } from "./globals.ts";
 
-const golden = (name: string): string => fileURLToPath(new URL(`../../test/goldens/torch/${name}`, import.meta.url));
+const golden = (name: string): string => fileURLToPath(new URL(`../../../test/goldens/torch/${name}`, import.meta.url));
 const open = async (name: string) => openTorchPickle(await fileSource(golden(name)));
 
 type Expected = Record<string, Record<string, { dtype: string; shape: number[]; data: number[] }>>;
@@ -86,7 +86,7 @@ describe("what is refused", () => {
 
   it("another archive, and no archive", async () => {
     expect((await refusal(openTorchPickle(memorySource(new Uint8Array(40))))).message).toMatch(/not a PyTorch file/);
-    const npz = readFileSync(fileURLToPath(new URL("../../test/goldens/numpy/arrays.npz", import.meta.url)));
+    const npz = readFileSync(fileURLToPath(new URL("../../../test/goldens/numpy/arrays.npz", import.meta.url)));
     expect((await refusal(openTorchPickle(memorySource(new Uint8Array(npz))))).message).toMatch(/not PyTorch's/);
   });
 });

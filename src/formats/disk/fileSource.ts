@@ -1,6 +1,6 @@
 /** @file Local files as byte sources (Node). */
-import { byteSource, changed, type ByteSource } from "./byteSource.ts";
-import { FormatError } from "./errors.ts";
+import { byteSource, changed, type ByteSource } from "../byteSource.ts";
+import { FormatError } from "../errors.ts";
 
 const CHUNK = 2 ** 24;
 const IN_FLIGHT = 4;

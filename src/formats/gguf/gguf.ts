@@ -1,7 +1,7 @@
 /** @file Reading GGUF, the file format of llama.cpp. */
-import { type ByteSource } from "./byteSource.ts";
-import { readGgufHeader, type GgufValue } from "./ggufHeader.ts";
-import { tensorFile, type TensorFile } from "./tensorFile.ts";
+import { type ByteSource } from "../byteSource.ts";
+import { readGgufHeader, type GgufValue } from "./header.ts";
+import { tensorFile, type TensorFile } from "../tensorFile.ts";
 
 /**
  * Open a GGUF file (version 2 or 3, little-endian, one file). Reads and checks the header only. Shapes are outermost first,

@@ -1,12 +1,12 @@
 /** @file PyTorch's files (`torch.save`: .pt, .pth, .bin) as files of tensors. Their pickle is read, not run. */
-import { dtypes } from "../graph/dtype.ts";
-import type { ByteSource } from "./byteSource.ts";
-import { plainEncoding } from "./encoding.ts";
-import { FormatError, quoted } from "./errors.ts";
-import { elementCount, tensorFile, type StoredTensor, type TensorFile } from "./tensorFile.ts";
-import { plainText, torchWorld, type TorchStorage, type TorchTensor } from "./torchPickleGlobals.ts";
-import { isPickleKind, runPickle, type PickleValue } from "./torchPickleMachine.ts";
-import { readZipDirectory, readZipMember, zipMemberStart, type ZipMember } from "./zip.ts";
+import { dtypes } from "../../graph/dtype.ts";
+import type { ByteSource } from "../byteSource.ts";
+import { plainEncoding } from "../encoding.ts";
+import { FormatError, quoted } from "../errors.ts";
+import { elementCount, tensorFile, type StoredTensor, type TensorFile } from "../tensorFile.ts";
+import { plainText, torchWorld, type TorchStorage, type TorchTensor } from "./globals.ts";
+import { isPickleKind, runPickle, type PickleValue } from "./machine.ts";
+import { readZipDirectory, readZipMember, zipMemberStart, type ZipMember } from "../zip.ts";
 
 /** A plain value of a PyTorch file: of Python's types; dicts as `Map`, lists and tuples as arrays. */
 export type TorchValue =

@@ -1,7 +1,7 @@
 /** @file The storage types of GGUF and how each decodes to float32, exactly as ggml does. */
-import { plainEncoding, work, type Encoding, type Kernel } from "./encoding.ts";
-import { iq1m, iq1s, iq2s, iq2xs, iq2xxs, iq3s, iq3xxs } from "./ggufCodebookTypes.ts";
-import { q2k, q3k, q4k, q5k, q6k } from "./ggufKTypes.ts";
+import { plainEncoding, work, type Encoding, type Kernel } from "../encoding.ts";
+import { iq1m, iq1s, iq2s, iq2xs, iq2xxs, iq3s, iq3xxs } from "./codebookTypes.ts";
+import { q2k, q3k, q4k, q5k, q6k } from "./kTypes.ts";
 
 const { bytes, out, half } = work;
 const signed = new Int8Array(bytes.buffer);

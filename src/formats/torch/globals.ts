@@ -1,13 +1,7 @@
 /** @file What a file of PyTorch may name beyond plain values: tensors, their storages, ordered dicts, sets, types and sizes. */
-import type { DType } from "../graph/dtype.ts";
-import { FormatError, quoted } from "./errors.ts";
-import {
-  isPickleKind,
-  type PickleGlobal,
-  type PickleOpaque,
-  type PickleValue,
-  type PickleWorld,
-} from "./torchPickleMachine.ts";
+import type { DType } from "../../graph/dtype.ts";
+import { FormatError, quoted } from "../errors.ts";
+import { isPickleKind, type PickleGlobal, type PickleOpaque, type PickleValue, type PickleWorld } from "./machine.ts";
 
 /** A storage type, or a data type where a tensor says its own. `dtype` is missing where it is one we do not read. */
 export interface TorchType extends PickleGlobal {

@@ -1,11 +1,11 @@
 /** @file Reading NumPy archives (.npz) as files of tensors. */
-import { type DataArray } from "../graph/dtype.ts";
-import { type ByteSource } from "./byteSource.ts";
-import { decode, plainEncoding } from "./encoding.ts";
-import { FormatError } from "./errors.ts";
+import { type DataArray } from "../../graph/dtype.ts";
+import { type ByteSource } from "../byteSource.ts";
+import { decode, plainEncoding } from "../encoding.ts";
+import { FormatError } from "../errors.ts";
 import { NPY_HEADER_BYTES, npyData, parseNpyHeader, type NpyHeader } from "./npy.ts";
-import { place, unknownTensor, type TensorFile } from "./tensorFile.ts";
-import { peekZipMember, readZipDirectory, readZipMember, type ZipMember } from "./zip.ts";
+import { place, unknownTensor, type TensorFile } from "../tensorFile.ts";
+import { peekZipMember, readZipDirectory, readZipMember, type ZipMember } from "../zip.ts";
 
 /**
  * Open a NumPy archive, plain or compressed (`numpy.savez`, `numpy.savez_compressed`). Reads the directory and each array's

@@ -1,5 +1,5 @@
 /** @file The K types of GGUF: blocks of 256 values with scales (and minima) of their own for every 16 or 32. */
-import { work, type Kernel } from "./encoding.ts";
+import { work, type Kernel } from "../encoding.ts";
 
 const { bytes, out, half } = work;
 

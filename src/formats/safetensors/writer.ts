@@ -1,9 +1,9 @@
 /** @file Writing safetensors, byte for byte as the reference implementation does. */
-import { dtypes, type DataArray, type DType } from "../graph/dtype.ts";
-import { writeFileAtomic } from "./atomicFile.ts";
-import { FormatError, quoted } from "./errors.ts";
+import { dtypes, type DataArray, type DType } from "../../graph/dtype.ts";
+import { writeFileAtomic } from "../disk/atomicFile.ts";
+import { FormatError, quoted } from "../errors.ts";
 import { safetensorsTypes } from "./safetensors.ts";
-import { elementCount } from "./tensorFile.ts";
+import { elementCount } from "../tensorFile.ts";
 
 /** A tensor to write; `data` may be a function, called when its turn comes, so that a model need not be in memory whole. */
 export interface TensorData {

@@ -1,8 +1,8 @@
 /** @file The header of a GGUF file: metadata and tensor table, parsed from as few bytes as it takes. */
-import { type ByteSource } from "./byteSource.ts";
-import { FormatError, quoted } from "./errors.ts";
-import { ggufTypes } from "./ggufTypes.ts";
-import { elementCount, place, type StoredTensor, type StoredTensors } from "./tensorFile.ts";
+import { type ByteSource } from "../byteSource.ts";
+import { FormatError, quoted } from "../errors.ts";
+import { ggufTypes } from "./types.ts";
+import { elementCount, place, type StoredTensor, type StoredTensors } from "../tensorFile.ts";
 
 /**
  * A metadata value. 64-bit integers are numbers where that is exact, else bigints; arrays of numbers are typed arrays;

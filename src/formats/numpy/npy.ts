@@ -1,9 +1,9 @@
 /** @file Reading NumPy arrays: the .npy format, numbers and booleans only. */
-import { dtypes, type DataArray, type DType } from "../graph/dtype.ts";
-import { type ByteSource } from "./byteSource.ts";
-import { arrayOver } from "./encoding.ts";
-import { FormatError, quoted } from "./errors.ts";
-import { elementCount } from "./tensorFile.ts";
+import { dtypes, type DataArray, type DType } from "../../graph/dtype.ts";
+import { type ByteSource } from "../byteSource.ts";
+import { arrayOver } from "../encoding.ts";
+import { FormatError, quoted } from "../errors.ts";
+import { elementCount } from "../tensorFile.ts";
 
 /** An array as read: row-major, in native byte order. */
 export interface NpyArray {

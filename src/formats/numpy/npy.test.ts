@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { memorySource, type ByteSource } from "./byteSource.ts";
+import { memorySource, type ByteSource } from "../byteSource.ts";
 import { readNpy } from "./npy.ts";
 
 /** An array file of a header text and data bytes. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { GgufBytes } from "../../test/support/ggufBytes.ts";
-import { byteSource, memorySource } from "./byteSource.ts";
+import { GgufBytes } from "../../../test/support/ggufBytes.ts";
+import { byteSource, memorySource } from "../byteSource.ts";
 import { openGguf } from "./gguf.ts";
 
 const gguf = () => new GgufBytes();

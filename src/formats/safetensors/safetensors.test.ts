@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { byteSource, memorySource, type ByteSource } from "./byteSource.ts";
+import { byteSource, memorySource, type ByteSource } from "../byteSource.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 /** A file of a header (text or bytes) and `data` zero bytes. */

@@ -1,6 +1,6 @@
 /** @file The IQ1 to IQ3 types of GGUF: blocks of 256 values, each 4 or 8 of them one row of a codebook with signs. */
-import { work, type Kernel } from "./encoding.ts";
-import { codebook } from "./ggufGrids.ts";
+import { work, type Kernel } from "../encoding.ts";
+import { codebook } from "./grids.ts";
 
 const { bytes, out, half } = work;
 

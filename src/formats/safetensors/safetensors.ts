@@ -1,10 +1,10 @@
 /** @file Reading safetensors: an 8-byte length, a JSON header, then the tensors without holes. */
-import { type DType } from "../graph/dtype.ts";
-import { type ByteSource } from "./byteSource.ts";
-import { plainEncoding, type Encoding } from "./encoding.ts";
-import { FormatError, quoted } from "./errors.ts";
-import { isObject, parseJson } from "./json.ts";
-import { elementCount, place, tensorFile, type StoredTensor, type TensorFile } from "./tensorFile.ts";
+import { type DType } from "../../graph/dtype.ts";
+import { type ByteSource } from "../byteSource.ts";
+import { plainEncoding, type Encoding } from "../encoding.ts";
+import { FormatError, quoted } from "../errors.ts";
+import { isObject, parseJson } from "../json.ts";
+import { elementCount, place, tensorFile, type StoredTensor, type TensorFile } from "../tensorFile.ts";
 
 /** The storage types we read and write, in the order in which the format's own writer sorts them. */
 export const safetensorsTypes: { readonly [D in DType]: string } = {

@@ -1,5 +1,5 @@
 /** @file A pickle machine that makes plain values and refuses everything else: nothing a file names is ever run. */
-import { FormatError, quoted } from "./errors.ts";
+import { FormatError, quoted } from "../errors.ts";
 
 /**
  * What a pickle holds: Python's None, bool, int, float, str, bytes; list and tuple as arrays, dict as `Map`, set as `Set`, and
