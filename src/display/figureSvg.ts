@@ -1,7 +1,7 @@
 /** @file Figures as SVG, drawn by Observable Plot on a document of its own. */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import type { FigureAxis, FigureSpec, Mark, Series } from "./figure.ts";
+import type { FigureAxis, FigureSpec, Mark, Series } from "./figureSpec.ts";
 import { general } from "./numbers.ts";
 import { extent } from "./scale.ts";
 import { paint, svgStart, type Hue } from "./style.ts";

@@ -1,6 +1,6 @@
 /** @file Figures in a terminal: dots of braille characters, two across and four down in each. */
 import stringWidth from "string-width";
-import type { FigureSpec, Mark, Series } from "./figure.ts";
+import type { FigureSpec, Mark, Series } from "./figureSpec.ts";
 import { general } from "./numbers.ts";
 import { extent, type Extent } from "./scale.ts";
 import { pad, printable, wrap } from "./text.ts";

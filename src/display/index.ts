@@ -8,7 +8,8 @@ export {
   type MimeBundle,
   type PngOptions,
 } from "./displayable.ts";
-export { Figure, type FigureAxis, type FigureSpec, type Mark, type Series } from "./figure.ts";
+export { Figure } from "./figure.ts";
+export type { FigureAxis, FigureSpec, Mark, Series } from "./figureSpec.ts";
 export { memoryTable } from "./memoryTable.ts";
 export { csvLine, fixed, general } from "./numbers.ts";
 export { Section, type SectionItem } from "./section.ts";

@@ -1,5 +1,5 @@
 /** @file Where values lie on an axis, for drawings of our own. */
-import type { FigureAxis, FigureSpec, Series } from "./figure.ts";
+import type { FigureAxis, FigureSpec, Series } from "./figureSpec.ts";
 
 const transforms: Readonly<Record<NonNullable<FigureAxis["scale"]>, (value: number) => number>> = {
   linear: (value) => value,
