@@ -8,6 +8,7 @@ export {
   type TokenBatchOptions,
 } from "./run/batch.ts";
 export type { CompiledModel, CompileOptions } from "./run/compiled.ts";
+export * from "./circuits/index.ts";
 export { modelConfigSchema, parseModelConfig, type ModelConfig, type ModelConfigInput } from "./config.ts";
 export { ModelError } from "./errors.ts";
 export {
