@@ -5,7 +5,8 @@ import { inspect } from "node:util";
 import { parseHTML } from "linkedom";
 import { describe, expect, it } from "vitest";
 import type { InterpretuneError } from "../graph/errors.ts";
-import { Figure, type FigureSpec } from "./figure.ts";
+import { Figure } from "./figure.ts";
+import type { FigureSpec } from "./figureSpec.ts";
 
 const stems: FigureSpec = {
   title: "Effects of <latents>",
