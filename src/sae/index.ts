@@ -1,5 +1,5 @@
 /** @file Sparse autoencoders: architectures, files, splicing. */
-export { type SaeParamName, type SaeParams } from "./architectures.ts";
+export { type SaeParamName, type SaeParams } from "./latents/architectures.ts";
 export {
   parseSaeConfig,
   saeArchitectures,
@@ -7,15 +7,15 @@ export {
   type SaeConfig,
   type SaeConfigInput,
   type StoredSaeConfig,
-} from "./config.ts";
+} from "./config/config.ts";
 export { SaeError } from "./errors.ts";
-export { saeName, type SaeLoadOptions } from "./files.ts";
+export { saeName, type SaeLoadOptions } from "./files/files.ts";
 export { type AblatedLatents, type LatentModel } from "./latentModel.ts";
 export { latentModelOf, loadLatentModel } from "./load.ts";
-export { saeLoaders, type SaeContent, type SaeLoader, type SaePlace } from "./loaders.ts";
+export { saeLoaders, type SaeContent, type SaeLoader, type SaePlace } from "./files/loaders.ts";
 export { findSaeRelease, registeredSae, saeReleases, searchSaes, type SaeRelease } from "./registry/registry.ts";
 export { type RegisteredSae } from "./registry/unfold.ts";
-export { type SaeArray, type SaeArrays } from "./prepare.ts";
+export { type SaeArray, type SaeArrays } from "./weights/prepare.ts";
 export {
   Sae,
   saeHookNames,
@@ -25,7 +25,7 @@ export {
   type SaeHookName,
   type SaeRunOptions,
 } from "./sae.ts";
-export { type SparseDecode } from "./sparse.ts";
+export { type SparseDecode } from "./latents/sparse.ts";
 export { spliceHooks, type SpliceOptions } from "./splice.ts";
 export { Transcoder, type TranscoderParams, type TranscoderRunOptions } from "./transcoder.ts";
-export { type TranscoderArchitecture, type TranscoderConfig } from "./transcoderConfig.ts";
+export { type TranscoderArchitecture, type TranscoderConfig } from "./config/transcoderConfig.ts";

@@ -1,12 +1,12 @@
 /** @file What SAEs and transcoders have in common: latents of what they read, and an output that stands at a hook point. */
 import { mul, reshape, sub, unsqueeze, type Tensor } from "../graph/index.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
-import type { SaeParams } from "./architectures.ts";
-import type { SaeConfig } from "./config.ts";
+import type { SaeParams } from "./latents/architectures.ts";
+import type { SaeConfig } from "./config/config.ts";
 import type { SaeForwardOptions, SaeRunOptions } from "./sae.ts";
 import type { SpliceOptions } from "./splice.ts";
 import type { TranscoderParams } from "./transcoder.ts";
-import type { TranscoderConfig } from "./transcoderConfig.ts";
+import type { TranscoderConfig } from "./config/transcoderConfig.ts";
 
 /** Latents whose activations at a token are set to 0 one at a time. */
 export interface AblatedLatents {

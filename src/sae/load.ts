@@ -1,11 +1,11 @@
 /** @file An SAE or a transcoder, whichever its files are. */
-import { readSaeFiles, type SaeLoadOptions } from "./files.ts";
+import { readSaeFiles, type SaeLoadOptions } from "./files/files.ts";
 import type { LatentModel } from "./latentModel.ts";
-import type { SaeArrays } from "./prepare.ts";
+import type { SaeArrays } from "./weights/prepare.ts";
 import { Sae } from "./sae.ts";
 import { Transcoder } from "./transcoder.ts";
-import { transcoderKinds } from "./transcoderConfig.ts";
-import { upgradeConfig } from "./upgrade.ts";
+import { transcoderKinds } from "./config/transcoderConfig.ts";
+import { upgradeConfig } from "./config/upgrade.ts";
 
 /**
  * Loads an SAE or a transcoder: the architecture in its configuration says which.

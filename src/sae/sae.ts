@@ -18,15 +18,15 @@ import {
 } from "../graph/index.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
-import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./architectures.ts";
-import type { SaeConfig, SaeConfigInput } from "./config.ts";
+import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./latents/architectures.ts";
+import type { SaeConfig, SaeConfigInput } from "./config/config.ts";
 import { SaeError } from "./errors.ts";
-import { readSaeFiles, saeName, writeSaeFiles, type SaeLoadOptions } from "./files.ts";
-import { foldActivationScale, foldDecoderNorms } from "./fold.ts";
+import { readSaeFiles, saeName, writeSaeFiles, type SaeLoadOptions } from "./files/files.ts";
+import { foldActivationScale, foldDecoderNorms } from "./weights/fold.ts";
 import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentModel.ts";
-import { normalizations, type OutputMap } from "./normalize.ts";
-import { prepare, type PreparedSae, type SaeArrays } from "./prepare.ts";
-import { decoderProduct, type SparseDecode } from "./sparse.ts";
+import { normalizations, type OutputMap } from "./latents/normalize.ts";
+import { prepare, type PreparedSae, type SaeArrays } from "./weights/prepare.ts";
+import { decoderProduct, type SparseDecode } from "./latents/sparse.ts";
 import { checkSaeOptions, spliceOptionNames, type SpliceOptions } from "./splice.ts";
 
 /** The points inside an SAE, in the order in which they fire; in a model their names start with the hook point's. */

@@ -16,15 +16,15 @@ import {
 } from "../graph/index.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
-import { architectures, type SaeParams } from "./architectures.ts";
+import { architectures, type SaeParams } from "./latents/architectures.ts";
 import { SaeError } from "./errors.ts";
-import { readSaeFiles, writeSaeArrays, type SaeLoadOptions } from "./files.ts";
+import { readSaeFiles, writeSaeArrays, type SaeLoadOptions } from "./files/files.ts";
 import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentModel.ts";
-import { normalizations } from "./normalize.ts";
-import { checkShapes, type SaeArrays } from "./prepare.ts";
+import { normalizations } from "./latents/normalize.ts";
+import { checkShapes, type SaeArrays } from "./weights/prepare.ts";
 import type { SaeFire, SaeForwardOptions } from "./sae.ts";
 import { checkSaeOptions, spliceOptionNames, type SpliceOptions } from "./splice.ts";
-import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./transcoderConfig.ts";
+import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./config/transcoderConfig.ts";
 
 /** Parameters in SAELens' names and shapes. */
 export interface TranscoderParams extends Pick<SaeParams, "W_enc" | "W_dec" | "b_dec" | "threshold"> {

@@ -1,7 +1,7 @@
 /** @file Where a latent's decoder direction points: tokens it promotes and suppresses, neighbours in its SAE. */
 import { div, gather, leaf, matmul, mean, mul, reshape, sub, topK, transpose, type Tensor } from "../../graph/index.ts";
 import type { HookedModel } from "../../model/index.ts";
-import { decoderNorms, decoderShares } from "../../sae/architectures.ts";
+import { decoderNorms, decoderShares } from "../../sae/latents/architectures.ts";
 import type { LatentModel } from "../../sae/index.ts";
 import { Best, histogramOf } from "./collect.ts";
 import type { DashboardData, LogitWeights, TokenWeight } from "./types.ts";

@@ -25,7 +25,7 @@ import {
   where,
   type Tensor,
 } from "../../graph/index.ts";
-import { normalizations, type OutputMap } from "../../sae/normalize.ts";
+import { normalizations, type OutputMap } from "../../sae/latents/normalize.ts";
 import type { TrainedSaeConfig } from "./config.ts";
 import { kinds, type TrainableArchitecture } from "./kinds.ts";
 import { straightThroughJumpRelu, straightThroughStep } from "./straightThrough.ts";

@@ -15,9 +15,9 @@ import {
   topK,
   where,
   type Tensor,
-} from "../graph/index.ts";
-import type { SaeArchitecture, SaeConfig } from "./config.ts";
-import type { TranscoderConfig } from "./transcoderConfig.ts";
+} from "../../graph/index.ts";
+import type { SaeArchitecture, SaeConfig } from "../config/config.ts";
+import type { TranscoderConfig } from "../config/transcoderConfig.ts";
 
 /** Parameters in SAELens' names and shapes; leaves of role `weight`, float32. */
 export interface SaeParams {

@@ -1,5 +1,5 @@
 /** @file Configurations written before SAELens 6: flat keys and older names, brought into today's shape. */
-import { SaeError } from "./errors.ts";
+import { SaeError } from "../errors.ts";
 
 type Json = { readonly [key: string]: unknown };
 

@@ -1,9 +1,9 @@
 /** @file Sparse decode: where few latents can be active, their rows of W_dec are gathered instead of a full product. */
-import { gather, matmul, mul, squeeze, unsqueeze, type Tensor } from "../graph/index.ts";
-import type { Operation } from "../graph/operation.ts";
-import { apply } from "../graph/tensor.ts";
+import { gather, matmul, mul, squeeze, unsqueeze, type Tensor } from "../../graph/index.ts";
+import type { Operation } from "../../graph/operation.ts";
+import { apply } from "../../graph/tensor.ts";
 import { decoderShares, denseProduct, type Codes, type SaeParams } from "./architectures.ts";
-import type { SaeConfig } from "./config.ts";
+import type { SaeConfig } from "../config/config.ts";
 
 /** `auto` decides by shapes alone, so a run is the same on every machine. */
 export type SparseDecode = "auto" | "always" | "never";

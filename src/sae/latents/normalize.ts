@@ -1,6 +1,6 @@
 /** @file Normalisation of activations at run time: what is done on the way in, and what undoes it on the way out. */
-import { add, div, greater, mean, mul, sqrt, sub, sum, where, type Tensor } from "../graph/index.ts";
-import type { SaeConfig } from "./config.ts";
+import { add, div, greater, mean, mul, sqrt, sub, sum, where, type Tensor } from "../../graph/index.ts";
+import type { SaeConfig } from "../config/config.ts";
 
 /** `out = x · scale + shift`, both [..., 1]; absent parts are 1 and 0. */
 export interface OutputMap {

@@ -1,8 +1,8 @@
 /** @file From what a file holds to what runs: training forms become inference forms, shapes are checked. */
-import { shapeText } from "../graph/index.ts";
-import { architectures, type SaeParamName } from "./architectures.ts";
-import { parseSaeConfig, type SaeConfig, type StoredSaeConfig } from "./config.ts";
-import { SaeError } from "./errors.ts";
+import { shapeText } from "../../graph/index.ts";
+import { architectures, type SaeParamName } from "../latents/architectures.ts";
+import { parseSaeConfig, type SaeConfig, type StoredSaeConfig } from "../config/config.ts";
+import { SaeError } from "../errors.ts";
 import { foldDecoderNorms, foldInputMean, scaleRows } from "./fold.ts";
 
 /** One parameter: row-major float32 with its dimensions. */

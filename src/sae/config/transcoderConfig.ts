@@ -1,6 +1,6 @@
 /** @file The configuration of a transcoder: SAELens' cfg.json. */
 import { parseSaeConfig, type SaeMetadata, type StoredSaeConfig } from "./config.ts";
-import { SaeError } from "./errors.ts";
+import { SaeError } from "../errors.ts";
 import { upgradeConfig } from "./upgrade.ts";
 
 /** The architectures: JumpReLU or ReLU, with a skip connection or without. */

@@ -1,6 +1,6 @@
 /** @file The configuration of a sparse autoencoder: SAELens' cfg.json (version 6), and what older files become. */
 import { z } from "zod";
-import { SaeError } from "./errors.ts";
+import { SaeError } from "../errors.ts";
 import { upgradeConfig } from "./upgrade.ts";
 
 const count = z.number().int().positive();

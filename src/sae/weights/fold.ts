@@ -1,6 +1,6 @@
 /** @file Constants folded into an SAE's weights: decoder norms, activation scales, an input mean. New arrays come out. */
-import type { SaeConfig } from "./config.ts";
-import { SaeError } from "./errors.ts";
+import type { SaeConfig } from "../config/config.ts";
+import { SaeError } from "../errors.ts";
 import type { PreparedSae, SaeArray, SaeArrays } from "./prepare.ts";
 
 const map = ({ dims, data }: SaeArray, f: (value: number, i: number) => number): SaeArray => ({

@@ -1,9 +1,9 @@
 /** @file How published SAEs are laid out: a table of loaders, each from files to a configuration and arrays. */
-import type { ByteSource, TensorFile } from "../formats/index.ts";
-import { openNpz, openSafetensors, openTorchPickle } from "../formats/index.ts";
-import { isObject, parseJson } from "../formats/json.ts";
-import { SaeError } from "./errors.ts";
-import type { SaeArray, SaeArrays } from "./prepare.ts";
+import type { ByteSource, TensorFile } from "../../formats/index.ts";
+import { openNpz, openSafetensors, openTorchPickle } from "../../formats/index.ts";
+import { isObject, parseJson } from "../../formats/json.ts";
+import { SaeError } from "../errors.ts";
+import type { SaeArray, SaeArrays } from "../weights/prepare.ts";
 
 type Json = { readonly [key: string]: unknown };
 

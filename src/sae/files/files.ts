@@ -11,13 +11,13 @@ import {
   type ByteSource,
   type HubOptions,
   type JsonObject,
-} from "../formats/index.ts";
-import type { SaeConfig } from "./config.ts";
-import { SaeError } from "./errors.ts";
+} from "../../formats/index.ts";
+import type { SaeConfig } from "../config/config.ts";
+import { SaeError } from "../errors.ts";
 import { saeLoaders, weightsName, type SaeContent, type SaeLoader } from "./loaders.ts";
-import type { SaeArrays } from "./prepare.ts";
-import { findSaeRelease, registeredSae, releasesNear } from "./registry/registry.ts";
-import { metadataKeys, upgradeConfig } from "./upgrade.ts";
+import type { SaeArrays } from "../weights/prepare.ts";
+import { findSaeRelease, registeredSae, releasesNear } from "../registry/registry.ts";
+import { metadataKeys, upgradeConfig } from "../config/upgrade.ts";
 
 export interface SaeLoadOptions {
   /** Where it hooks in; wins over what its files say. Needed for Gemma Scope archives outside their usual folders. */
