@@ -1,10 +1,11 @@
-/** Parts of the residual stream, logit attribution, composition: TransformerLens' values, and what must sum to what. */
+/** Parts of the residual stream, logit attribution, composition, patching: TransformerLens' values, and what must sum to what. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { add, matmul, realize, select, sum, type Tensor } from "../src/index.ts";
+import { add, concat, matmul, realize, select, slice, sub, sum, unsqueeze, type Tensor } from "../src/index.ts";
 import {
   accumulatedBias,
   accumulatedResid,
+  activationPatch,
   applyLnToStack,
   compositionScores,
   decomposeResid,
@@ -15,6 +16,7 @@ import {
   stackHeadResults,
   stackNeuronResults,
   type Activations,
+  type PatchName,
   type ResidualStack,
 } from "../src/model/index.ts";
 import { describeWithGoldens, goldenTensors, sharedPath, type GoldenTensors } from "./support/goldens.ts";
@@ -184,6 +186,116 @@ describe.each(families)("%s", (name) => {
       expect(() => stackHeadResults(model, cache, { layer: 0 })).toThrow(/no heads write/);
       expect(() => stackNeuronResults(model, cache, { layer: 0 })).toThrow(/no neurons write/);
       expect(() => decomposeResid(model, cache)).toThrow(/the cache holds no activation hook_embed/);
+    });
+  });
+});
+
+describeWithGoldens("activation patching", [family, `${hooked}/patching.safetensors`], () => {
+  const open = async () => {
+    const golden = await goldenTensors(sharedPath(`${hooked}/patching.safetensors`));
+    const model = await HookedModel.load(sharedPath(family));
+    const [right, wrong] = [golden.numbers("right_ids"), golden.numbers("wrong_ids")];
+    const [low] = golden.numbers("corrupt_diff");
+    const [high] = golden.numbers("clean_diff");
+    const diff = (logits: Tensor): Tensor =>
+      concat(
+        right.map((id, row) => {
+          const last = select(select(logits, 0, row), 0, -1); // [d_vocab]
+          return unsqueeze(sub(select(last, 0, id), select(last, 0, wrong[row]!)), 0);
+        }),
+        0,
+      ).mean();
+    return {
+      golden,
+      model,
+      options: {
+        corrupted: goldenBatch(golden, "corrupt_ids"),
+        clean: goldenBatch(golden, "clean_ids"),
+        metric: (logits: Tensor): Tensor =>
+          diff(logits)
+            .sub(low!)
+            .div(high! - low!),
+      },
+    };
+  };
+  const names = [
+    ...["resid_pre", "resid_mid", "attn_out", "mlp_out"],
+    ...["out", "q", "k", "v", "pattern"].flatMap((x) => [`attn_head_${x}_by_pos`, `attn_head_${x}_all_pos`]),
+    "attn_head_pattern_dest_src_pos",
+  ] as PatchName[];
+
+  test.each(names)("%s is TransformerLens' table", async (name) => {
+    const { golden, model, options } = await open();
+    const { values } = await activationPatch(model, name, options);
+    expect(values.dims).toEqual(golden.dims(name));
+    expect(numbersOf(values)).toBeAllClose(golden.numbers(name));
+  });
+
+  test("the same for any number of rows a pass, the last pass included", async () => {
+    const { golden, model, options } = await open();
+    for (const rowsPerRun of [1, 7, 1000]) {
+      const seen: number[] = [];
+      const { values } = await activationPatch(model, "attn_head_out_by_pos", {
+        ...options,
+        rowsPerRun,
+        onProgress: ({ done, total }) => seen.push(done / total),
+      });
+      expect(numbersOf(values), `${rowsPerRun}`).toBeAllClose(golden.numbers("attn_head_out_by_pos"));
+      expect(seen.at(-1)).toBe(1);
+      expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    }
+  });
+
+  test("a whole activation at once, and a patch of one's own", async () => {
+    const { golden, model, options } = await open();
+    const whole = await activationPatch(model, { point: "hook_resid_pre", by: [] }, options);
+    expect(whole.values.dims).toEqual([model.cfg.n_layers]);
+    expect(numbersOf(whole.values)).toBeAllClose(numbersOf(whole.values).map(() => 1));
+    const own = await activationPatch(model, { point: "attn.hook_z", by: ["head"] }, options);
+    expect(numbersOf(own.values)).toBeAllClose(golden.numbers("attn_head_out_all_pos"));
+  });
+
+  test("what cannot be patched is a clear error", async () => {
+    const { model, options } = await open();
+    const patch = (what: unknown, changed: object = {}): Promise<unknown> =>
+      activationPatch(model, what as PatchName, { ...options, ...changed });
+    await expect(patch("resid_post")).rejects.toThrow(/there is no patch resid_post.*resid_pre/s);
+    await expect(patch({ point: "hook_mlp_out", by: ["head"] })).rejects.toThrow(/hook_mlp_out have no axis head/);
+    await expect(patch({ point: "hook_nothing", by: [] })).rejects.toThrow(/hook_nothing/);
+    await expect(patch("resid_pre", { clean: [[1, 2]] })).rejects.toThrow(/differ in size.*2 rows of 9/s);
+    await expect(patch("resid_pre", { metric: (x: Tensor) => x })).rejects.toThrow(/is a scalar/);
+    await expect(patch("resid_pre", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+  });
+});
+
+describe.each(["gpt-neox-parallel", "llama-gqa", "gemma2"])("patching %s", (name) => {
+  describeWithGoldens("one head at one position", [`goldens/families/${name}`], () => {
+    test("is what a hook does", async () => {
+      const model = await HookedModel.load(sharedPath(`goldens/families/${name}`));
+      const [corrupted, clean] = [[[7, 9, 11, 13, 15]], [[7, 9, 12, 13, 15]]];
+      const metric = (logits: Tensor): Tensor => select(select(logits, 1, -1), 1, 20).sum();
+      for (const part of ["v", "out"] as const) {
+        const { values } = await activationPatch(model, `attn_head_${part}_by_pos`, { corrupted, clean, metric });
+        const [layers, positions, heads] = values.dims as [number, number, number];
+        const [layer, pos, head] = [layers - 1, positions - 3, heads - 1];
+        const point = `blocks.${layer}.attn.hook_${part === "v" ? "v" : "z"}`;
+        const { cache } = await model.runWithCache(clean, { names: point });
+        const one = await model.run(corrupted, ({ logits }) => metric(logits), {
+          hooks: [
+            [
+              point,
+              (value) => {
+                const row = select(cache.get(point), 1, pos).slice(1, head, head + 1); // [1, 1, d_head]
+                const before = slice(value, 1, 0, pos);
+                const at = slice(value, 1, pos, pos + 1);
+                const patched = concat([slice(at, 2, 0, head), unsqueeze(row, 1), slice(at, 2, head + 1)], 2);
+                return concat([before, patched, slice(value, 1, pos + 1)], 1);
+              },
+            ],
+          ],
+        });
+        expect([numbersOf(values)[(layer * positions + pos) * heads + head]!]).toBeAllClose(numbersOf(one));
+      }
     });
   });
 });

@@ -5,3 +5,4 @@ export { logitAttrs, type LogitAttrsOptions, type TokenIds } from "./logitAttrs.
 export { accumulatedResid, decomposeResid } from "./residual.ts";
 export type { Activations, PositionSlice, ResidualStack, StackOptions, StackPlace } from "./stack.ts";
 export { applyLnToStack, type StackNormOptions } from "./stackNorm.ts";
+export { activationPatch, type Patch, type PatchingOptions, type PatchName, type PatchTable } from "./patching.ts";
