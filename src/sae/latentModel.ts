@@ -1,12 +1,11 @@
 /** @file What SAEs and transcoders have in common: latents of what they read, and an output that stands at a hook point. */
 import { mul, reshape, sub, unsqueeze, type Tensor } from "../graph/index.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
-import type { SaeParams } from "./latents/architectures.ts";
 import type { SaeConfig } from "./config/config.ts";
-import type { SaeForwardOptions, SaeRunOptions } from "./sae.ts";
-import type { SpliceOptions } from "./splice.ts";
-import type { TranscoderParams } from "./transcoder.ts";
-import type { TranscoderConfig } from "./config/transcoderConfig.ts";
+import { isTranscoderKind, transcoderKinds, type TranscoderConfig } from "./config/transcoderConfig.ts";
+import { architectures, type Architecture } from "./latents/architectures.ts";
+import type { SaeParams, TranscoderParams } from "./latents/params.ts";
+import type { SaeForwardOptions, SaeRunOptions, SpliceOptions } from "./runOptions.ts";
 
 /** Latents whose activations at a token are set to 0 one at a time. */
 export interface AblatedLatents {
@@ -50,6 +49,10 @@ export interface LatentModel {
   save(folder: string): Promise<void>;
   dispose(): void;
 }
+
+/** How the latents of an SAE or a transcoder come about. */
+export const latentsOf = ({ cfg: { architecture } }: Pick<LatentModel, "cfg">): Architecture =>
+  architectures[isTranscoderKind(architecture) ? transcoderKinds[architecture].latents : architecture];
 
 /**
  * `output − activation · direction` for many (token, latent) pairs at once.

@@ -1,11 +1,11 @@
 /** @file An SAE or a transcoder, whichever its files are. */
+import { isTranscoderKind } from "./config/transcoderConfig.ts";
+import { upgradeConfig } from "./config/upgrade.ts";
 import { readSaeFiles, type SaeLoadOptions } from "./files/files.ts";
 import type { LatentModel } from "./latentModel.ts";
-import type { SaeArrays } from "./weights/prepare.ts";
 import { Sae } from "./sae.ts";
 import { Transcoder } from "./transcoder.ts";
-import { transcoderKinds } from "./config/transcoderConfig.ts";
-import { upgradeConfig } from "./config/upgrade.ts";
+import type { SaeArrays } from "./weights/arrays.ts";
 
 /**
  * Loads an SAE or a transcoder: the architecture in its configuration says which.
@@ -39,6 +39,5 @@ export async function loadLatentModel(name: string, options: SaeLoadOptions = {}
  */
 export function latentModelOf(config: object, arrays: SaeArrays, where?: string): LatentModel {
   const { architecture } = upgradeConfig(config, where ?? "the configuration");
-  const transcodes = typeof architecture === "string" && Object.hasOwn(transcoderKinds, architecture);
-  return (transcodes ? Transcoder : Sae).fromParams(config, arrays, where);
+  return (isTranscoderKind(architecture) ? Transcoder : Sae).fromParams(config, arrays, where);
 }

@@ -18,31 +18,19 @@ import {
 } from "../graph/index.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
-import { architectures, decoderShares, type Codes, type SaeParamName, type SaeParams } from "./latents/architectures.ts";
 import type { SaeConfig, SaeConfigInput } from "./config/config.ts";
-import { SaeError } from "./errors.ts";
+import { checkSaeOptions, SaeError } from "./errors.ts";
 import { readSaeFiles, saeName, writeSaeFiles, type SaeLoadOptions } from "./files/files.ts";
-import { foldActivationScale, foldDecoderNorms } from "./weights/fold.ts";
 import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentModel.ts";
+import { architectures, decoderShares, type Codes } from "./latents/architectures.ts";
 import { normalizations, type OutputMap } from "./latents/normalize.ts";
-import { prepare, type PreparedSae, type SaeArrays } from "./weights/prepare.ts";
-import { decoderProduct, type SparseDecode } from "./latents/sparse.ts";
-import { checkSaeOptions, spliceOptionNames, type SpliceOptions } from "./splice.ts";
-
-/** The points inside an SAE, in the order in which they fire; in a model their names start with the hook point's. */
-export const saeHookNames = [
-  "hook_sae_input",
-  "hook_sae_acts_pre",
-  "hook_sae_acts_post",
-  "hook_sae_recons",
-  "hook_sae_error",
-  "hook_sae_output",
-] as const;
-export type SaeHookName = (typeof saeHookNames)[number];
-
-/** Passes a value through a point inside the SAE and returns the one to use. */
-export type SaeFire = (name: SaeHookName, value: Tensor) => Tensor;
-const quiet: SaeFire = (_name, value) => value;
+import type { SaeParamName, SaeParams } from "./latents/params.ts";
+import { decoderProduct } from "./latents/sparse.ts";
+import { quiet } from "./points.ts";
+import { spliceOptionNames, type SaeForwardOptions, type SaeRunOptions, type SpliceOptions } from "./runOptions.ts";
+import type { PreparedSae, SaeArrays } from "./weights/arrays.ts";
+import { foldActivationScale, foldDecoderNorms } from "./weights/fold.ts";
+import { prepare } from "./weights/prepare.ts";
 
 /** What `decode` must know of the input that was encoded. */
 export interface SaeContext {
@@ -51,20 +39,6 @@ export interface SaeContext {
   readonly out: OutputMap;
   /** The input's shape and dtype, which the output gets back. */
   readonly input: Tensor;
-}
-
-export interface SaeRunOptions {
-  /** Sees and may replace the value at each inner point. */
-  fire?: SaeFire;
-  /** Whether few active latents are decoded by gathering their rows of W_dec. Default `auto`: by shapes alone. */
-  sparseDecode?: SparseDecode;
-}
-
-export interface SaeForwardOptions extends SaeRunOptions {
-  /** Add what the SAE fails to reconstruct, so that without interventions the output is the input. Default false. */
-  useErrorTerm?: boolean;
-  /** Let gradients pass through the error term; it is a constant otherwise, as in SAELens. Default false. */
-  gradientThroughError?: boolean;
 }
 
 const isList = (given: readonly string[] | SaeLoadOptions): given is readonly string[] => Array.isArray(given);
@@ -214,7 +188,7 @@ export class Sae implements LatentModel {
     const { fire = quiet, sparseDecode = "auto" } = options;
     const { cfg, params } = this;
     const mode = cfg.normalize_activations;
-    if (context === undefined && (mode === "constant_norm_rescale" || mode === "layer_norm"))
+    if (context === undefined && normalizations[mode].scales)
       throw new SaeError(`latents of an SAE with ${mode} cannot be decoded without the input's scale`, {
         code: "sae/context",
         hint: "pass the context that encode returned",
@@ -275,7 +249,7 @@ export class Sae implements LatentModel {
     const rows = gather(params.W_dec, latents);
     const directions = shares === undefined ? rows : mul(rows, unsqueeze(shares, -1));
     const mode = cfg.normalize_activations;
-    if (mode !== "constant_norm_rescale" && mode !== "layer_norm") return directions;
+    if (!normalizations[mode].scales) return directions;
     if (input === undefined)
       throw new SaeError(`the output of an SAE with ${mode} depends on the input's scale`, {
         code: "sae/context",

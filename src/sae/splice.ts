@@ -1,20 +1,8 @@
 /** @file Splicing: SAEs and transcoders in the place of hook points. */
-import { optionsCheck, type OptionNames, type OptionsCheck } from "../graph/options.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
 import { splicesOf } from "../model/hooks/splices.ts";
-import { SaeError } from "./errors.ts";
 import type { LatentModel } from "./latentModel.ts";
-import type { SaeForwardOptions } from "./sae.ts";
-
-/** As for {@link Sae.forward}; they hold for all SAEs of a splice. */
-export type SpliceOptions = Omit<SaeForwardOptions, "fire">;
-
-export const checkSaeOptions: OptionsCheck = optionsCheck(SaeError, "sae/options");
-export const spliceOptionNames: OptionNames<SpliceOptions> = {
-  useErrorTerm: true,
-  gradientThroughError: true,
-  sparseDecode: true,
-};
+import type { SpliceOptions } from "./runOptions.ts";
 
 /**
  * The replacements that put SAEs (and transcoders) at their hook points, for a model's `splices`. Inside, the points `<hook

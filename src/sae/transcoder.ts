@@ -16,30 +16,22 @@ import {
 } from "../graph/index.ts";
 import type { Splice } from "../model/hooks/hooks.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
-import { architectures, type SaeParams } from "./latents/architectures.ts";
-import { SaeError } from "./errors.ts";
+import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./config/transcoderConfig.ts";
+import { checkSaeOptions, SaeError } from "./errors.ts";
 import { readSaeFiles, writeSaeArrays, type SaeLoadOptions } from "./files/files.ts";
 import { withoutLatents, type AblatedLatents, type LatentModel } from "./latentModel.ts";
+import { architectures } from "./latents/architectures.ts";
 import { normalizations } from "./latents/normalize.ts";
-import { checkShapes, type SaeArrays } from "./weights/prepare.ts";
-import type { SaeFire, SaeForwardOptions } from "./sae.ts";
-import { checkSaeOptions, spliceOptionNames, type SpliceOptions } from "./splice.ts";
-import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./config/transcoderConfig.ts";
-
-/** Parameters in SAELens' names and shapes. */
-export interface TranscoderParams extends Pick<SaeParams, "W_enc" | "W_dec" | "b_dec" | "threshold"> {
-  /** [d_sae] */
-  readonly b_enc: Tensor;
-  /** [d_out, d_in], those with a skip connection. */
-  readonly W_skip?: Tensor;
-}
+import type { TranscoderParams } from "./latents/params.ts";
+import { quiet, type SaeFire } from "./points.ts";
+import { spliceOptionNames, type SaeForwardOptions, type SpliceOptions } from "./runOptions.ts";
+import type { SaeArrays } from "./weights/arrays.ts";
+import { checkShapes } from "./weights/prepare.ts";
 
 export interface TranscoderRunOptions {
   /** Sees and may replace the value at each inner point. */
   readonly fire?: SaeFire;
 }
-
-const quiet: SaeFire = (_name, value) => value;
 
 /**
  * A transcoder for inference, in SAELens' terms (Dunefsky et al. 2024, arXiv 2406.11944; with a skip connection Paulo et
@@ -100,13 +92,12 @@ export class Transcoder implements LatentModel {
   static fromParams(config: object, arrays: SaeArrays, where: string = "the transcoder"): Transcoder {
     const cfg = parseTranscoderConfig(config, where);
     const { d_in, d_sae, d_out } = cfg;
-    const { jumps, skips } = transcoderKinds[cfg.architecture];
+    const { latents, skips } = transcoderKinds[cfg.architecture];
     const shapes = new Map<string, readonly number[]>([
       ["W_enc", [d_in, d_sae]],
-      ["b_enc", [d_sae]],
       ["W_dec", [d_sae, d_out]],
       ["b_dec", [d_out]],
-      ...(jumps ? [["threshold", [d_sae]] as const] : []),
+      ...architectures[latents].parameters.map((name) => [name, [d_sae]] as const),
       ...(skips ? [["W_skip", [d_out, d_in]] as const] : []),
     ]);
     checkShapes(cfg.architecture, shapes, arrays, where);
@@ -148,11 +139,10 @@ export class Transcoder implements LatentModel {
     const { cfg, params } = this;
     const flat = fire("hook_sae_input", this.#flatten(x));
     const { x: normalized } = normalizations[cfg.normalize_activations].in(flat, cfg);
-    const architecture = architectures[transcoderKinds[cfg.architecture].jumps ? "jumprelu" : "standard"];
+    const architecture = architectures[transcoderKinds[cfg.architecture].latents];
     const projection = matmul(normalized, params.W_enc);
     const before = fire("hook_sae_acts_pre", architecture.pre(projection, params)); // [..., d_sae]
-    const inference = { ...cfg, architecture: "standard", rescale_acts_by_decoder_norm: false } as const;
-    return { acts: fire("hook_sae_acts_post", architecture.post(before, projection, params, inference).acts) };
+    return { acts: fire("hook_sae_acts_post", architecture.post(before, projection, params, cfg).acts) };
   }
 
   /**

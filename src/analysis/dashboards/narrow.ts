@@ -1,6 +1,7 @@
 /** @file The activations of a few latents, without computing the others where their architecture allows that. */
 import { gather, leaf, type Tensor } from "../../graph/index.ts";
 import { latentModelOf, type LatentModel, type SaeArrays } from "../../sae/index.ts";
+import { latentsOf } from "../../sae/latentModel.ts";
 
 /** Activations of some latents: from what stands at the hook point to [batch, pos, n]. */
 export interface Narrowed {
@@ -27,9 +28,9 @@ function some(x: Tensor, latents: readonly number[], axis: number): Float32Array
   return picked;
 }
 
-/** Latents of most architectures do not see each other; a topk SAE ranks all of them. */
+/** Latents of most architectures do not see each other, unless all of them are ranked. */
 export function narrowed(sae: LatentModel, latents: readonly number[]): Narrowed {
-  if (sae.cfg.architecture === "topk") {
+  if (latentsOf(sae).ranks) {
     const index = leaf(BigInt64Array.from(latents, BigInt), [latents.length]);
     return { width: sae.dSae, acts: (value) => gather(sae.encode(value).acts, index, -1), dispose: () => undefined };
   }

@@ -1,18 +1,13 @@
 /** @file The configuration of a sparse autoencoder: SAELens' cfg.json (version 6), and what older files become. */
 import { z } from "zod";
 import { SaeError } from "../errors.ts";
+import { architectures, runsAs, type SaeArchitecture, type StoredArchitecture } from "../latents/architectures.ts";
+import { normalizationModes, type NormalizationMode } from "../latents/normalize.ts";
 import { upgradeConfig } from "./upgrade.ts";
 
 const count = z.number().int().positive();
 const text = z.string().nullish();
-
-/** Architectures that run. */
-export const saeArchitectures = ["standard", "gated", "jumprelu", "topk"] as const;
-export type SaeArchitecture = (typeof saeArchitectures)[number];
-
-/** Architectures that exist in training only; their saved weights run as another one. */
-const trainingArchitectures = ["batchtopk", "matryoshka_batchtopk"] as const;
-type TrainingArchitecture = (typeof trainingArchitectures)[number];
+const stored = Object.keys(runsAs) as StoredArchitecture[];
 
 /** What an SAE says about itself; other keys are kept as they are. */
 export interface SaeMetadata {
@@ -27,13 +22,13 @@ export interface SaeMetadata {
 
 /** A configuration as files hold it, before training forms have become inference forms. */
 export interface StoredSaeConfig {
-  architecture: SaeArchitecture | TrainingArchitecture;
+  architecture: StoredArchitecture;
   d_in: number;
   d_sae: number;
   dtype: string;
   device: string;
   apply_b_dec_to_input: boolean;
-  normalize_activations: "none" | "expected_average_only_in" | "constant_norm_rescale" | "layer_norm";
+  normalize_activations: NormalizationMode;
   reshape_activations: "none" | "hook_z";
   /** topk: latents kept per token. A batchtopk's average may be fractional. */
   k?: number | undefined;
@@ -62,15 +57,13 @@ const metadataSchema = z.looseObject({
 });
 
 const schema: z.ZodType<StoredSaeConfig> = z.object({
-  architecture: z.enum([...saeArchitectures, ...trainingArchitectures]),
+  architecture: z.enum(stored),
   d_in: count,
   d_sae: count,
   dtype: z.string().default("float32"),
   device: z.string().default("cpu"),
   apply_b_dec_to_input: z.boolean().default(true),
-  normalize_activations: z
-    .enum(["none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"])
-    .default("none"),
+  normalize_activations: z.enum(normalizationModes).default("none"),
   reshape_activations: z.enum(["none", "hook_z"]).default("none"),
   k: z.number().positive().optional(),
   rescale_acts_by_decoder_norm: z.boolean().default(false),
@@ -88,12 +81,11 @@ const schema: z.ZodType<StoredSaeConfig> = z.object({
  */
 export function parseSaeConfig(config: unknown, where = "the SAE configuration"): StoredSaeConfig {
   const upgraded = upgradeConfig(config, where);
-  const known: readonly string[] = [...saeArchitectures, ...trainingArchitectures];
-  if (typeof upgraded["architecture"] !== "string" || !known.includes(upgraded["architecture"]))
+  if (typeof upgraded["architecture"] !== "string" || !Object.hasOwn(runsAs, upgraded["architecture"]))
     throw new SaeError("this SAE architecture is not supported", {
       code: "sae/architecture",
       where,
-      expected: `one of ${known.join(", ")}`,
+      expected: `one of ${stored.join(", ")}`,
       received: JSON.stringify(upgraded["architecture"]),
       hint: String(upgraded["architecture"]).endsWith("transcoder")
         ? "it is loaded with Transcoder.load, or with loadLatentModel"
@@ -107,8 +99,8 @@ export function parseSaeConfig(config: unknown, where = "the SAE configuration")
       received: z.prettifyError(parsed.error),
     });
   const cfg = parsed.data;
-  if (cfg.architecture === "topk" && !(Number.isInteger(cfg.k) && cfg.k! <= cfg.d_sae))
-    throw new SaeError("a topk SAE needs k, the number of latents it keeps", {
+  if (architectures[runsAs[cfg.architecture]].ranks && !(Number.isInteger(cfg.k) && cfg.k! <= cfg.d_sae))
+    throw new SaeError(`a ${cfg.architecture} SAE needs k, the number of latents it keeps`, {
       code: "sae/config",
       where,
       expected: `an integer in 1 … d_sae = ${cfg.d_sae}`,

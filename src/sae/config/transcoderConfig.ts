@@ -1,14 +1,14 @@
 /** @file The configuration of a transcoder: SAELens' cfg.json. */
-import { parseSaeConfig, type SaeMetadata, type StoredSaeConfig } from "./config.ts";
 import { SaeError } from "../errors.ts";
+import { parseSaeConfig, type SaeMetadata, type StoredSaeConfig } from "./config.ts";
 import { upgradeConfig } from "./upgrade.ts";
 
-/** The architectures: JumpReLU or ReLU, with a skip connection or without. */
+/** The architectures: how latents come about, and whether a skip connection stands beside them. */
 export const transcoderKinds = {
-  transcoder: { jumps: false, skips: false },
-  skip_transcoder: { jumps: false, skips: true },
-  jumprelu_transcoder: { jumps: true, skips: false },
-  jumprelu_skip_transcoder: { jumps: true, skips: true },
+  transcoder: { latents: "standard", skips: false },
+  skip_transcoder: { latents: "standard", skips: true },
+  jumprelu_transcoder: { latents: "jumprelu", skips: false },
+  jumprelu_skip_transcoder: { latents: "jumprelu", skips: true },
 } as const;
 export type TranscoderArchitecture = keyof typeof transcoderKinds;
 
@@ -20,18 +20,21 @@ export interface TranscoderConfig extends Omit<StoredSaeConfig, "architecture" |
   readonly metadata: SaeMetadata & { hook_name_out?: string | null | undefined };
 }
 
+export const isTranscoderKind = (architecture: unknown): architecture is TranscoderArchitecture =>
+  typeof architecture === "string" && Object.hasOwn(transcoderKinds, architecture);
+
 const names = Object.keys(transcoderKinds) as TranscoderArchitecture[];
 
 /** @throws SaeError naming the wrong keys; for another architecture it lists those that there are */
 export function parseTranscoderConfig(config: unknown, where: string): TranscoderConfig {
   const upgraded = upgradeConfig(config, where);
-  const architecture = names.find((name) => name === upgraded["architecture"]);
-  if (architecture === undefined)
+  const { architecture } = upgraded;
+  if (!isTranscoderKind(architecture))
     throw new SaeError("this is no transcoder", {
       code: "sae/architecture",
       where,
       expected: `one of ${names.join(", ")}`,
-      received: JSON.stringify(upgraded["architecture"]),
+      received: JSON.stringify(architecture),
       hint: "an SAE is loaded with Sae.load",
     });
   const fail = (key: string, expected: string): never => {

@@ -13,11 +13,12 @@ import {
   type JsonObject,
 } from "../../formats/index.ts";
 import type { SaeConfig } from "../config/config.ts";
-import { SaeError } from "../errors.ts";
-import { saeLoaders, weightsName, type SaeContent, type SaeLoader } from "./loaders.ts";
-import type { SaeArrays } from "../weights/prepare.ts";
-import { findSaeRelease, registeredSae, releasesNear } from "../registry/registry.ts";
 import { metadataKeys, upgradeConfig } from "../config/upgrade.ts";
+import { SaeError } from "../errors.ts";
+import { architectures } from "../latents/architectures.ts";
+import { findSaeRelease, registeredSae, releasesNear } from "../registry/registry.ts";
+import type { SaeArrays } from "../weights/arrays.ts";
+import { saeLoaders, weightsName, type SaeContent, type SaeLoader } from "./loaders.ts";
 
 export interface SaeLoadOptions {
   /** Where it hooks in; wins over what its files say. Needed for Gemma Scope archives outside their usual folders. */
@@ -174,7 +175,7 @@ function loaderNamed(name: string, where: string): SaeLoader {
 /** An SAE in SAELens' own layout. */
 export async function writeSaeFiles(folder: string, cfg: SaeConfig, arrays: SaeArrays): Promise<void> {
   const { architecture, k, rescale_acts_by_decoder_norm, ...shared } = cfg;
-  const own = architecture === "topk" ? { k, rescale_acts_by_decoder_norm } : {};
+  const own = architectures[architecture].ranks ? { k, rescale_acts_by_decoder_norm } : {};
   await writeSaeArrays(folder, { ...shared, ...own, architecture }, arrays);
 }
 

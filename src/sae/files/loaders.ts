@@ -3,7 +3,7 @@ import type { ByteSource, TensorFile } from "../../formats/index.ts";
 import { openNpz, openSafetensors, openTorchPickle } from "../../formats/index.ts";
 import { isObject, parseJson } from "../../formats/json.ts";
 import { SaeError } from "../errors.ts";
-import type { SaeArray, SaeArrays } from "../weights/prepare.ts";
+import type { SaeArray, SaeArrays } from "../weights/arrays.ts";
 
 type Json = { readonly [key: string]: unknown };
 

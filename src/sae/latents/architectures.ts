@@ -16,29 +16,32 @@ import {
   where,
   type Tensor,
 } from "../../graph/index.ts";
-import type { SaeArchitecture, SaeConfig } from "../config/config.ts";
-import type { TranscoderConfig } from "../config/transcoderConfig.ts";
+import type { SaeParamName, SaeParams } from "./params.ts";
 
-/** Parameters in SAELens' names and shapes; leaves of role `weight`, float32. */
-export interface SaeParams {
-  /** [d_in, d_sae] */
-  readonly W_enc: Tensor;
-  /** [d_sae, d_in] */
-  readonly W_dec: Tensor;
-  /** [d_in] */
-  readonly b_dec: Tensor;
-  /** [d_sae]; absent from a gated SAE. */
-  readonly b_enc?: Tensor;
-  /** [d_sae], jumprelu. */
-  readonly threshold?: Tensor;
-  /** [d_sae], gated: bias of the gate. */
-  readonly b_gate?: Tensor;
-  /** [d_sae], gated: bias of the magnitudes. */
-  readonly b_mag?: Tensor;
-  /** [d_sae], gated: log of the magnitudes' scale relative to the gate. */
-  readonly r_mag?: Tensor;
+/** Architectures that run. */
+export const saeArchitectures = ["standard", "gated", "jumprelu", "topk"] as const;
+export type SaeArchitecture = (typeof saeArchitectures)[number];
+
+/** What saved weights run as: batchtopk and its relatives have a fixed threshold when they do not train, as SAELens saves them. */
+export const runsAs = {
+  standard: "standard",
+  gated: "gated",
+  jumprelu: "jumprelu",
+  topk: "topk",
+  batchtopk: "jumprelu",
+  matryoshka_batchtopk: "jumprelu",
+} as const;
+/** Architectures as files name them. */
+export type StoredArchitecture = keyof typeof runsAs;
+
+/** What latents are computed with, beside parameters. */
+export interface LatentSettings {
+  readonly d_sae: number;
+  /** Latents kept per token, where they are ranked. */
+  readonly k?: number | undefined;
+  /** Whether latents are ranked and stored times their decoder norm, and decoded divided by it. Default false. */
+  readonly rescale_acts_by_decoder_norm?: boolean;
 }
-export type SaeParamName = keyof SaeParams;
 
 /** The latents that may be non-zero, where an architecture knows them: `k` per token. */
 export interface ActiveLatents {
@@ -55,18 +58,17 @@ export interface Codes {
   readonly active?: ActiveLatents;
 }
 
-interface Architecture {
+export interface Architecture {
+  /** The largest latents of a token are active, so each depends on all: `k` of them. */
+  readonly ranks?: true;
   /** Beside W_enc, W_dec and b_dec; each [d_sae]. */
   readonly parameters: readonly SaeParamName[];
   /** From the projection x·W_enc to the pre-activation that `hook_sae_acts_pre` sees. */
   pre(projection: Tensor, params: SaeParams): Tensor;
   /** From the (hooked) pre-activation to latents. */
-  post(pre: Tensor, projection: Tensor, params: SaeParams, cfg: SaeConfig): Codes;
+  post(pre: Tensor, projection: Tensor, params: SaeParams, cfg: LatentSettings): Codes;
 }
 
-/** Whether latents are ranked and stored times their decoder norm, and decoded divided by it. */
-const rescales = (cfg: SaeConfig | TranscoderConfig): boolean =>
-  cfg.architecture === "topk" && cfg.rescale_acts_by_decoder_norm;
 const biased = (projection: Tensor, params: SaeParams): Tensor => add(projection, params.b_enc!);
 
 export const architectures: { readonly [Name in SaeArchitecture]: Architecture } = {
@@ -87,10 +89,11 @@ export const architectures: { readonly [Name in SaeArchitecture]: Architecture }
     post: (pre, _projection, p) => ({ acts: where(greater(pre, p.threshold!), relu(pre), 0) }),
   },
   topk: {
+    ranks: true,
     parameters: ["b_enc"],
     pre: biased,
     post: (pre, _projection, p, cfg) => {
-      const ranked = rescales(cfg) ? mul(pre, decoderNorms(p)) : pre;
+      const ranked = cfg.rescale_acts_by_decoder_norm ? mul(pre, decoderNorms(p)) : pre;
       const { values, indices } = topK(ranked, cfg.k!);
       const kept = relu(values);
       return { acts: scatterAdd(kept, indices, -1, cfg.d_sae), active: { values: kept, indices } };
@@ -107,12 +110,12 @@ export function decoderNorms(params: Pick<SaeParams, "W_dec">): Tensor {
 export function decoderShares(
   latents: Tensor,
   params: Pick<SaeParams, "W_dec">,
-  cfg: SaeConfig | TranscoderConfig,
+  cfg: LatentSettings,
 ): Tensor | undefined {
-  return rescales(cfg) ? gather(reciprocal(decoderNorms(params)), latents) : undefined;
+  return cfg.rescale_acts_by_decoder_norm ? gather(reciprocal(decoderNorms(params)), latents) : undefined;
 }
 
 /** acts·W_dec over all latents: [..., d_sae] → [..., d_in]. */
-export function denseProduct(acts: Tensor, params: SaeParams, cfg: SaeConfig): Tensor {
-  return matmul(rescales(cfg) ? div(acts, decoderNorms(params)) : acts, params.W_dec);
+export function denseProduct(acts: Tensor, params: SaeParams, cfg: LatentSettings): Tensor {
+  return matmul(cfg.rescale_acts_by_decoder_norm ? div(acts, decoderNorms(params)) : acts, params.W_dec);
 }

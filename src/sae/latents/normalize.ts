@@ -1,6 +1,9 @@
 /** @file Normalisation of activations at run time: what is done on the way in, and what undoes it on the way out. */
 import { add, div, greater, mean, mul, sqrt, sub, sum, where, type Tensor } from "../../graph/index.ts";
-import type { SaeConfig } from "../config/config.ts";
+
+/** How activations are normalised, by SAELens' names. */
+export const normalizationModes = ["none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"] as const;
+export type NormalizationMode = (typeof normalizationModes)[number];
 
 /** `out = x · scale + shift`, both [..., 1]; absent parts are 1 and 0. */
 export interface OutputMap {
@@ -9,8 +12,10 @@ export interface OutputMap {
 }
 
 interface Normalization {
+  /** Each token has a scale of its own, which the way back needs. */
+  readonly scales?: true;
   /** From the flattened input [..., d_in] to the normalised one, and the way back. */
-  in(x: Tensor, cfg: Pick<SaeConfig, "d_in">): { readonly x: Tensor; readonly out: OutputMap };
+  in(x: Tensor, cfg: { readonly d_in: number }): { readonly x: Tensor; readonly out: OutputMap };
 }
 
 const last = { keepDims: true } as const;
@@ -24,10 +29,11 @@ function root(x: Tensor): Tensor {
 const unchanged: Normalization = { in: (x) => ({ x, out: {} }) };
 
 /** `expected_average_only_in` is a constant that is folded into the weights, so nothing happens at run time. */
-export const normalizations: { readonly [Mode in SaeConfig["normalize_activations"]]: Normalization } = {
+export const normalizations: { readonly [Mode in NormalizationMode]: Normalization } = {
   none: unchanged,
   expected_average_only_in: unchanged,
   constant_norm_rescale: {
+    scales: true,
     in: (x, cfg) => {
       const norm = root(sum(mul(x, x), -1, last));
       const rescale = div(Math.sqrt(cfg.d_in), where(greater(norm, 0), norm, 1));
@@ -36,6 +42,7 @@ export const normalizations: { readonly [Mode in SaeConfig["normalize_activation
   },
   // The unbiased standard deviation; eps on the way in only.
   layer_norm: {
+    scales: true,
     in: (x, cfg) => {
       const mu = mean(x, -1, last);
       const centred = sub(x, mu);

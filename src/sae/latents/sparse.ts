@@ -2,8 +2,13 @@
 import { gather, matmul, mul, squeeze, unsqueeze, type Tensor } from "../../graph/index.ts";
 import type { Operation } from "../../graph/operation.ts";
 import { apply } from "../../graph/tensor.ts";
-import { decoderShares, denseProduct, type Codes, type SaeParams } from "./architectures.ts";
-import type { SaeConfig } from "../config/config.ts";
+import { decoderShares, denseProduct, type Codes, type LatentSettings } from "./architectures.ts";
+import type { SaeParams } from "./params.ts";
+
+/** What a decoder is like. */
+interface DecoderSettings extends LatentSettings {
+  readonly d_in: number;
+}
 
 /** `auto` decides by shapes alone, so a run is the same on every machine. */
 export type SparseDecode = "auto" | "always" | "never";
@@ -23,7 +28,11 @@ const computedAs: Operation = {
 };
 
 /** Σ_j values_j · W_dec[indices_j]: [..., k] → [..., d_in]. */
-function sparseProduct({ values, indices }: NonNullable<Codes["active"]>, params: SaeParams, cfg: SaeConfig): Tensor {
+function sparseProduct(
+  { values, indices }: NonNullable<Codes["active"]>,
+  params: SaeParams,
+  cfg: DecoderSettings,
+): Tensor {
   const shares = decoderShares(indices, params, cfg);
   const weights = shares === undefined ? values : mul(values, shares);
   const rows = gather(params.W_dec, indices); // [..., k, d_in]
@@ -38,7 +47,7 @@ export function decoderProduct(
   acts: Tensor,
   codes: Codes | undefined,
   params: SaeParams,
-  cfg: SaeConfig,
+  cfg: DecoderSettings,
   mode: SparseDecode,
 ): Tensor {
   const dense = denseProduct(acts, params, cfg);
@@ -51,6 +60,6 @@ export function decoderProduct(
  * Measured on two cores from 1 to 1024 tokens: gathering wins by 1 to 5 times from 64 latents per active one on. The
  * gathered rows are kept to 8 times the size of the latents themselves.
  */
-function sparseIsFaster({ d_in, d_sae, k = d_sae }: SaeConfig): boolean {
+function sparseIsFaster({ d_in, d_sae, k = d_sae }: DecoderSettings): boolean {
   return d_sae >= 64 * k && k * d_in <= 8 * d_sae;
 }

@@ -1,7 +1,8 @@
 /** @file Constants folded into an SAE's weights: decoder norms, activation scales, an input mean. New arrays come out. */
 import type { SaeConfig } from "../config/config.ts";
 import { SaeError } from "../errors.ts";
-import type { PreparedSae, SaeArray, SaeArrays } from "./prepare.ts";
+import { architectures } from "../latents/architectures.ts";
+import type { PreparedSae, SaeArray, SaeArrays } from "./arrays.ts";
 
 const map = ({ dims, data }: SaeArray, f: (value: number, i: number) => number): SaeArray => ({
   dims,
@@ -29,12 +30,15 @@ const latentUnits = ["b_enc", "b_gate", "b_mag", "threshold"];
 
 /** Decoder rows of norm 1, the norms moved into the encoder, its biases and thresholds. */
 export function foldDecoderNorms(cfg: SaeConfig, arrays: SaeArrays): PreparedSae {
-  if (cfg.architecture === "topk" && !cfg.rescale_acts_by_decoder_norm)
-    throw new SaeError("the decoder norms of this topk SAE cannot be folded: they would change which latents win", {
-      code: "sae/fold",
-      expected: "rescale_acts_by_decoder_norm",
-      where: cfg.metadata.hook_name ?? undefined,
-    });
+  if (architectures[cfg.architecture].ranks && !cfg.rescale_acts_by_decoder_norm)
+    throw new SaeError(
+      `the decoder norms of this ${cfg.architecture} SAE cannot be folded: they would change which latents win`,
+      {
+        code: "sae/fold",
+        expected: "rescale_acts_by_decoder_norm",
+        where: cfg.metadata.hook_name ?? undefined,
+      },
+    );
   const norms = rowNorms(arrays["W_dec"]!);
   const folded = Object.entries(arrays).map(([name, array]) => {
     if (name === "W_dec")

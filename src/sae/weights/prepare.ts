@@ -1,23 +1,10 @@
 /** @file From what a file holds to what runs: training forms become inference forms, shapes are checked. */
 import { shapeText } from "../../graph/index.ts";
-import { architectures, type SaeParamName } from "../latents/architectures.ts";
 import { parseSaeConfig, type SaeConfig, type StoredSaeConfig } from "../config/config.ts";
 import { SaeError } from "../errors.ts";
+import { architectures, runsAs } from "../latents/architectures.ts";
+import type { PreparedSae, SaeArray, SaeArrays } from "./arrays.ts";
 import { foldDecoderNorms, foldInputMean, scaleRows } from "./fold.ts";
-
-/** One parameter: row-major float32 with its dimensions. */
-export interface SaeArray {
-  readonly dims: readonly number[];
-  readonly data: Float32Array;
-}
-/** Parameters by name. */
-export type SaeArrays = Readonly<Record<string, SaeArray>>;
-
-/** A configuration and arrays that fit each other. */
-export interface PreparedSae {
-  readonly cfg: SaeConfig;
-  readonly arrays: SaeArrays;
-}
 
 /**
  * Checks and converts. Beside SAELens' own tensors it knows `log_threshold`, `topk_threshold` (batchtopk in training
@@ -57,12 +44,12 @@ export function prepare(config: unknown, given: SaeArrays, where: string): Prepa
   return prepared;
 }
 
-/** batchtopk and its relatives have a fixed threshold when they do not train: jumprelu, as SAELens saves them. */
-function inferenceConfig({ architecture, k, ...rest }: StoredSaeConfig): SaeConfig {
-  if (architecture === "topk") return { ...rest, architecture, k };
-  const cfg = { ...rest, k: undefined, rescale_acts_by_decoder_norm: false };
-  if (architecture !== "batchtopk" && architecture !== "matryoshka_batchtopk") return { ...cfg, architecture };
-  return { ...cfg, architecture: "jumprelu", metadata: { ...rest.metadata, training_architecture: architecture } };
+/** Where the running form has no k of its own, and no norms in its latents, they are in the weights. */
+function inferenceConfig({ architecture: stored, k, ...rest }: StoredSaeConfig): SaeConfig {
+  const architecture = runsAs[stored];
+  const metadata = architecture === stored ? rest.metadata : { ...rest.metadata, training_architecture: stored };
+  if (architectures[architecture].ranks) return { ...rest, architecture, k, metadata };
+  return { ...rest, architecture, k: undefined, rescale_acts_by_decoder_norm: false, metadata };
 }
 
 /** One number for all latents, written out. */
@@ -76,7 +63,7 @@ function checkArrays(cfg: SaeConfig, arrays: SaeArrays, where: string): void {
     ["W_enc", [d_in, d_sae]],
     ["W_dec", [d_sae, d_in]],
     ["b_dec", [d_in]],
-    ...architectures[architecture].parameters.map((name: SaeParamName) => [name, [d_sae]] as const),
+    ...architectures[architecture].parameters.map((name) => [name, [d_sae]] as const),
   ]);
   checkShapes(`${architecture} SAE`, expected, arrays, where);
 }
