@@ -9,8 +9,8 @@ import { Sae } from "../src/sae/index.ts";
 
 /** One line of the table. `ratio` says how `ours` and `theirs` compare; larger is better. */
 export interface BenchRow {
-  /** Row of the acceptance table it belongs to. */
-  readonly row: number;
+  /** Row of the acceptance table it belongs to; null where there is none. */
+  readonly row: number | null;
   readonly what: string;
   readonly ours: string;
   readonly theirs: string;
@@ -184,11 +184,11 @@ export function peerValue(
 
 /** A row that compares with a peer; without the peer it only tells our number. */
 export function against(
-  row: number,
+  row: number | null,
   what: string,
   ours: number,
   peer: number | undefined,
-  bar: number,
+  bar: number | undefined,
   name: string,
 ): BenchRow {
   const ratio = peer === undefined ? null : peer / ours;
@@ -198,8 +198,8 @@ export function against(
     ours: ms(ours),
     theirs: peer === undefined ? "not set up" : `${ms(peer)} (${name})`,
     ratio,
-    bar: `≥ ${bar}×`,
-    holds: ratio === null ? null : ratio >= bar,
+    bar: bar === undefined ? "" : `≥ ${bar}×`,
+    holds: ratio === null || bar === undefined ? null : ratio >= bar,
   };
 }
 

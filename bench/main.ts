@@ -13,6 +13,7 @@ const sections = [
   "forward",
   "analyses",
   "generate",
+  "patching",
   "tiny",
   "training",
   "sessionSteps",
@@ -39,7 +40,7 @@ for (const section of chosen) {
     else if (line !== "") process.stderr.write(`${line}\n`);
 }
 const cells = (r: BenchRow): string[] => [
-  String(r.row),
+  String(r.row ?? ""),
   r.what,
   r.ours,
   r.theirs,

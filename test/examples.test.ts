@@ -23,6 +23,7 @@ const tutorial = [
 /** What each is called with, and what it is to say. */
 const programs: Record<string, { model?: string; args: readonly string[]; says: readonly RegExp[] }> = {
   "hooks.ts": { args: [], says: [] },
+  "logitLens.ts": { args: [], says: [/^0_pre +"/m, /^final_post +"/m, /^towards "/m] },
   "patching.ts": { model: "models/shallow", args: [], says: [/Part of the logit difference/, /\|\s+1 \|/] },
   "steering.ts": { args: [], says: [/as it is: /, /steered: {2}/] },
   "tutorial-explicit.ts": { args: [...saes, ...data], says: tutorial },
