@@ -13,6 +13,7 @@ import { spliceHooks } from "../src/sae/index.ts";
 import { full } from "./support/full.ts";
 import { numbersOf } from "./support/model.ts";
 import { notCausal, randomModel, randomRows, randomSae, shapes } from "./support/random.ts";
+import { failure } from "./support/failure.ts";
 
 const model = randomModel(shapes["gpt2"]!, 2);
 const ids = randomRows([5, 5], 30, 1);
@@ -27,17 +28,6 @@ const differ = (a: Tensor, b: Tensor): number => {
 };
 
 /** What a rejected promise, or a function that throws, says. */
-async function failure(run: () => unknown): Promise<ModelError> {
-  let error: unknown;
-  try {
-    await run();
-  } catch (caught) {
-    error = caught;
-  }
-  expect(error).toBeInstanceOf(ModelError);
-  return error as ModelError;
-}
-
 /** The residual entering block 1, as a run with these hooks sees it. */
 async function seen(hooks: readonly HookSpec[], of: HookedModel = model): Promise<number[]> {
   const { cache } = await of.runWithCache(batch, { names: name, hooks });
@@ -98,7 +88,7 @@ describe("forward hooks", () => {
     const residual = await model.run(batch, { stopAtLayer: 1 });
     expect(numbersOf(residual)).toBeAllClose(plain);
     remove();
-    const { code } = await failure(() =>
+    const { code } = await failure(ModelError, () =>
       model.run(batch, { stopAtLayer: 1, hooks: [["blocks.2.hook_resid_pre", double]] }),
     );
     expect(code).toBe("model/no-such-hook");
@@ -158,9 +148,9 @@ describe("forward hooks", () => {
     const { cache } = await model.runWithCache(batch);
     expect(cache.names.filter((n) => /hook_(attn_in|[qkv]_input|result|mlp_in)$/.test(n))).toEqual([]);
     expect(model.trace(batch, { capture: "*" }).logits).toBe(model.trace(batch).logits);
-    expect((await failure(() => model.run(batch, ({ hooks }) => hooks["blocks.0.attn.hook_result"]!))).code).toBe(
-      "model/not-kept",
-    );
+    expect(
+      (await failure(ModelError, () => model.run(batch, ({ hooks }) => hooks["blocks.0.attn.hook_result"]!))).code,
+    ).toBe("model/not-kept");
     const result = await model.run(batch, ({ hooks }) => hooks["blocks.0.attn.hook_result"]!, {
       capture: "*.hook_result",
     });
@@ -204,9 +194,11 @@ describe("forward hooks", () => {
 
   test("a value of another shape is an error", async () => {
     const narrow = leaf(new Float32Array(100), [2, 5, 10]);
-    const { message } = await failure(() => model.run(batch, { hooks: [[name, () => narrow]] }));
+    const { message } = await failure(ModelError, () => model.run(batch, { hooks: [[name, () => narrow]] }));
     expect(message).toContain(`the hook at ${name} returned another shape`);
-    expect((await failure(() => model.run(batch, { hooks: [[name, (x) => sum(x, -1)]] }))).code).toBe("model/hook");
+    expect((await failure(ModelError, () => model.run(batch, { hooks: [[name, (x) => sum(x, -1)]] }))).code).toBe(
+      "model/hook",
+    );
   });
 
   test("a replaced value ends the graph below it", async () => {
@@ -245,17 +237,17 @@ describe("names that are not there", () => {
     ["a predicate", () => model.run(batch, { hooks: [[() => false, double]] }), "describeHooks()"],
     ["a rotary point", () => model.runWithCache(batch, { names: "*hook_rot_q" }), "describeHooks()"],
   ])("%s", async (_, run, near) => {
-    const error = await failure(run);
+    const error = await failure(ModelError, run);
     expect(error.code).toBe("model/no-such-hook");
     expect(error.hint).toContain(near);
   });
 
   test.each([4, -4, 1.5, NaN])("layer %s", async (layer) => {
-    expect((await failure(() => model.run(batch, { stopAtLayer: layer }))).code).toBe("model/layer");
+    expect((await failure(ModelError, () => model.run(batch, { stopAtLayer: layer }))).code).toBe("model/layer");
   });
 
   test("starting without a residual", async () => {
-    expect((await failure(() => model.run(batch, { startAtLayer: 1 }))).code).toBe("model/start");
+    expect((await failure(ModelError, () => model.run(batch, { startAtLayer: 1 }))).code).toBe("model/start");
   });
 });
 
@@ -303,7 +295,7 @@ describe("backward hooks", () => {
 
   test("cannot be async", async () => {
     const hook: HookSpec = { filter: name, direction: "bwd", hook: async (g) => Promise.resolve(g) };
-    expect((await failure(() => gradientOf("hook_embed", [hook]))).message).toContain(
+    expect((await failure(ModelError, () => gradientOf("hook_embed", [hook]))).message).toContain(
       "a backward hook cannot be async",
     );
   });
@@ -348,7 +340,7 @@ describe("async hooks", () => {
     const hooks: HookSpec[] = [["blocks.1.hook_attn_out", async () => Promise.resolve()]];
     const metric = (traced: ReturnType<HookedModel["trace"]>): Tensor => sum(traced.logits);
     for (const wrt of [{ names: "blocks.0.hook_resid_pre" }, { weights: ["blocks.1.attn.W_V"] }]) {
-      const error = await failure(() => model.gradients(batch, metric, wrt, { hooks }));
+      const error = await failure(ModelError, () => model.gradients(batch, metric, wrt, { hooks }));
       expect(error.code).toBe("model/gradient-cut");
       expect(error.message).toContain("blocks.1.hook_attn_out");
     }
@@ -360,14 +352,18 @@ describe("async hooks", () => {
   });
 
   test("are an error where nothing is computed", async () => {
-    const error = await failure(() => model.trace(batch, { hooks: [[name, async () => Promise.resolve()]] }));
+    const error = await failure(ModelError, () =>
+      model.trace(batch, { hooks: [[name, async () => Promise.resolve()]] }),
+    );
     expect(error.code).toBe("model/async-hook");
     expect(error.message).toContain(name);
   });
 
   test("a plain function that returns a promise is an error", async () => {
     const hook = (): Promise<void> => Promise.resolve();
-    expect((await failure(() => model.run(batch, { hooks: [[name, hook]] }))).message).toContain("returned a promise");
+    expect((await failure(ModelError, () => model.run(batch, { hooks: [[name, hook]] }))).message).toContain(
+      "returned a promise",
+    );
   });
 
   test("what they throw reaches the caller", async () => {
@@ -394,7 +390,7 @@ describe("what a run returns", () => {
   });
 
   test("stopped before the logits, asking for them is an error", async () => {
-    expect((await failure(() => model.run(batch, ({ logits }) => logits, { stopAtLayer: 1 }))).code).toBe(
+    expect((await failure(ModelError, () => model.run(batch, ({ logits }) => logits, { stopAtLayer: 1 }))).code).toBe(
       "model/stopped",
     );
   });

@@ -12,6 +12,7 @@ import { Sae } from "../src/sae/index.ts";
 import { cli } from "./support/cli.ts";
 import { hubFixture, newFolder, noise, type HubFixture } from "./support/hubFixture.ts";
 import { randomModel, randomRows, randomSae, shapes } from "./support/random.ts";
+import { failure } from "./support/failure.ts";
 
 const golden = (path: string): string => fileURLToPath(new URL(`goldens/${path}`, import.meta.url));
 const token = "hf_write-s3cret";
@@ -23,14 +24,10 @@ async function fixture(): Promise<HubFixture & { upload: UploadOptions }> {
   return { ...made, upload: { endpoint, retryDelay, timeout, token, env: {} } };
 }
 
-async function failure(work: Promise<unknown>): Promise<InterpretuneError> {
-  const error = await work.then(
-    () => undefined,
-    (caught: unknown) => caught,
-  );
-  expect(error).toBeInstanceOf(InterpretuneError);
+async function refusal(work: Promise<unknown>): Promise<InterpretuneError> {
+  const error = await failure(InterpretuneError, work);
   expect(JSON.stringify([String(error), error])).not.toContain("s3cret");
-  return error as InterpretuneError;
+  return error;
 }
 
 /** Requests that carry large files. */
@@ -66,7 +63,7 @@ describe("a model", () => {
     expect(carried(hub).length).toBeGreaterThan(2);
     for (const { server, authorization } of hub.requests)
       expect(authorization).toBe(server === "cdn" ? undefined : `Bearer ${token}`);
-    await failure(HookedModel.load("me/parts", { hub: options })); // private
+    await refusal(HookedModel.load("me/parts", { hub: options })); // private
     const loaded = await HookedModel.load("me/parts", { hub: { ...options, token } });
     const local = await (await HookedModel.load(golden("families/gpt2"))).run(prompt);
     expect((await loaded.run(prompt)).data).toEqual(local.data);
@@ -119,7 +116,7 @@ describe("what goes wrong", () => {
     ["an endpoint where nobody listens", { endpoint: "http://127.0.0.1:9" }, /cannot be reached/],
   ])("%s", async (_, options, message) => {
     const { hub, upload } = await fixture();
-    const error = await failure(hubUpload(ref, golden("families/gpt2"), { ...upload, ...options }));
+    const error = await refusal(hubUpload(ref, golden("families/gpt2"), { ...upload, ...options }));
     expect(`${error.message}`).toMatch(message);
     expect(hub.find("model", "me/x")).toBeUndefined();
   });
@@ -128,9 +125,9 @@ describe("what goes wrong", () => {
     const { hub, upload } = await fixture();
     const folder = newFolder();
     writeFileSync(join(folder, ".env"), "s3cret");
-    expect((await failure(hubUpload(ref, folder, upload))).code).toBe("hub/empty");
-    expect((await failure(hubUpload(ref, join(folder, "none"), upload))).code).toBe("formats/io");
-    expect((await failure(hubUpload({ ...ref, repo: "gpt2" }, folder, upload))).code).toBe("hub/invalid-ref");
+    expect((await refusal(hubUpload(ref, folder, upload))).code).toBe("hub/empty");
+    expect((await refusal(hubUpload(ref, join(folder, "none"), upload))).code).toBe("formats/io");
+    expect((await refusal(hubUpload({ ...ref, repo: "gpt2" }, folder, upload))).code).toBe("hub/invalid-ref");
     writeFileSync(join(folder, "README.md"), "hello");
     await hubUpload(ref, folder, upload);
     expect(Object.keys(hub.find("model", "me/x")!.files)).toEqual(["README.md"]);
@@ -146,7 +143,7 @@ describe("what goes wrong", () => {
     const other = newFolder();
     writeFileSync(join(other, "model.safetensors"), noise(5000));
     writeFileSync(join(other, "new.txt"), "new");
-    await failure(hubUpload(ref, other, upload));
+    await refusal(hubUpload(ref, other, upload));
     expect(Object.keys(hub.find("model", "me/x")!.files)).not.toContain("new.txt");
   });
 

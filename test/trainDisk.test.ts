@@ -8,6 +8,7 @@ import { runTraining, Session, type TrainingRun } from "../src/session/index.ts"
 import { csvLogger, TrainError, trainSae, type MetricLogger, type TrainSaeOptions } from "../src/train/index.ts";
 import { randomModel, shapes } from "./support/random.ts";
 import { smallDisk, type SmallDisk } from "./support/smallDisk.ts";
+import { failure } from "./support/failure.ts";
 
 const model = randomModel({ ...shapes["gpt2"]!, n_layers: 1 }, 1);
 const rows = Array.from({ length: 8 }, (_, i) => ({ input_ids: [5 + i, 9, 4 + i], label: i % 2 }));
@@ -25,14 +26,6 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-async function failure(work: Promise<unknown>): Promise<TrainError> {
-  const error: unknown = await work.then(
-    () => "no error",
-    (e: unknown) => e,
-  );
-  expect(error).toBeInstanceOf(TrainError);
-  return error as TrainError;
-}
 const leftOvers = (path: string): string[] =>
   (readdirSync(path, { recursive: true }) as string[]).filter((name) => name.endsWith(".tmp"));
 
@@ -80,7 +73,7 @@ describe.each(["core", "lightning"] as const)("a session that trains under %s", 
       good = last(checkpoints);
       disk!.fill();
     };
-    const error = await failure(runTraining(await make(checkpoints), { onProgress }));
+    const error = await failure(TrainError, runTraining(await make(checkpoints), { onProgress }));
     expect([error.code, error.message]).toEqual([
       "train/checkpoint",
       expect.stringMatching(
@@ -107,7 +100,7 @@ describe.each(["core", "lightning"] as const)("a session that trains under %s", 
     const csv = csvLogger(log);
     const wide = { ["x".repeat(5000)]: 1 };
     const logger: MetricLogger = { ...csv, log: (row, at) => csv.log(at.step > 3 ? { ...row, ...wide } : row, at) };
-    const error = await failure(runTraining(await make(checkpoints), { onProgress, loggers: [logger] }));
+    const error = await failure(TrainError, runTraining(await make(checkpoints), { onProgress, loggers: [logger] }));
     expect([error.code, error.message]).toEqual(["train/log", expect.stringContaining("ENOSPC")]);
     disk.empty();
     const session = await make(checkpoints);
@@ -145,7 +138,7 @@ it("SAEs that are trained stop at the checkpoint that does not fit, and go on fr
     good = readFileSync(checkpoint);
     disk!.fill();
   };
-  const error = await failure(train(out, { onProgress }));
+  const error = await failure(TrainError, train(out, { onProgress }));
   expect([error.code, error.message]).toEqual([
     "train/checkpoint",
     expect.stringMatching(/cannot be written; an earlier one is as it was; in .*checkpoint.safetensors; got ENOSPC/),

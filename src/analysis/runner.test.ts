@@ -14,6 +14,7 @@ import { defineOp, ops, compose } from "./ops/index.ts";
 import type { AnalyzeProgress } from "./progress.ts";
 import { AnalysisRunner, type AnalysisRunnerOptions } from "./runner.ts";
 import { AnalysisStore, isAnalysisResult } from "./store/index.ts";
+import { failure } from "../../test/support/failure.ts";
 
 const model = randomModel(shapes["gpt2"]!, 1);
 // Widths differ; both are narrow enough for some batches to have nothing active.
@@ -58,17 +59,6 @@ async function session(options: { count?: number; module?: object; model?: Hooke
 
 const run = async (options: AnalysisRunnerOptions = {}): Promise<AnalysisRunner> =>
   new AnalysisRunner(await session(), options);
-
-async function failure(work: Promise<unknown> | (() => unknown)): Promise<AnalysisError> {
-  const error: unknown = await Promise.resolve()
-    .then(() => (typeof work === "function" ? work() : work))
-    .then(
-      () => "no error",
-      (e: unknown) => e,
-    );
-  expect(error).toBeInstanceOf(AnalysisError);
-  return error as AnalysisError;
-}
 
 let folder: string;
 beforeEach(async () => {
@@ -145,13 +135,15 @@ describe("a run", () => {
     const doubled = mine.examples.map((row) => 2 * Number((row as { logit_diffs?: unknown }).logit_diffs));
     expect(mine.examples.map((row) => (row as { confidence?: unknown }).confidence)).toEqual(doubled);
     expect(results["labels_to_ids.model_fwd.logit_diffs"].examples[0]).toMatchObject({ tokens: [0, 3, 6, 9] });
-    expect((await failure(runner.run([ops.logitDiffsSae, "logit_diffs_latent"]))).code).toBe("analysis/name-twice");
-    expect((await failure(runner.run([]))).code).toBe("analysis/none");
-    expect((await failure(runner.run("logit_diff_base"))).code).toBe("analysis/unknown-op");
-    expect((await failure(runner.run(analysisCfg({ targetOp: ops.logitDiffsBase, name: "a/b" })))).code).toBe(
-      "store/name",
+    expect((await failure(AnalysisError, runner.run([ops.logitDiffsSae, "logit_diffs_latent"]))).code).toBe(
+      "analysis/name-twice",
     );
-    expect((await failure(runner.run("labels_to_ids.logit_diffs"))).code).toBe("analysis/missing-input");
+    expect((await failure(AnalysisError, runner.run([]))).code).toBe("analysis/none");
+    expect((await failure(AnalysisError, runner.run("logit_diff_base"))).code).toBe("analysis/unknown-op");
+    expect(
+      (await failure(AnalysisError, runner.run(analysisCfg({ targetOp: ops.logitDiffsBase, name: "a/b" })))).code,
+    ).toBe("store/name");
+    expect((await failure(AnalysisError, runner.run("labels_to_ids.logit_diffs"))).code).toBe("analysis/missing-input");
   });
 
   it("keeps to its limits and splits", async () => {
@@ -170,10 +162,10 @@ describe("a run", () => {
     expect(await sizes({ split: "train", limitTrainBatches: 1 })).toEqual(["train", 2]);
     expect(await sizes({ maxSteps: 2 })).toEqual(["test", 4]);
     for (const options of [{ maxEpochs: 0 }, { maxEpochs: -1 }, { limitAnalysisBatches: 0 }, { limitTestBatches: 1.5 }])
-      expect((await failure(() => run(options))).code).toBe("analysis/options");
-    expect((await failure(() => run({ split: "all" as "test" }))).message).toContain("split");
+      expect((await failure(AnalysisError, () => run(options))).code).toBe("analysis/options");
+    expect((await failure(AnalysisError, () => run({ split: "all" as "test" }))).message).toContain("split");
     const misspelled: object = { limitAnalysisBatch: 1 };
-    expect(await failure(() => run(misspelled))).toMatchObject({
+    expect(await failure(AnalysisError, () => run(misspelled))).toMatchObject({
       code: "analysis/options",
       received: "limitAnalysisBatch",
       hint: "did you mean limitAnalysisBatches?",
@@ -213,7 +205,7 @@ describe("a run", () => {
         throw new AnalysisError("no luck", { code: "test/bad" });
       },
     });
-    expect((await failure(new AnalysisRunner(own).run(bad))).code).toBe("test/bad");
+    expect((await failure(AnalysisError, new AnalysisRunner(own).run(bad))).code).toBe("test/bad");
     expect(own.calls.slice(-2)).toEqual(["onAnalysisEnd", "end"]);
     const going = await session({ count: 1 });
     await new AnalysisRunner(going, { endSession: false }).run(ops.logitDiffsBase);
@@ -242,7 +234,7 @@ describe("targets", () => {
   it("that match nothing end the session", async () => {
     const own = await session();
     const runner = new AnalysisRunner(own, { targets: { layers: [0] } });
-    expect((await failure(runner.run(ops.logitDiffsSae))).code).toBe("analysis/targets");
+    expect((await failure(AnalysisError, runner.run(ops.logitDiffsSae))).code).toBe("analysis/targets");
     expect(own.calls.at(-1)).toBe("end");
   });
 });
@@ -300,11 +292,12 @@ describe("steps of one's own", () => {
 
   it("have one clear error for each way to be wrong", async () => {
     const runner = await run({ ignoreManual: true });
-    expect((await failure(runner.run(analysisCfg({ stepFn: step, outputSchema: lengths })))).message).toContain(
-      "no op",
-    );
+    expect(
+      (await failure(AnalysisError, runner.run(analysisCfg({ stepFn: step, outputSchema: lengths })))).message,
+    ).toContain("no op");
     const free = await run();
-    const of = (cfg: Parameters<typeof analysisCfg>[0]): Promise<AnalysisError> => failure(free.run(analysisCfg(cfg)));
+    const of = (cfg: Parameters<typeof analysisCfg>[0]): Promise<AnalysisError> =>
+      failure(AnalysisError, free.run(analysisCfg(cfg)));
     expect((await of({ outputSchema: lengths })).message).toContain("no analysisStep");
     expect((await of({ stepFn: "nothing", outputSchema: lengths })).message).toContain("no nothing");
     expect((await of({ stepFn: step })).message).toContain("what columns");
@@ -343,7 +336,9 @@ describe("stores of runs", () => {
     await expect(runner.run(chain)).rejects.toBe(reason);
     const half = Object.keys(await bytes(stopped));
     expect(half.filter((name) => name.includes("examples"))).toHaveLength(chain.length);
-    expect((await failure(new AnalysisRunner(await wide(), { out: stopped }).run(chain))).code).toBe("store/exists");
+    expect((await failure(AnalysisError, new AnalysisRunner(await wide(), { out: stopped }).run(chain))).code).toBe(
+      "store/exists",
+    );
     const again = new AnalysisRunner(await wide(), { out: stopped, resume: true });
     const results = await again.run(chain);
     expect(await bytes(stopped)).toEqual(await bytes(whole));
@@ -428,20 +423,20 @@ describe("stores of runs", () => {
     const short = new AnalysisRunner(await session({ count: 3 }), { out: join(folder, "short") });
     await short.run(ops.logitDiffsSae);
     const lacking = analysisCfg({ targetOp: ops.logitDiffsAttrAblation, inputStore: join(folder, "short") });
-    expect((await failure((await run()).run(lacking))).code).toBe("analysis/input-store");
+    expect((await failure(AnalysisError, (await run()).run(lacking))).code).toBe("analysis/input-store");
   });
 
   it("never mix: two analyses never write to one place", async () => {
     await (await run({ out: folder })).run(analysisCfg({ targetOp: ops.logitDiffsBase, name: "mine" }));
     const other = await run({ out: folder, resume: true });
-    const taken = await failure(other.run(analysisCfg({ targetOp: ops.logitDiffsSae, name: "mine" })));
+    const taken = await failure(AnalysisError, other.run(analysisCfg({ targetOp: ops.logitDiffsSae, name: "mine" })));
     expect(taken.code).toBe("store/other-analysis");
     const otherData = new AnalysisRunner(await session({ count: 3 }), { out: folder, resume: true });
-    expect((await failure(otherData.run(ops.logitDiffsBase))).code).toBe("store/other-config");
+    expect((await failure(AnalysisError, otherData.run(ops.logitDiffsBase))).code).toBe("store/other-config");
     const reserved = await run();
-    expect((await failure(reserved.run(analysisCfg({ targetOp: counting, name: "logit_diffs_sae" })))).code).toBe(
-      "store/name",
-    );
+    expect(
+      (await failure(AnalysisError, reserved.run(analysisCfg({ targetOp: counting, name: "logit_diffs_sae" })))).code,
+    ).toBe("store/name");
   });
 });
 
@@ -450,7 +445,7 @@ describe("faults", () => {
     const broken = randomModel(shapes["gpt2"]!, 1);
     broken.weight("blocks.2.mlp.W_out").data[3] = NaN;
     const runner = new AnalysisRunner(await session({ model: broken }), { out: folder });
-    const error = await failure(runner.run([ops.logitDiffsBase, ops.logitDiffsSae]));
+    const error = await failure(AnalysisError, runner.run([ops.logitDiffsBase, ops.logitDiffsSae]));
     expect(error).toMatchObject({ code: "analysis/not-finite", where: "batch 0, example 0", received: "NaN" });
     expect(error.message).toMatch(/^logit_diffs_base has a number in loss/);
     expect(Object.keys(await readdir(join(folder, "logit_diffs_base")))).toEqual([]);
@@ -460,7 +455,9 @@ describe("faults", () => {
   it("no data, and labels without answers", async () => {
     const own = await session();
     const none = { ...own, datamodule: { evalBatchSize: 2, batches: async function* () {} } };
-    expect((await failure(new AnalysisRunner(none).run(ops.logitDiffsBase))).code).toBe("analysis/empty");
+    expect((await failure(AnalysisError, new AnalysisRunner(none).run(ops.logitDiffsBase))).code).toBe(
+      "analysis/empty",
+    );
     const wrong = (change: (batch: Batch) => Batch): AnalysisSession => ({
       ...own,
       datamodule: {
@@ -471,13 +468,15 @@ describe("faults", () => {
       },
     });
     const label = wrong((batch) => ({ ...batch, labels: batch.labels.map(() => 2) }));
-    expect(await failure(new AnalysisRunner(label).run(ops.logitDiffsBase))).toMatchObject({
+    expect(await failure(AnalysisError, new AnalysisRunner(label).run(ops.logitDiffsBase))).toMatchObject({
       code: "analysis/label",
       where: "batch 0, example 0",
       expected: "0 to 1",
       received: "2",
     });
     const order = wrong((batch) => ({ ...batch, examples: batch.examples.map(() => 0) }));
-    expect((await failure(new AnalysisRunner(order).run(ops.logitDiffsBase))).code).toBe("analysis/batch");
+    expect((await failure(AnalysisError, new AnalysisRunner(order).run(ops.logitDiffsBase))).code).toBe(
+      "analysis/batch",
+    );
   });
 });

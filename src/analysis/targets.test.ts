@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
 import { AnalysisError } from "./errors.ts";
 import { LatentAnalysisTargets } from "./targets.ts";
+import { thrown } from "../../test/support/failure.ts";
 
 const model = randomModel(shapes["gpt2"]!, 1);
 const saes = [
@@ -11,16 +12,6 @@ const saes = [
 ];
 const hookNames = saes.map((sae) => `${sae.hookName}.hook_sae_acts_post`);
 afterAll(() => model.dispose());
-
-function failure(work: () => unknown): AnalysisError {
-  try {
-    work();
-  } catch (error) {
-    expect(error).toBeInstanceOf(AnalysisError);
-    return error as AnalysisError;
-  }
-  throw new Error("nothing was thrown");
-}
 
 describe("targets", () => {
   const resolved = (targets: LatentAnalysisTargets): string[] => targets.resolve(model, saes).map(({ name }) => name);
@@ -66,12 +57,14 @@ describe("targets", () => {
       { saeFqns: [["r", "blocks.9.hook_z"] as const] },
       { saeHookMatchFn: () => false },
     ])
-      expect(failure(() => resolved(new LatentAnalysisTargets(options)))).toMatchObject({
+      expect(thrown(AnalysisError, () => resolved(new LatentAnalysisTargets(options)))).toMatchObject({
         code: "analysis/targets",
         expected: expect.stringContaining(hookNames[0]!) as string,
       });
-    expect(failure(() => new LatentAnalysisTargets({ layers: [-1] })).code).toBe("analysis/targets");
-    expect(failure(() => new LatentAnalysisTargets({ saeFqns: [["x"] as never] })).code).toBe("analysis/targets");
-    expect(failure(() => new LatentAnalysisTargets().resolve(model, [])).code).toBe("analysis/no-saes");
+    expect(thrown(AnalysisError, () => new LatentAnalysisTargets({ layers: [-1] })).code).toBe("analysis/targets");
+    expect(thrown(AnalysisError, () => new LatentAnalysisTargets({ saeFqns: [["x"] as never] })).code).toBe(
+      "analysis/targets",
+    );
+    expect(thrown(AnalysisError, () => new LatentAnalysisTargets().resolve(model, [])).code).toBe("analysis/no-saes");
   });
 });

@@ -259,7 +259,7 @@ export async function writeCheckpoint(
     const total = tensorEntries(tensors).reduce((sum, [, tensor]) => sum + tensorBytes(tensor), 0);
     const index = { metadata: { total_size: total }, weight_map: Object.fromEntries(weightMap.sort(byName)) };
     const text = JSON.stringify(index, null, 2) + "\n";
-    await writeFileAtomic(path.join(folder, INDEX), [new TextEncoder().encode(text)]);
+    await writeFileAtomic(path.join(folder, INDEX), text);
     names.push(INDEX);
   }
   await removeOthers(folder, names);

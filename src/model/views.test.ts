@@ -7,20 +7,13 @@ import { InterpretuneError } from "../graph/index.ts";
 import { spliceHooks } from "../sae/index.ts";
 import { HookedModel, tokenBatch, type TokenBatch } from "./index.ts";
 import { padRows } from "./tokenizer/index.ts";
+import { failure } from "../../test/support/failure.ts";
 
 const model = randomModel(shapes["gpt2"]!, 2);
 const sae = randomSae(model, "blocks.1.attn.hook_z", "topk", 32, 3);
 const other = randomSae(model, "blocks.2.attn.hook_z", "topk", 32, 4);
 const batch = tokenBatch([[5, 6, 7, 8]]);
 const ids = batch.ids;
-
-async function failure(run: () => unknown): Promise<InterpretuneError> {
-  const error: unknown = await Promise.resolve()
-    .then(run)
-    .catch((caught: unknown) => caught);
-  expect(error).toBeInstanceOf(InterpretuneError);
-  return error as InterpretuneError;
-}
 
 describe("a model with SAEs", () => {
   const splices = spliceHooks(sae);
@@ -65,7 +58,10 @@ describe("a model with SAEs", () => {
 
   test("has room for one SAE at a hook point", async () => {
     for (const twice of [() => model.splice([sae, sae]), () => view.splice(sae), () => view.run(batch, { splices })])
-      expect(await failure(twice)).toMatchObject({ code: "model/splice", where: "blocks.1.attn.hook_z" });
+      expect(await failure(InterpretuneError, twice)).toMatchObject({
+        code: "model/splice",
+        where: "blocks.1.attn.hook_z",
+      });
   });
 
   test("shares with the model what is below the SAEs", () => {
@@ -115,7 +111,7 @@ describe("options of names that nobody reads", () => {
     ["headerOnly", () => HookedModel.load("models/none", unknown({ headerOnly: true })), "headersOnly"],
     ["useErrorTerms", () => model.splice(sae, unknown({ useErrorTerms: true })), "useErrorTerm"],
   ])("%s", async (received, run, right) => {
-    const error = await failure(run);
+    const error = await failure(InterpretuneError, run);
     expect(error.code).toMatch(/^(model|sae)\/options$/);
     expect(error.received).toBe(received);
     if (right !== undefined) expect(error.hint).toBe(`did you mean ${right}?`);

@@ -10,6 +10,10 @@ export interface SmallDisk {
   fill(): void;
   /** Gives the room back. */
   empty(): void;
+  grow(size: string): void;
+  /** Until `writable`. */
+  readOnly(): void;
+  writable(): void;
   unmount(): void;
 }
 
@@ -19,10 +23,11 @@ export function smallDisk(path: string, size: string): SmallDisk | undefined {
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path], { stdio: "ignore" });
   } catch {
-    console.warn("a full disk is not tested: a tmpfs cannot be mounted here");
+    console.warn("full and read-only disks are not tested: a tmpfs cannot be mounted here");
     return undefined;
   }
   const filler = join(path, "filler");
+  const remount = (option: string): void => void execFileSync("mount", ["-o", `remount,${option}`, path]);
   return {
     path,
     fill: () => {
@@ -36,6 +41,9 @@ export function smallDisk(path: string, size: string): SmallDisk | undefined {
       }
     },
     empty: () => rmSync(filler, { force: true }),
+    grow: (to) => remount(`size=${to}`),
+    readOnly: () => remount("ro"),
+    writable: () => remount("rw"),
     unmount: () => void execFileSync("umount", [path]),
   };
 }

@@ -1,9 +1,10 @@
 /** @file The published views: uneven last batches, batches without any active latent, SAEs of different widths. */
 import { describe, expect, it } from "vitest";
-import type { AnalysisError } from "../errors.ts";
+import { AnalysisError } from "../errors.ts";
 import { AnalysisView } from "./analysisView.ts";
 import { opResult } from "./entry.ts";
 import { analysisResult, type ExampleRow, type LatentRow } from "./schema.ts";
+import { thrown } from "../../../test/support/failure.ts";
 
 const narrow = "blocks.9.attn.hook_z.hook_sae_acts_post";
 const wide = "blocks.5.attn.hook_z.hook_sae_acts_post";
@@ -51,15 +52,6 @@ const sae = analysisResult(
   rows.map(({ example, hook, latent, activation }) => ({ example, hook, latent, activation })),
 );
 
-function failure(work: () => unknown): AnalysisError {
-  try {
-    work();
-  } catch (error) {
-    return error as AnalysisError;
-  }
-  throw new Error("nothing was thrown");
-}
-
 describe("columns batch by batch", () => {
   it("are lists with one entry per batch; the last batch is smaller", () => {
     const view = AnalysisView.of(sae);
@@ -71,7 +63,7 @@ describe("columns batch by batch", () => {
     expect(view.column("loss", { stackBatches: true })).toEqual({ shape: [3], data: Float64Array.of(1.5, 3.5, 5) });
     expect(view.column("prompts", { stackBatches: true })).toEqual([["p0", "p1"], ["p2", "p3"], ["p4"]]);
     expect(view.columns(["preds", "loss"])).toEqual({ preds: [[1, 1], [0, 0], [1]], loss: [1.5, 3.5, 5] });
-    const ragged = failure(() => view.column("logit_diffs", { stackBatches: true }));
+    const ragged = thrown(AnalysisError, () => view.column("logit_diffs", { stackBatches: true }));
     expect(ragged).toMatchObject({ code: "store/ragged", received: "[2], [1]" });
     expect(view.batches[2]).toMatchObject({ batch: 2, alive_latents: { [narrow]: [], [wide]: [4] } });
   });
@@ -79,8 +71,11 @@ describe("columns batch by batch", () => {
   it("say which columns there are when one is not, and can be narrowed", () => {
     const view = AnalysisView.of(sae).selectColumns(["loss", "preds"]);
     expect(view.columnNames).toEqual(["loss", "preds"]);
-    expect(failure(() => view.column("logit_diff"))).toMatchObject({ code: "store/column", expected: "loss, preds" });
-    expect(failure(() => view.selectColumns(["prompts"])).code).toBe("store/column");
+    expect(thrown(AnalysisError, () => view.column("logit_diff"))).toMatchObject({
+      code: "store/column",
+      expected: "loss, preds",
+    });
+    expect(thrown(AnalysisError, () => view.selectColumns(["prompts"])).code).toBe("store/column");
     expect(Object.keys(view.batches[0]!)).toEqual(["batch", "loss", "preds"]);
   });
 
@@ -94,7 +89,9 @@ describe("columns batch by batch", () => {
       data: Float64Array.of(1, 2, -1, -2),
     });
     // Both examples of batch 0 are right, none of batch 1: matrices of 2 and 0 rows.
-    const error = failure(() => AnalysisView.of(even).column("correct_activations", { stackBatches: true }));
+    const error = thrown(AnalysisError, () =>
+      AnalysisView.of(even).column("correct_activations", { stackBatches: true }),
+    );
     expect(error).toMatchObject({ code: "store/ragged", received: "[2, 3], [0, 3]" });
   });
 });
@@ -124,8 +121,8 @@ describe("by latent model", () => {
       [narrow]: [15],
       [wide]: [25],
     });
-    expect(failure(() => joined.applyOpByLatentModel("median" as "sum")).code).toBe("store/reduction");
-    expect(failure(() => joined.applyOpByLatentModel("sum", 2)).code).toBe("store/axis");
+    expect(thrown(AnalysisError, () => joined.applyOpByLatentModel("median" as "sum")).code).toBe("store/reduction");
+    expect(thrown(AnalysisError, () => joined.applyOpByLatentModel("sum", 2)).code).toBe("store/axis");
   });
 
   it("stacks values by latent, ascending, and has null where nothing is alive", () => {
@@ -156,7 +153,7 @@ describe("by latent model", () => {
       { ...rows[1]!, latent: 1, ablated_logit_diff: 1 },
       ...rows.slice(2),
     ]);
-    expect(failure(() => AnalysisView.of(uneven).byLatentModel("logit_diffs"))).toMatchObject({
+    expect(thrown(AnalysisError, () => AnalysisView.of(uneven).byLatentModel("logit_diffs"))).toMatchObject({
       code: "store/ragged",
       received: "[2], [1]",
     });
@@ -165,7 +162,7 @@ describe("by latent model", () => {
       null,
       [1, 1],
     ]);
-    expect(failure(() => masked.byLatentModel("label_ids"))).toMatchObject({
+    expect(thrown(AnalysisError, () => masked.byLatentModel("label_ids"))).toMatchObject({
       code: "store/not-by-hook",
       expected: "loss, logit_diffs, preds, alive_latents, attribution_values",
     });

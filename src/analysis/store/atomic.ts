@@ -1,15 +1,8 @@
-/** @file Files that are there whole or not at all: written beside, synced, renamed. */
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+/** @file Files that are there whole or not at all, and their folders, with an analysis's errors. */
+import { writeFileAtomic } from "../../formats/index.ts";
+import * as disk from "../../formats/disk/folder.ts";
+import { systemCause, systemCode } from "../../formats/disk/systemError.ts";
 import { AnalysisError } from "../errors.ts";
-
-/** The ending of files being written; one that is found later is left over from a run that died. */
-export const temporary = ".tmp";
-
-/** The code of a system error such as `EACCES`, or undefined. */
-export function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
 
 const reasons: Record<string, string> = {
   EACCES: "permission denied",
@@ -32,56 +25,14 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
     throw new AnalysisError(`cannot write ${path}: ${reasons[code] ?? code}`, {
       code: "store/unwritable",
       hint: "choose another folder, or make room or permission there and run again",
-      cause,
+      cause: systemCause(cause),
     });
   }
 }
 
-/** Makes the folder's list of names durable. Systems that cannot sync a folder are left alone. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
-}
-
-/** Makes a folder and the folders above it, durably. (Node's own recursive mkdir never returns below /proc.) */
-export async function makeFolder(folder: string): Promise<void> {
-  await writing(folder, async () => {
-    const missing: string[] = [];
-    let path = resolve(folder);
-    while (!(await stat(path).catch(absent))?.isDirectory() && dirname(path) !== path) {
-      missing.unshift(path);
-      path = dirname(path);
-    }
-    for (const each of missing) {
-      await mkdir(each).catch(async (error: unknown) => {
-        if (!(await stat(each).catch(absent))?.isDirectory()) throw error; // else somebody else was faster
-      });
-      await syncFolder(dirname(each));
-    }
-  });
-}
-
-function absent(error: unknown): undefined {
-  if (systemCode(error) !== "ENOENT" && systemCode(error) !== "ENOTDIR") throw error;
-}
+/** Makes a folder and the folders above it, durably. */
+export const makeFolder = (folder: string): Promise<void> => writing(folder, () => disk.makeFolder(folder));
 
 /** Writes a file so that after a crash at any moment the path holds the old bytes or the new ones. */
-export async function writeAtomic(path: string, bytes: Uint8Array | string): Promise<void> {
-  await writing(path, async () => {
-    try {
-      const handle = await open(path + temporary, "w");
-      try {
-        await handle.writeFile(bytes);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(path + temporary, path);
-    } catch (error) {
-      await rm(path + temporary, { force: true }).catch(() => undefined);
-      throw error;
-    }
-    await syncFolder(dirname(path));
-  });
-}
+export const writeAtomic = (path: string, content: Uint8Array | string): Promise<void> =>
+  writing(path, () => writeFileAtomic(path, content));

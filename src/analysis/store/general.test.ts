@@ -9,6 +9,7 @@ import { analysisEntry, type LatentColumns } from "./schema.ts";
 import { exportCsv, exportJson } from "./export.ts";
 import { AnalysisStore } from "./store.ts";
 import { StoreWriter, type StoreOptions } from "./writer.ts";
+import { failure } from "../../../test/support/failure.ts";
 
 const hooks = [
   { name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 16 },
@@ -95,15 +96,6 @@ async function fill(more: Partial<StoreOptions> = {}, path: string = folder): Pr
   return AnalysisStore.open(path);
 }
 
-async function failure(work: Promise<unknown>): Promise<AnalysisError> {
-  const error: unknown = await work.then(
-    () => "no error",
-    (e: unknown) => e,
-  );
-  expect(error).toBeInstanceOf(AnalysisError);
-  return error as AnalysisError;
-}
-
 describe("a store of any op", () => {
   it("gives back every type of column, lists and nulls included", async () => {
     const store = await fill();
@@ -158,21 +150,25 @@ describe("a store of any op", () => {
     ];
     for (const [change, message] of wrong)
       expect(
-        (await failure(writer.write(1, "concepts", { examples: [{ ...good, ...change }], latents: latents[1] })))
-          .message,
+        (
+          await failure(
+            AnalysisError,
+            writer.write(1, "concepts", { examples: [{ ...good, ...change }], latents: latents[1] }),
+          )
+        ).message,
       ).toContain(message);
     const bare = { ...latents[1]!, share: undefined };
-    expect((await failure(writer.write(1, "concepts", { examples: [good], latents: bare }))).message).toContain(
-      "share",
-    );
-    expect((await failure(writer.write(1, "others", { examples: [] }))).code).toBe("store/analysis");
+    expect(
+      (await failure(AnalysisError, writer.write(1, "concepts", { examples: [good], latents: bare }))).message,
+    ).toContain("share");
+    expect((await failure(AnalysisError, writer.write(1, "others", { examples: [] }))).code).toBe("store/analysis");
     expect(await readdir(join(folder, "concepts"))).toEqual([]);
     await writer.close();
   });
 
   it("wants names that can be folders, each once, and columns beside its own", async () => {
     const create = (...analyses: AnalysisEntry[]): Promise<AnalysisError> =>
-      failure(StoreWriter.create(folder, {}, { ...options, analyses }));
+      failure(AnalysisError, StoreWriter.create(folder, {}, { ...options, analyses }));
     for (const name of ["", "..", "a/b", "a b", "../x", ".lock", "x".repeat(121)])
       expect((await create({ ...entry, name })).code).toBe("store/name");
     expect((await create(entry, { ...entry, op: "other" })).code).toBe("store/name-twice");
@@ -186,13 +182,18 @@ describe("a store of any op", () => {
   it("never lets two analyses write to one place", async () => {
     await fill();
     const other = await failure(
+      AnalysisError,
       StoreWriter.create(folder, { seed: 1 }, { ...options, resume: true, analyses: [{ ...entry, op: "other" }] }),
     );
     expect([other.code, other.message]).toEqual(["store/other-analysis", expect.stringContaining("op: ") as string]);
     const sameFolder = { ...entry, name: "CONCEPTS" };
     expect(
-      (await failure(StoreWriter.create(folder, { seed: 1 }, { ...options, resume: true, analyses: [sameFolder] })))
-        .code,
+      (
+        await failure(
+          AnalysisError,
+          StoreWriter.create(folder, { seed: 1 }, { ...options, resume: true, analyses: [sameFolder] }),
+        )
+      ).code,
     ).toBe("store/other-analysis");
     // The same one, and another one beside it, are welcome; the four keep their place in front.
     const two = await StoreWriter.create(

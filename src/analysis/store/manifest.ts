@@ -1,9 +1,10 @@
 /** @file `manifest.json`: what a store holds, of which config, and how its runs went. */
+import { systemCode } from "../../formats/disk/systemError.ts";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { AnalysisError } from "../errors.ts";
-import { systemCode, writeAtomic } from "./atomic.ts";
+import { writeAtomic } from "./atomic.ts";
 import { jsonHash, type Json, type JsonObject } from "../../formats/canonicalJson.ts";
 import { checkEntry, type AnalysisEntry } from "./entry.ts";
 import { analysisEntry, isAnalysisName, type HookInfo } from "./schema.ts";

@@ -1,4 +1,5 @@
 /** @file A store as the folder of a data set: card, artifact record, tables. */
+import { systemCode } from "../../formats/disk/systemError.ts";
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,7 +9,7 @@ import { z } from "zod";
 import { AnalysisError } from "../errors.ts";
 import type { Json } from "../../formats/canonicalJson.ts";
 import { hubUpload, parseHubRef, type HubRef, type Uploaded, type UploadOptions } from "../../formats/index.ts";
-import { makeFolder, systemCode, writeAtomic } from "./atomic.ts";
+import { makeFolder, writeAtomic } from "./atomic.ts";
 import { columnsPer } from "./entry.ts";
 import { latentColumnNames, shardFile, tablesOf, type TableName } from "./shard.ts";
 import { manifestFile, readManifest, writeManifest } from "./manifest.ts";

@@ -13,6 +13,8 @@ import { mergeStores } from "./merge.ts";
 import { analysisNames, type ExampleRow, type LatentRow } from "./schema.ts";
 import { AnalysisStore } from "./store.ts";
 import { StoreWriter, type StoreOptions } from "./writer.ts";
+import { failure } from "../../../test/support/failure.ts";
+import { shards } from "../../../test/support/shards.ts";
 
 const narrow = "blocks.9.attn.hook_z.hook_sae_acts_post";
 const wide = "blocks.5.attn.hook_z.hook_sae_acts_post";
@@ -90,31 +92,16 @@ async function fill(name: string, more: Partial<StoreOptions> = {}, own: object 
   return AnalysisStore.open(path);
 }
 
-async function files(path: string): Promise<Record<string, string>> {
-  const names = (await readdir(path, { recursive: true })).filter((name) => name.endsWith(".parquet")).sort();
-  const read = names.map(async (name) => [name, (await readFile(join(path, name))).toString("base64")] as const);
-  return Object.fromEntries(await Promise.all(read));
-}
-
-async function failure(work: Promise<unknown>): Promise<AnalysisError> {
-  const error: unknown = await work.then(
-    () => "no error",
-    (e: unknown) => e,
-  );
-  expect(error).toBeInstanceOf(AnalysisError);
-  return error as AnalysisError;
-}
-
 describe("parts of a run", () => {
   it("make the whole that one machine writes", async () => {
     await fill("whole");
     const parts = await Promise.all([0, 1].map((index) => fill(`part${index}`, { part: { index, of: 2 } })));
-    expect((await failure(parts[1]!.load("mine"))).code).toBe("store/incomplete");
+    expect((await failure(AnalysisError, parts[1]!.load("mine"))).code).toBe("store/incomplete");
     const merged = await mergeStores(
       parts.map((part) => part.folder),
       join(folder, "merged"),
     );
-    expect(await files(merged.folder)).toEqual(await files(join(folder, "whole")));
+    expect(await shards(merged.folder)).toEqual(await shards(join(folder, "whole")));
     expect((await merged.load("logit_diffs_sae")).examples.map((row) => row.example)).toEqual([0, 1, 2, 3, 4]);
     expect(merged.manifest.runs).toHaveLength(2);
     const ids = parts.map(({ manifest }) => manifest.identity.store_id);
@@ -122,16 +109,16 @@ describe("parts of a run", () => {
     expect(ids).not.toContain(merged.manifest.identity.store_id);
     // A part that is still missing can be computed in place.
     const half = await mergeStores([parts[0]!.folder], join(folder, "half"));
-    expect((await failure(half.verify())).code).toBe("store/incomplete");
+    expect((await failure(AnalysisError, half.verify())).code).toBe("store/incomplete");
     await fill("half", { resume: true });
-    expect(await files(half.folder)).toEqual(await files(join(folder, "whole")));
+    expect(await shards(half.folder)).toEqual(await shards(join(folder, "whole")));
   });
 
   it("that overlap, differ or are damaged are refused before anything is written", async () => {
     const [a, b] = [await fill("a", { part: { index: 0, of: 2 } }), await fill("b", { part: { index: 1, of: 2 } })];
     const out = join(folder, "out");
     const refused = async (folders: string[]): Promise<string> => {
-      const { code } = await failure(mergeStores(folders, out));
+      const { code } = await failure(AnalysisError, mergeStores(folders, out));
       expect(await readdir(out).catch(() => [])).toEqual([]);
       return code;
     };
@@ -146,7 +133,7 @@ describe("parts of a run", () => {
     expect(await refused([])).toBe("store/merge");
     await truncate(join(b.folder, "mine", "examples-00001.parquet"), 50);
     expect(await refused([a.folder, b.folder])).toBe("store/corrupt");
-    expect((await failure(mergeStores([a.folder], whole.folder))).code).toBe("store/not-empty");
+    expect((await failure(AnalysisError, mergeStores([a.folder], whole.folder))).code).toBe("store/not-empty");
   });
 });
 
@@ -249,7 +236,7 @@ describe("a store as a data set folder", () => {
     await store.pushTo(out, { title: "RTE", license: "mit" });
     const pulled = await AnalysisStore.openPulled(out);
     expect(pulled.manifest).toEqual(store.manifest);
-    expect(await files(out)).toEqual(await files(store.folder));
+    expect(await shards(out)).toEqual(await shards(store.folder));
     const artifact = JSON.parse(await readFile(join(out, "it_artifact.json"), "utf8")) as Record<string, unknown>;
     expect(artifact).toMatchObject({
       schema: 1,
@@ -283,9 +270,9 @@ describe("a store as a data set folder", () => {
     const out = join(folder, "hub");
     await store.pushTo(out);
     await store.pushTo(out);
-    expect((await failure(other.pushTo(out))).code).toBe("store/other-store");
+    expect((await failure(AnalysisError, other.pushTo(out))).code).toBe("store/other-store");
     await writeFile(join(folder, "thesis.tex"), "x");
-    expect((await failure(store.pushTo(folder))).code).toBe("store/not-empty");
+    expect((await failure(AnalysisError, store.pushTo(folder))).code).toBe("store/not-empty");
     const path = join(out, "it_artifact.json");
     const text = await readFile(path, "utf8");
     const changes: [string, RegExp][] = [
@@ -296,13 +283,13 @@ describe("a store as a data set folder", () => {
     ];
     for (const [changed, message] of changes) {
       await writeFile(path, changed);
-      const error = await failure(AnalysisStore.openPulled(out));
+      const error = await failure(AnalysisError, AnalysisStore.openPulled(out));
       expect([error.code, message.test(error.message)]).toEqual(["store/artifact", true]);
     }
     await rm(path);
-    expect((await failure(AnalysisStore.openPulled(out))).message).toContain("ENOENT");
+    expect((await failure(AnalysisError, AnalysisStore.openPulled(out))).message).toContain("ENOENT");
     const part = await fill("part", { part: { index: 0, of: 2 } });
-    expect((await failure(part.pushTo(join(folder, "new")))).code).toBe("store/incomplete");
+    expect((await failure(AnalysisError, part.pushTo(join(folder, "new")))).code).toBe("store/incomplete");
   });
 });
 
@@ -344,12 +331,14 @@ describe("SQL", () => {
     ).toEqual([{ words: ["é", "4"], note: "batch 2" }]);
     const counts = await store.sql("select analysis, count(*) as n from examples group by all order by all");
     expect(counts).toEqual([...analysisNames, "mine"].sort().map((analysis) => ({ analysis, n: 5 })));
-    expect((await failure(store.sql("select nothing from mine.examples"))).code).toBe("store/sql");
-    expect((await failure(store.sql("select * from read_text('/etc/hostname')"))).code).toBe("store/sql");
+    expect((await failure(AnalysisError, store.sql("select nothing from mine.examples"))).code).toBe("store/sql");
+    expect((await failure(AnalysisError, store.sql("select * from read_text('/etc/hostname')"))).code).toBe(
+      "store/sql",
+    );
   });
 
   it.skipIf(duckDb)("says how to install what answers it", async () => {
-    const error = await failure((await fill("store")).sql("select 1"));
+    const error = await failure(AnalysisError, (await fill("store")).sql("select 1"));
     expect(error).toMatchObject({ code: "store/no-duckdb", hint: "npm install @duckdb/node-api" });
   });
 });

@@ -9,6 +9,8 @@ import { exportCsv, exportJson } from "./export.ts";
 import { analysisNames, analysisResult, type ExampleRow, type LatentRow } from "./schema.ts";
 import { AnalysisStore } from "./store.ts";
 import { StoreWriter, type StoreOptions } from "./writer.ts";
+import { failure } from "../../../test/support/failure.ts";
+import { shards } from "../../../test/support/shards.ts";
 
 const hooks = [
   { name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 16 },
@@ -73,23 +75,6 @@ async function fill(more: Partial<StoreOptions> = {}, stopAfter = Infinity): Pro
   await writer.finish({ threads: 2 });
 }
 
-async function files(): Promise<Record<string, string>> {
-  const out: Record<string, string> = {};
-  for (const name of (await readdir(folder, { recursive: true })).sort())
-    if (name.endsWith(".parquet")) out[name] = (await readFile(join(folder, name))).toString("base64");
-  return out;
-}
-
-/** The error's code and text. */
-async function failure(work: Promise<unknown>): Promise<{ code: string; message: string }> {
-  const error: unknown = await work.then(
-    () => "no error",
-    (e: unknown) => e,
-  );
-  expect(error).toBeInstanceOf(AnalysisError);
-  return error as AnalysisError;
-}
-
 describe("a store", () => {
   it("gives back what was written, bit for bit", async () => {
     await fill();
@@ -108,7 +93,7 @@ describe("a store", () => {
 
   it("has the same bytes whatever the order of rows, columns and analyses", async () => {
     await fill();
-    const first = await files();
+    const first = await shards(folder);
     expect(Object.keys(first).length).toBe(16);
     await rm(folder, { recursive: true });
     const writer = await StoreWriter.create(folder, { saes: ["a", "b"], batch_size: 2, model: "m" }, options);
@@ -118,7 +103,7 @@ describe("a store", () => {
         await writer.write(shard, name, { examples: examples(shard), latents: rows });
       }
     await writer.finish();
-    expect(await files()).toEqual(first);
+    expect(await shards(folder)).toEqual(first);
   });
 
   it("keeps any finite or infinite single precision number", async () => {
@@ -147,19 +132,21 @@ describe("a store", () => {
   it("says what is missing until it is complete", async () => {
     await fill({}, 5);
     const store = await AnalysisStore.open(folder);
-    expect((await failure(store.load("logit_diffs_sae"))).message).toContain("shard 2 of 2 of logit_diffs_sae");
+    expect((await failure(AnalysisError, store.load("logit_diffs_sae"))).message).toContain(
+      "shard 2 of 2 of logit_diffs_sae",
+    );
     const partial = await AnalysisStore.open(folder, { partial: true });
     expect((await partial.examples("logit_diffs_sae")).map((row) => row.example)).toEqual([0, 1]);
     const writer = await StoreWriter.create(folder, config, { ...options, resume: true });
     expect(writer.missing()).toEqual([{ shard: 1, analyses: analysisNames.slice(1) }]);
-    expect((await failure(writer.finish())).code).toBe("store/incomplete");
+    expect((await failure(AnalysisError, writer.finish())).code).toBe("store/incomplete");
     await fill({ resume: true });
     expect((await store.load("logit_diffs_sae")).examples.length).toBe(3);
   });
 
   it("is refused without resume, also when complete", async () => {
     await fill();
-    const { code, message } = await failure(StoreWriter.create(folder, config, options));
+    const { code, message } = await failure(AnalysisError, StoreWriter.create(folder, config, options));
     expect([code, message]).toEqual(["store/exists", expect.stringContaining("--resume") as string]);
   });
 
@@ -174,7 +161,7 @@ describe("a store", () => {
   it("refuses another config and says what differs", async () => {
     await fill({}, 1);
     const other = (c: JsonObject, o: Partial<StoreOptions> = {}): Promise<{ code: string; message: string }> =>
-      failure(StoreWriter.create(folder, c, { ...options, resume: true, ...o }));
+      failure(AnalysisError, StoreWriter.create(folder, c, { ...options, resume: true, ...o }));
     const changed = await other({ ...config, batch_size: 4, saes: ["a"], seed: 1 });
     expect(changed.code).toBe("store/other-config");
     expect(changed.message).toContain("batch_size: 2 there, 4 here");
@@ -188,19 +175,21 @@ describe("a store", () => {
   it("refuses a folder with other things in it, and a path that cannot be a folder", async () => {
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, "thesis.tex"), "x");
-    expect((await failure(StoreWriter.create(folder, config, options))).message).toContain("thesis.tex");
+    expect((await failure(AnalysisError, StoreWriter.create(folder, config, options))).message).toContain("thesis.tex");
     expect(await readdir(folder)).toEqual(["thesis.tex"]);
-    const below = await failure(StoreWriter.create(join(folder, "thesis.tex", "run"), config, options));
+    const below = await failure(AnalysisError, StoreWriter.create(join(folder, "thesis.tex", "run"), config, options));
     expect(below.code).toBe("store/unwritable");
-    expect((await failure(StoreWriter.create(join(folder, "thesis.tex"), config, options))).code).toBe(
+    expect((await failure(AnalysisError, StoreWriter.create(join(folder, "thesis.tex"), config, options))).code).toBe(
       "store/unwritable",
     );
-    expect((await failure(StoreWriter.create("/proc/no-such-folder", config, options))).code).toBe("store/unwritable");
+    expect((await failure(AnalysisError, StoreWriter.create("/proc/no-such-folder", config, options))).code).toBe(
+      "store/unwritable",
+    );
   });
 
   it("makes damaged, truncated, swapped and foreign shards again", async () => {
     await fill();
-    const before = await files();
+    const before = await shards(folder);
     const path = (analysis: string, table: string, shard: number): string =>
       join(folder, analysis, `${table}-0000${shard}.parquet`);
     const damages: (() => Promise<void>)[] = [
@@ -225,7 +214,7 @@ describe("a store", () => {
       );
       expect(codes.filter(Boolean)).toEqual([expect.stringMatching(/corrupt|incomplete/)]);
       await fill({ resume: true });
-      expect(await files()).toEqual(before);
+      expect(await shards(folder)).toEqual(before);
     }
   });
 
@@ -240,7 +229,7 @@ describe("a store", () => {
         const damaged = Uint8Array.from(bytes);
         damaged[at]! ^= 1 << bit;
         await writeFile(path, damaged);
-        expect((await failure(store.load("logit_diffs_attr_ablation"))).code).toBe("store/corrupt");
+        expect((await failure(AnalysisError, store.load("logit_diffs_attr_ablation"))).code).toBe("store/corrupt");
       }),
       { numRuns: 200 },
     );
@@ -251,16 +240,16 @@ describe("a store", () => {
     const path = join(folder, "manifest.json");
     const text = await readFile(path, "utf8");
     await writeFile(path, text.replace('"batch_size": 2', '"batch_size": 4'));
-    expect((await failure(AnalysisStore.open(folder))).code).toBe("store/manifest");
+    expect((await failure(AnalysisError, AnalysisStore.open(folder))).code).toBe("store/manifest");
     await writeFile(path, text.slice(0, 40));
-    expect((await failure(AnalysisStore.open(folder))).code).toBe("store/manifest");
+    expect((await failure(AnalysisError, AnalysisStore.open(folder))).code).toBe("store/manifest");
     await rm(path);
-    expect((await failure(AnalysisStore.open(folder))).code).toBe("store/none");
+    expect((await failure(AnalysisError, AnalysisStore.open(folder))).code).toBe("store/none");
   });
 
   it("has one writer at a time", async () => {
     const writer = await StoreWriter.create(folder, config, options);
-    expect((await failure(StoreWriter.create(folder, config, options))).code).toBe("store/locked");
+    expect((await failure(AnalysisError, StoreWriter.create(folder, config, options))).code).toBe("store/locked");
     await writer.close();
     const lock = join(folder, ".lock");
     // A living process of this machine with its own start time, then one elsewhere, then dead and garbled ones.
@@ -276,7 +265,7 @@ describe("a store", () => {
     ] as const) {
       await writeFile(lock, typeof holder === "string" ? holder : JSON.stringify(holder));
       const again = StoreWriter.create(folder, config, { ...options, resume: true });
-      if (refused) expect((await failure(again)).message).toContain(lock);
+      if (refused) expect((await failure(AnalysisError, again)).message).toContain(lock);
       else await (await again).close();
     }
     expect(await readdir(folder)).not.toContain(".lock");
@@ -285,7 +274,7 @@ describe("a store", () => {
   it("writes nothing after it is closed, and only what is a table", async () => {
     const writer = await StoreWriter.create(folder, config, options);
     const write = (shard: number, name: (typeof analysisNames)[number], rows: LatentRow[]): Promise<unknown> =>
-      failure(writer.write(shard, name, { examples: examples(0), latents: rows }));
+      failure(AnalysisError, writer.write(shard, name, { examples: examples(0), latents: rows }));
     const row = latents(0, "logit_diffs_sae")[0]!;
     expect(await write(2, "logit_diffs_sae", [])).toMatchObject({ code: "store/shard" });
     for (const [rows, what] of [

@@ -1,9 +1,10 @@
 /** @file Reads a store: both tables of each analysis, shard by shard or whole. */
+import { systemCode } from "../../formats/disk/systemError.ts";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hubSnapshot, type HubOptions, type Uploaded, type UploadOptions } from "../../formats/index.ts";
 import { AnalysisError } from "../errors.ts";
-import { systemCode } from "./atomic.ts";
+
 import { AnalysisView, type ViewOptions } from "./analysisView.ts";
 import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "./entry.ts";
 import { describeStore, provenanceOf, type StoreProvenance } from "./provenance.ts";

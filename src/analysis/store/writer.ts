@@ -1,9 +1,10 @@
 /** @file Writes a store, shard by shard, so that a run that dies is resumed and ends with the same bytes. */
+import { isTemporary } from "../../formats/disk/temporary.ts";
 import { randomUUID } from "node:crypto";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
-import { makeFolder, temporary, writeAtomic, writing } from "./atomic.ts";
+import { makeFolder, writeAtomic, writing } from "./atomic.ts";
 import { canonicalJson, differences, type JsonObject } from "../../formats/canonicalJson.ts";
 import { checkTables, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
 import { latentArrays, zeroLatents } from "./latents.ts";
@@ -328,7 +329,7 @@ function sameConfig(folder: string, found: Manifest, fresh: Pick<Manifest, "conf
 /** @throws AnalysisError `store/not-empty` when a folder holds anything */
 export async function nothingElse(folder: string): Promise<void> {
   const names = await writing(folder, () => readdir(folder));
-  const others = names.filter((name) => name !== lockFile && !name.endsWith(temporary));
+  const others = names.filter((name) => name !== lockFile && !isTemporary(name));
   if (others.length === 0) return;
   throw new AnalysisError(`${folder} is not empty and not a store`, {
     code: "store/not-empty",
@@ -342,7 +343,7 @@ async function doneShards(folder: string, manifest: Manifest, entries: readonly 
   const done = new Set<string>();
   for (const path of [folder, ...entries.map(({ name }) => join(folder, name))]) {
     for (const name of await readdir(path).catch(() => []))
-      if (name.endsWith(temporary)) await rm(join(path, name), { force: true });
+      if (isTemporary(name)) await rm(join(path, name), { force: true });
   }
   for (const entry of entries) {
     const config_hash = shardHash(manifest.config_hash, entry);

@@ -87,7 +87,7 @@ export async function report(this: CliContext, flags: ReportFlags, folder: strin
 
 /** Writes the page and says where it is. */
 async function writeReport(output: Output, path: string, html: string): Promise<void> {
-  await writeFileAtomic(path, [new TextEncoder().encode(html)]);
+  await writeFileAtomic(path, html);
   await output.say(`Report: ${path} (${(Buffer.byteLength(html) / 1e6).toFixed(1)} MB)`);
 }
 

@@ -1,6 +1,7 @@
 /** @file Local files as byte sources (Node). */
 import { byteSource, changed, type ByteSource } from "../byteSource.ts";
 import { FormatError } from "../errors.ts";
+import { fileError } from "./systemError.ts";
 
 const CHUNK = 2 ** 24;
 const IN_FLIGHT = 4;
@@ -88,18 +89,5 @@ export async function fileAtRest(path: string): Promise<ByteSource> {
     byteLength: await opened(({ byteLength }) => byteLength),
     name: path,
     fill: (target, position) => opened((source) => source.readInto(target, position)),
-  });
-}
-
-/** A file-system failure as a `FormatError`, with the system's code kept as its cause. */
-export function fileError(message: string, path: string, cause: unknown, hint?: string): FormatError {
-  const system = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-  const missing = system === "ENOENT" || system === "ENOTDIR";
-  return new FormatError(message, {
-    code: missing ? "formats/not-found" : "formats/io",
-    where: path,
-    received: missing ? "no such file" : system,
-    hint,
-    cause,
   });
 }

@@ -1,4 +1,5 @@
 /** @file Locks between processes (Node): a file that outlives its holder only until the next one looks. */
+import { systemCode } from "./systemError.ts";
 
 interface Holder {
   readonly pid: number;
@@ -147,9 +148,4 @@ function parse(text: string): Holder | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The code of a system error such as `EACCES`, or undefined. */
-export function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

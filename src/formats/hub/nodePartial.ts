@@ -1,7 +1,6 @@
 /** @file A blob on its way into a cache that is a folder (Node). */
 import { FormatError } from "../errors.ts";
-import { fileError } from "../disk/fileSource.ts";
-import { systemCode } from "../disk/processLock.ts";
+import { fileError, systemCode } from "../disk/systemError.ts";
 import { hashKind, threadSize, type FileHash, type HashThreads } from "./contentHash.ts";
 import type { PartialBlob } from "./store.ts";
 

@@ -1,7 +1,10 @@
 /** @file The cache as a folder (Node), laid out as Python's hub client does, so that both share it. */
 import { writeFileAtomic } from "../disk/atomicFile.ts";
 import { fileSource } from "../disk/fileSource.ts";
-import { systemCode, waitForLock } from "../disk/processLock.ts";
+import { makeFolder } from "../disk/folder.ts";
+import { waitForLock } from "../disk/processLock.ts";
+import { systemCode } from "../disk/systemError.ts";
+import { temporaryName } from "../disk/temporary.ts";
 import { HashThreads } from "./contentHash.ts";
 import { openPartial, writing } from "./nodePartial.ts";
 import type { HubStore } from "./store.ts";
@@ -45,9 +48,9 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     const stats = await fs.stat(path).catch(() => undefined);
     return stats?.isFile() ? stats.size : undefined;
   };
-  const makeFolder = (folder: string): Promise<unknown> =>
+  const withFolder = (folder: string): Promise<unknown> =>
     writing(folder, async () => {
-      await fs.mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await fs.writeFile(paths.join(root, "CACHEDIR.TAG"), cacheTag, { flag: "wx" }).catch(() => undefined);
     });
 
@@ -56,8 +59,8 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     location: at,
     readText: (path) => fs.readFile(at(path), "utf8").catch(() => undefined),
     async writeText(path, text) {
-      await makeFolder(paths.dirname(at(path)));
-      await writeFileAtomic(at(path), [new TextEncoder().encode(text)]);
+      await withFolder(paths.dirname(at(path)));
+      await writeFileAtomic(at(path), text);
     },
     async list(folder) {
       const entries = await fs.readdir(at(folder), { recursive: true, withFileTypes: true }).catch(() => []);
@@ -78,18 +81,18 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
     partialSize: async (folder, hash) => (await fileSize(partialPath(folder, hash))) ?? 0,
     async partial(folder, hash, size) {
       const path = partialPath(folder, hash);
-      await makeFolder(paths.dirname(path));
+      await withFolder(paths.dirname(path));
       return writing(path, () => openPartial(path, blobPath(folder, hash), { hash, size }, threads));
     },
     async point(folder, path, hash) {
       const entry = at(`${folder}/${path}`);
-      await makeFolder(paths.dirname(entry));
+      await withFolder(paths.dirname(entry));
       await writing(entry, () => makeLink(blobPath(folder, hash), entry));
       return entry;
     },
     async lock(folder, hash, signal) {
       const path = at(`.locks/${folder}/${hash}.${ours}.lock`);
-      await makeFolder(paths.dirname(path));
+      await withFolder(paths.dirname(path));
       return writing(path, () => waitForLock(path, signal, { silence: 60_000 }));
     },
     async freeBytes() {
@@ -102,7 +105,7 @@ export async function nodeStore(cacheDir: string, options: { links?: readonly Li
   };
 
   async function makeLink(blob: string, entry: string): Promise<void> {
-    const beside = `${entry}.${crypto.randomUUID()}.tmp`;
+    const beside = temporaryName(entry);
     const target = paths.relative(paths.dirname(entry), blob);
     const make: Record<LinkKind, () => Promise<void>> = {
       symbolic: () => fs.symlink(target, beside),

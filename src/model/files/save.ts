@@ -1,4 +1,5 @@
 /** @file Saving a model as a folder: in the layout of its Hugging Face family, or as TransformerLens has it. */
+import { makeFolder } from "../../formats/disk/folder.ts";
 import { writeCheckpoint, writeFileAtomic, type TensorData } from "../../formats/index.ts";
 import { leaf, transpose, type DataArray } from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
@@ -51,7 +52,6 @@ export async function saveModel(
   options: SaveOptions = {},
 ): Promise<SavedModel> {
   const { default: paths } = await import("node:path");
-  const { mkdir } = await import("node:fs/promises");
   const { runtime = defaultRuntime(), hfConfig = {} } = options;
   const { cfg, weights } = withTie(model);
   const family = options.layout === "native" ? undefined : familyByArchitecture(cfg.original_architecture);
@@ -66,10 +66,10 @@ export async function saveModel(
   const fitting = misfit === undefined ? family : undefined;
   const config = fitting ? familyConfig(fitting, { cfg, weights }, hfConfig) : cfg;
   const tensors = joinTensors(fitting ? fitting.tensors : nativeTensors(cfg), { cfg, weights }, config, runtime);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const files = await writeCheckpoint(folder, tensors, { maxShardBytes: options.maxShardBytes });
   const text = JSON.stringify(config, null, 2) + "\n";
-  await writeFileAtomic(paths.join(folder, "config.json"), [new TextEncoder().encode(text)]);
+  await writeFileAtomic(paths.join(folder, "config.json"), text);
   const { tokenizer, tokenizerFrom } = options;
   if (tokenizer !== undefined) files.push(...(await saveTokenizer(folder, tokenizer)));
   else if (tokenizerFrom !== undefined) files.push(...(await copyTokenizer(folder, tokenizerFrom)));

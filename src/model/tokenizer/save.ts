@@ -1,6 +1,7 @@
 /** @file A tokenizer's files written again, with what was added to it. */
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../formats/disk/folder.ts";
 import { writeFileAtomic } from "../../formats/index.ts";
 import { isObject, parseJson, type JsonObject } from "./json.ts";
 import { contentOf } from "./special.ts";
@@ -47,7 +48,7 @@ async function write(
   contentOf: (name: string) => Promise<Uint8Array | string | undefined>,
   beside: Beside | undefined,
 ): Promise<string[]> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const special = Object.entries(beside?.special ?? {});
   const written: string[] = [];
   for (const name of tokenizerFiles) {
@@ -55,13 +56,11 @@ async function write(
     const after = beside && changes[name]?.(before === undefined ? undefined : parsed(before, name), beside, special);
     const content = after === undefined ? before : `${JSON.stringify(after, null, 2)}\n`;
     if (content === undefined) continue;
-    await writeFileAtomic(join(folder, name), [typeof content === "string" ? encoder.encode(content) : content]);
+    await writeFileAtomic(join(folder, name), content);
     written.push(name);
   }
   return written;
 }
-
-const encoder = new TextEncoder();
 
 type Special = readonly (readonly [key: string, token: string | number])[];
 

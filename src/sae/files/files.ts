@@ -1,4 +1,6 @@
 /** @file SAEs wherever they are: a path on this machine, an id of a release, or a folder of a repository on the hub. */
+import { makeFolder } from "../../formats/disk/folder.ts";
+import { systemCause, systemMessage } from "../../formats/disk/systemError.ts";
 import {
   fileSource,
   hubAbsence,
@@ -181,15 +183,19 @@ export async function writeSaeFiles(folder: string, cfg: SaeConfig, arrays: SaeA
 
 /** Writes SAELens' own layout; cfg.json comes last, so a folder with it is whole. */
 export async function writeSaeArrays(folder: string, cfg: object, arrays: SaeArrays): Promise<void> {
-  const { mkdir } = await import("node:fs/promises");
   const { default: path } = await import("node:path");
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-    throw new SaeError("the SAE's folder cannot be made", { code: "sae/write", where: folder, cause });
+  await makeFolder(folder).catch((cause: unknown) => {
+    throw new SaeError("the SAE's folder cannot be made", {
+      code: "sae/write",
+      where: folder,
+      received: systemMessage(cause),
+      cause: systemCause(cause),
+    });
   });
   const tensors = Object.entries(arrays).map(
     ([name, { dims, data }]) => [name, { dtype: "float32", shape: dims, data }] as const,
   );
   await writeSafetensors(path.join(folder, weightsName), Object.fromEntries(tensors));
   const json = JSON.stringify({ ...cfg, dtype: "float32", device: "cpu" }, null, 1);
-  await writeFileAtomic(path.join(folder, "cfg.json"), [new TextEncoder().encode(json)]);
+  await writeFileAtomic(path.join(folder, "cfg.json"), json);
 }

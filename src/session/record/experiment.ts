@@ -4,6 +4,8 @@ import { mkdir, readFile } from "node:fs/promises";
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { makeFolder } from "../../formats/disk/folder.ts";
+import { systemCause, systemCode } from "../../formats/disk/systemError.ts";
 import type { JsonObject } from "../../formats/index.ts";
 import { packageVersion } from "../../formats/packageVersion.ts";
 import type { Runtime } from "../../runtime/index.ts";
@@ -26,7 +28,7 @@ export async function makeExperimentFolder(base: string | null, tag: string, now
   const parent = base ?? join(tmpdir(), "interpretune");
   const name = `${stamp(now)}_${tag.replaceAll(/[^\w.+-]/g, "-")}`;
   try {
-    await mkdir(parent, { recursive: true });
+    await makeFolder(parent);
     for (let again = 1; ; again++) {
       const folder = join(parent, again === 1 ? name : `${name}_${again}`);
       const made = await mkdir(folder).then(
@@ -39,9 +41,9 @@ export async function makeExperimentFolder(base: string | null, tag: string, now
     throw new SessionError("the experiment folder cannot be made", {
       code: "session/folder",
       where: join(parent, name),
-      received: cause instanceof Error && "code" in cause ? String(cause.code) : undefined,
+      received: systemCode(cause),
       hint: "choose another place with core_log_dir",
-      cause,
+      cause: systemCause(cause),
     });
   }
 }

@@ -1,7 +1,8 @@
 /** @file A memory profiler: what the process and the ledger hold at the start and the end of every step. */
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { makeFolder } from "../../formats/disk/folder.ts";
 import { Figure } from "../../display/index.ts";
 import { writeFileAtomic } from "../../formats/index.ts";
 import { memory } from "../../runtime/index.ts";
@@ -258,10 +259,10 @@ export function memProfiler(given: Readonly<Record<string, unknown>> = {}): MemP
 
   const dump = async (): Promise<string | undefined> => {
     if (!cfg.enabled || folder === undefined) return undefined;
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const path = join(folder, "memory_stats.json");
     const text = `${JSON.stringify({ version: 1, config: cfg, stats }, null, 1)}\n`;
-    await writeFileAtomic(path, [new TextEncoder().encode(text)]);
+    await writeFileAtomic(path, text);
     return path;
   };
 

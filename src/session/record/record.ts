@@ -1,8 +1,7 @@
 /** @file What a session is recorded as: its configuration as a file would say it, and what that hashes to. */
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { canonicalJson, type Json, type JsonObject } from "../../formats/index.ts";
+import { canonicalJson, writeFileAtomic, type Json, type JsonObject } from "../../formats/index.ts";
 import { snakeCase } from "../config/names.ts";
 import type { SessionFile } from "../config/read.ts";
 import { fieldsOf, snaked } from "../config/schema.ts";
@@ -84,9 +83,9 @@ export function withoutLogging(value: Json): Json {
 
 /** Writes what a session ran on into its folder. */
 export async function writeRecord(folder: string, { config, config_hash, environment }: JsonObject): Promise<void> {
-  await writeFile(
+  await writeFileAtomic(
     join(folder, "environment.json"),
     `${JSON.stringify({ ...(environment as JsonObject), config_hash }, null, 2)}\n`,
   );
-  await writeFile(join(folder, "config.yaml"), stringify(config));
+  await writeFileAtomic(join(folder, "config.yaml"), stringify(config));
 }

@@ -1,9 +1,10 @@
 /** @file Checkpoints: all that decides how a training goes on, in one file that is there whole or not at all. */
 import { z } from "zod";
+import { makeFolder } from "../../formats/disk/folder.ts";
+import { systemCause, systemMessage } from "../../formats/disk/systemError.ts";
 import {
   canonicalJson,
   fileSource,
-  FormatError,
   openSafetensors,
   writeFileAtomic,
   safetensorsPieces,
@@ -50,19 +51,17 @@ export async function saveCheckpoint(file: string, { learner, tensors = {}, reco
   const { steps, learningRates, frozen } = learner;
   const about = canonicalJson({ version: 1, steps, learningRates, frozen: [...frozen], record });
   const all = [...stored("learner", learner.tensors), ...stored("tensors", tensors)];
-  const { mkdir } = await import("node:fs/promises");
   const { default: paths } = await import("node:path");
   try {
-    await mkdir(paths.dirname(file), { recursive: true });
+    await makeFolder(paths.dirname(file));
     await writeFileAtomic(file, safetensorsPieces(new Map(all), { checkpoint: about }));
   } catch (cause) {
-    const system = cause instanceof FormatError ? cause.cause : cause;
     throw new TrainError("the checkpoint cannot be written; an earlier one is as it was", {
       code: "train/checkpoint",
       where: file,
-      received: system instanceof Error ? system.message.replace(/, \w+( '.*)?$/, "") : String(system),
+      received: systemMessage(cause),
       hint: "make room or choose another folder, and go on from the last checkpoint",
-      cause: system,
+      cause: systemCause(cause),
     });
   }
 }

@@ -1,6 +1,6 @@
 /** @file The batch whose loss was not finite, kept to be looked at. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../formats/disk/folder.ts";
 import { writeFileAtomic } from "../../formats/index.ts";
 import { Tensor, type DataArray } from "../../graph/index.ts";
 import { TrainError } from "../errors.ts";
@@ -18,10 +18,9 @@ export async function keepBatch(
 ): Promise<unknown> {
   if (!(error instanceof TrainError) || error.code !== "train/not-finite" || folder === undefined) return error;
   const file = join(folder, `not-finite-step-${at.globalStep}-batch-${at.index}.json`);
-  const bytes = new TextEncoder().encode(JSON.stringify({ ...at, batch }, plain));
   try {
-    await mkdir(folder, { recursive: true });
-    await writeFileAtomic(file, [bytes]);
+    await makeFolder(folder);
+    await writeFileAtomic(file, JSON.stringify({ ...at, batch }, plain));
   } catch {
     return error; // the first failure is what is told
   }

@@ -1,6 +1,8 @@
 /** @file What a logger is, and loggers of lines: CSV and JSON. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { makeFolderAtOnce, replaceFileAtOnce } from "../../formats/disk/atOnce.ts";
+import { systemCause, systemCode } from "../../formats/disk/systemError.ts";
 import { TrainError } from "../errors.ts";
 
 /** Where and when something was logged. */
@@ -27,17 +29,11 @@ export function writing<T>(file: string, write: () => T): T {
     throw new TrainError("the log cannot be written", {
       code: "train/log",
       where: file,
-      received: cause instanceof Error && "code" in cause ? String(cause.code) : undefined,
+      received: systemCode(cause),
       hint: "choose another folder, or make room",
-      cause,
+      cause: systemCause(cause),
     });
   }
-}
-
-/** Replaces a file as a whole. */
-function replaceFile(file: string, text: string): void {
-  writeFileSync(`${file}.tmp`, text);
-  renameSync(`${file}.tmp`, file);
 }
 
 /** The lines of a file; a last one that was cut off is left out. */
@@ -57,10 +53,10 @@ export function jsonlLogger(file: string): MetricLogger {
   return {
     start: ({ after }) =>
       writing(file, () => {
-        mkdirSync(dirname(file), { recursive: true });
+        makeFolderAtOnce(dirname(file));
         const kept =
           after === undefined ? [] : linesOf(file).filter((line) => (JSON.parse(line) as LogPoint).step <= after);
-        replaceFile(file, kept.map((line) => `${line}\n`).join(""));
+        replaceFileAtOnce(file, kept.map((line) => `${line}\n`).join(""));
       }),
     log: (metrics, at) => {
       const values = Object.entries(metrics).map(([name, x]) => [name, Number.isFinite(x) ? x : String(x)] as const);
@@ -81,7 +77,7 @@ export function csvLogger(file: string): MetricLogger {
   let columns: string[] = [];
   const join = (cells: readonly (string | number)[]): string => `${cells.map(cell).join(",")}\n`;
   const rewrite = (rows: readonly string[][]): void =>
-    replaceFile(
+    replaceFileAtOnce(
       file,
       [columns, ...rows].map((row) => join([...row, ...columns.slice(row.length).map(() => "")])).join(""),
     );
@@ -89,7 +85,7 @@ export function csvLogger(file: string): MetricLogger {
   return {
     start: ({ after }) =>
       writing(file, () => {
-        mkdirSync(dirname(file), { recursive: true });
+        makeFolderAtOnce(dirname(file));
         const [head = [], ...rows] = after === undefined ? [] : read();
         columns = head.length > 0 ? head : ["epoch", "step"];
         rewrite(rows.filter((row) => Number(row[columns.indexOf("step")]) <= after!));

@@ -1,8 +1,9 @@
 /** @file TensorBoard's event files: records with checksums around `tensorflow.Event` messages. */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { appendFileSync, mkdirSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { makeFolderAtOnce } from "../../formats/disk/atOnce.ts";
 import { writing, type MetricLogger } from "./logger.ts";
 
 /** CRC-32C (Castagnoli), by the reversed polynomial. */
@@ -84,7 +85,7 @@ export function tensorBoardLogger(folder: string, now: () => number = () => Date
   return {
     start({ after }) {
       const name = `events.out.tfevents.${Math.floor(now())}.${hostname()}.${process.pid}`;
-      writing(folder, () => mkdirSync(folder, { recursive: true }));
+      writing(folder, () => makeFolderAtOnce(folder));
       file = join(folder, after === undefined ? name : `${name}.${after}`);
       write({ wallTime: now(), fileVersion: "brain.Event:2" });
       if (after !== undefined) write({ wallTime: now(), step: after + 1, sessionStart: true });

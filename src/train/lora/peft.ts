@@ -1,7 +1,8 @@
 /** @file Adapters in PEFT's layout: adapter_config.json and adapter_model.safetensors. */
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { makeFolder } from "../../formats/disk/folder.ts";
 import {
   fileSource,
   hubSnapshot,
@@ -165,10 +166,9 @@ export async function saveLora(folder: string, lora: Lora): Promise<void> {
     use_dora: false,
     use_rslora: false,
   };
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeSafetensors(join(folder, weightsName), tensors, { format: "pt" });
-  const text = `${JSON.stringify(config, null, 2)}\n`;
-  await writeFileAtomic(join(folder, configName), [new TextEncoder().encode(text)]);
+  await writeFileAtomic(join(folder, configName), `${JSON.stringify(config, null, 2)}\n`);
 }
 
 /**

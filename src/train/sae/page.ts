@@ -108,5 +108,5 @@ h1 { font-size: 1.5rem; margin: 0 } .status { opacity: 0.7; margin: 0.25rem 0 1.
 </style></head>
 <body><h1>${escapeHtml(title)}</h1><p class="status">${escapeHtml(status)}</p>${body}</body></html>
 `;
-  await writeFileAtomic(file, [new TextEncoder().encode(html)]);
+  await writeFileAtomic(file, html);
 }

@@ -366,9 +366,7 @@ function runOf({ options, settings, trainers, buffer, source, identity }: Parts)
           const sparsity = { dtype: "float32", shape: [sae.dSae], data: trainer.sparsity() } as const;
           await writeSafetensors(`${folder}/sparsity.safetensors`, { sparsity });
           const runner = { ...options.origin, ...inFiles(settings), sae: inFiles(sae) };
-          await writeFileAtomic(`${folder}/runner_cfg.json`, [
-            new TextEncoder().encode(JSON.stringify(runner, null, 1)),
-          ]);
+          await writeFileAtomic(`${folder}/runner_cfg.json`, JSON.stringify(runner, null, 1));
         }
         const made = inferenceOf(sae, state);
         const history = { ...histories[i]!, sparsity: trainer.sparsity() };

@@ -127,7 +127,7 @@ export async function cacheActivations(options: CacheActivationsOptions): Promis
       shards,
       complete,
     };
-    await writeFileAtomic(`${out}/${manifestName}`, [new TextEncoder().encode(JSON.stringify(manifest, null, 1))]);
+    await writeFileAtomic(`${out}/${manifestName}`, JSON.stringify(manifest, null, 1));
   };
   const perShard = Math.max(1, Math.floor(shardBytes / (4 * width)));
   let total = shards.reduce((sum, { rows }) => sum + rows, 0);
