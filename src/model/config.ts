@@ -1,9 +1,7 @@
 /** @file The configuration of a hooked transformer: the keys of TransformerLens' HookedTransformerConfig, resolved. */
 import { z } from "zod";
+import { activationNames, type ActivationName } from "./activations.ts";
 import { ModelError } from "./errors.ts";
-
-export const activationNames = ["relu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "silu"] as const;
-export type ActivationName = (typeof activationNames)[number];
 
 /** How rotary frequencies are stretched for longer contexts. */
 export type RopeScaling =

@@ -1,33 +1,21 @@
 /** @file What Hugging Face's config.json files share, in the key layout of the hub and in that of transformers 5. */
 import { z } from "zod";
-import {
-  activationNames,
-  ropeScalingSchema,
-  type ActivationName,
-  type ModelConfig,
-  type RopeScaling,
-} from "../config.ts";
+import { activationAliases, activationNames, type ActivationName } from "../activations.ts";
+import { ropeScalingSchema, type ModelConfig, type RopeScaling } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import { parseHf, type HfConfig } from "./family.ts";
 
 export const size: z.ZodNumber = z.number().int().positive();
 
-/** Activations by the names Hugging Face gives them. `gelu` is the exact one. */
-const activations: Readonly<Record<string, ActivationName>> = {
-  ...Object.fromEntries(activationNames.map((name) => [name, name])),
-  gelu_python: "gelu",
-  gelu_accurate: "gelu_pytorch_tanh",
-  swish: "silu",
-};
-
 /** @throws ModelError listing the known names */
 export function readActivation(name: string, where: string): ActivationName {
-  const found = activations[name];
+  const found = activationNames.find((known) => known === name);
   if (found !== undefined) return found;
+  if (Object.hasOwn(activationAliases, name)) return activationAliases[name]!;
   throw new ModelError("the activation function is not supported", {
     code: "model/config",
     where,
-    expected: Object.keys(activations).join(", "),
+    expected: [...activationNames, ...Object.keys(activationAliases)].join(", "),
     received: name,
   });
 }

@@ -1,22 +1,9 @@
 /** @file The forward pass of every supported transformer, read top to bottom, hooks beside the math. */
 import { subDims, type Dim } from "../../graph/axis.ts";
-import {
-  add,
-  branch,
-  div,
-  gather,
-  gelu,
-  matmul,
-  mul,
-  relu,
-  silu,
-  slice,
-  tanh,
-  unsqueeze,
-  where,
-} from "../../graph/index.ts";
+import { add, branch, div, gather, matmul, mul, slice, tanh, unsqueeze, where } from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
-import type { ActivationName, ModelConfig } from "../config.ts";
+import { activations } from "../activations.ts";
+import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { Trace } from "../hooks/hooks.ts";
 import type { ModelWeights } from "../weights/weights.ts";
@@ -75,15 +62,6 @@ export interface TransformerParts {
   /** Additive attention tables [n_ctx, n_ctx] of models that state their own masks. */
   readonly maskTable: ((layer: number) => Tensor) | undefined;
 }
-
-const activations: { readonly [A in ActivationName]: (x: Tensor) => Tensor } = {
-  relu,
-  gelu: (x) => gelu(x),
-  gelu_new: (x) => gelu(x, { approximate: "tanh" }),
-  gelu_fast: (x) => gelu(x, { approximate: "tanh" }),
-  gelu_pytorch_tanh: (x) => gelu(x, { approximate: "tanh" }),
-  silu,
-};
 
 const pastLength = (past: ForwardInput["past"]): Dim => past?.find((x) => x !== null)?.keys.shape[1] ?? 0;
 
