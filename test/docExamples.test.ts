@@ -1,4 +1,4 @@
-/** Every example of the docstrings and of README.md compiles, runs, and says rightly what comes of it. */
+/** Every example of the docstrings, of README.md and of the guide compiles, runs, and says rightly what comes of it. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import packageJson from "../package.json" with { type: "json" };

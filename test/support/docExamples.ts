@@ -1,4 +1,4 @@
-/** @file The examples of docstrings and README: found, and run with what they state in comments checked. */
+/** @file The examples of docstrings, README and guide: found, and run with what they state in comments checked. */
 import { Console } from "node:console";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ export interface Example {
   readonly code: string;
 }
 
-/** Every example of the sources and of README.md. */
+/** Every example of the sources, of README.md and of the guide. */
 export function allExamples(): Example[] {
   const sources = readdirSync(join(repository, "src"), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts") && !file.endsWith(".d.ts"))
@@ -27,7 +27,7 @@ export function allExamples(): Example[] {
     .sort();
   const read = (file: string): string => readFileSync(join(repository, file), "utf8");
   return [
-    ...fencedExamples("README.md", read("README.md")),
+    ...["README.md", "docs/coming-from-python.md"].flatMap((file) => fencedExamples(file, read(file))),
     ...sources.flatMap((file) => docstringExamples(file, read(file))),
   ];
 }
