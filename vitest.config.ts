@@ -7,7 +7,7 @@ const testTimeout = process.env["FULL"] === "1" ? 1_200_000 : 120_000;
 const all = ["src/**/*.test.ts", "test/**/*.test.ts"];
 /** They read how large the process is, in which nothing else may have run. */
 const weighing = [
-  "src/analysis/runner.test.ts",
+  "src/analysis/run/runner.test.ts",
   "src/runtime/{forecast,memory}.test.ts",
   "src/session/record/memProfiler.test.ts",
   "test/info.test.ts",

@@ -1,5 +1,6 @@
 /** @file Rows 9 and 10: the four analyses at the tutorial's size, against our own forward and against the peers. */
-import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
+import { analyzeBatch, type AnalysisOptions } from "../src/analysis/run/batch.ts";
+import type { AnalysisBatch } from "../src/analysis/ops/index.ts";
 import { spliceHooks } from "../src/sae/index.ts";
 import {
   against,

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { analyzeBatch } from "../src/analysis/engine/batch.ts";
+import { analyzeBatch } from "../src/analysis/run/batch.ts";
 import { gpt2Small, HookedModel, hookZSaes, randomIds, report } from "./lib.ts";
 
 const active = process.argv[2];

@@ -1,6 +1,7 @@
 /** Exact ablation of single latents against one full forward pass per latent, with a hook that sets the latent to 0. */
 import { describe, expect, test } from "vitest";
-import { analyzeBatch, type AnalysisBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
+import { analyzeBatch, type AnalysisOptions } from "../src/analysis/run/batch.ts";
+import type { AnalysisBatch } from "../src/analysis/ops/index.ts";
 import { add, leaf, mean, mul, sub, takeRows, where, type Tensor } from "../src/graph/index.ts";
 import type { HookedModel, HookSpec, TokenBatch } from "../src/model/index.ts";
 import { spliceHooks, type LatentModel, type Sae, type SpliceOptions } from "../src/sae/index.ts";

@@ -1,8 +1,9 @@
 /** The four analyses against values made with TransformerLens, SAELens and Interpretune. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { analyzeBatch, type AnalysisBatch } from "../src/analysis/engine/batch.ts";
-import type { AnalysisResult } from "../src/analysis/store/index.ts";
+import { analyzeBatch } from "../src/analysis/run/batch.ts";
+import type { AnalysisBatch } from "../src/analysis/ops/index.ts";
+import type { AnalysisResult } from "../src/analysis/tables/index.ts";
 import { HookedModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { goldenTensors, sharedPath, type GoldenTensors } from "./support/goldens.ts";

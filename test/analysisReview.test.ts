@@ -3,22 +3,17 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AnalysisStore, StoreWriter, exportJson, type StoreExport } from "../src/analysis/store/index.ts";
 import {
-  AnalysisStore,
-  StoreWriter,
   analysisNames,
   analysisResult,
-  batchRanges,
-  batchView,
-  exampleOf,
-  exportJson,
   latentRows,
   takeLatents,
   type AnalysisResult,
   type ExampleRow,
   type LatentRow,
-  type StoreExport,
-} from "../src/analysis/store/index.ts";
+} from "../src/analysis/tables/index.ts";
+import { batchRanges, batchView, exampleOf } from "../src/analysis/views/index.ts";
 import {
   accuracyTable,
   attributionAgreement,

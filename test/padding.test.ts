@@ -1,8 +1,9 @@
 /** Results at real tokens do not depend on padding: on which side, how much, or what ids stand there. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { analyzeBatch, type AnalysisBatch } from "../src/analysis/engine/batch.ts";
-import { analysisNames, type AnalysisResult } from "../src/analysis/store/index.ts";
+import { analyzeBatch } from "../src/analysis/run/batch.ts";
+import type { AnalysisBatch } from "../src/analysis/ops/index.ts";
+import { analysisNames, type AnalysisResult } from "../src/analysis/tables/index.ts";
 import { gradients, sum, takeRows, type Tensor } from "../src/graph/index.ts";
 import { tokenBatch, type HookedModel, type TokenBatch, type TokenBatchOptions } from "../src/model/index.ts";
 import { spliceHooks, type Sae } from "../src/sae/index.ts";

@@ -3,8 +3,8 @@
  * each kind run by default; `FULL=1` runs all of them.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { analyzeBatch, type AnalysisOptions } from "../src/analysis/engine/batch.ts";
-import type { AnalysisResult } from "../src/analysis/store/index.ts";
+import { analyzeBatch, type AnalysisOptions } from "../src/analysis/run/batch.ts";
+import type { AnalysisResult } from "../src/analysis/tables/index.ts";
 import { batches, openDataset, type Batch, type BatchesOptions } from "../src/data/index.ts";
 import { logSumExp, mean, select, takeRows, type Tensor } from "../src/graph/index.ts";
 import { HookedModel, tokenBatch, type PositionPolicy, type TokenBatch } from "../src/model/index.ts";

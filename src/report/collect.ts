@@ -16,7 +16,7 @@ import {
 } from "../analysis/index.ts";
 import { stringify } from "yaml";
 import { saeHook } from "../analysis/dashboards/effects.ts";
-import { exampleOf } from "../analysis/store/views.ts";
+import { exampleOf } from "../analysis/views/shapes.ts";
 import { fixed, general, type Cell, type Table } from "../display/index.ts";
 import type { Json, JsonObject } from "../formats/index.ts";
 import type { HookedModel } from "../model/index.ts";

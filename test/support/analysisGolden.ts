@@ -8,7 +8,7 @@ import {
   type AnalysisResult,
   type ExampleRow,
   type LatentRow,
-} from "../../src/analysis/store/index.ts";
+} from "../../src/analysis/tables/index.ts";
 import { fileSource, openSafetensors } from "../../src/formats/index.ts";
 
 interface Report {

@@ -1,12 +1,6 @@
 /** @file Made-up rows of stores for the tests that end writers: the four analyses, and an op with every kind of column. */
-import {
-  analysisNames,
-  type AnalysisEntry,
-  type LatentRow,
-  type ShardTables,
-  type StoredRow,
-  type StoreOptions,
-} from "../../src/analysis/store/index.ts";
+import { analysisNames, type AnalysisEntry, type LatentRow, type StoredRow } from "../../src/analysis/tables/index.ts";
+import type { ShardTables, StoreOptions } from "../../src/analysis/store/index.ts";
 
 const hooks = [
   { name: "blocks.9.attn.hook_z.hook_sae_acts_post", width: 512 },

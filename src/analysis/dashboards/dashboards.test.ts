@@ -10,7 +10,7 @@ import {
 } from "../../../test/support/random.ts";
 import type { HookedModel } from "../../model/index.ts";
 import type { LatentModel } from "../../sae/index.ts";
-import { analysisResult } from "../store/index.ts";
+import { analysisResult } from "../tables/index.ts";
 import { cardHtml } from "./card.ts";
 import { Best, Collector, GrowingHistogram, histogramOf } from "./collect.ts";
 import { latentDashboards, type Dashboards, type DashboardData } from "./index.ts";

@@ -1,6 +1,6 @@
 /** @file What latents do to each example of a task, from the analyses of a run. */
-import { exampleOf } from "../store/views.ts";
-import type { AnalysisName, AnalysisResult } from "../store/schema.ts";
+import { exampleOf } from "../views/shapes.ts";
+import type { AnalysisName, AnalysisResult } from "../tables/four.ts";
 import type { ExampleEffect, LatentRef } from "./types.ts";
 
 /** Analyses of one run by name; those that are missing leave their columns null. */

@@ -3,7 +3,7 @@ import { compileFilter, type NameFilter } from "../../model/hooks/hooks.ts";
 import type { HookedModel } from "../../model/index.ts";
 import type { LatentModel } from "../../sae/index.ts";
 import { AnalysisError } from "../errors.ts";
-import type { HookInfo } from "../store/index.ts";
+import type { HookInfo } from "../tables/index.ts";
 import { startLayer } from "./ablation.ts";
 
 /** Those whose points a filter names; without one, all. */

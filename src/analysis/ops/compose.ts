@@ -1,5 +1,5 @@
 /** @file Composition: ops one after the other, as one op. */
-import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns } from "../columns.ts";
+import type { Columns, ColumnSpec, FlowSpec, Held, OpColumns } from "../tables/columns.ts";
 import { AnalysisError } from "../errors.ts";
 import { runAlone, type AnyOp, type Op, type Step } from "./op.ts";
 

@@ -1,5 +1,5 @@
 /** @file Ops: typed steps of analyses, their compositions, and running them. */
-export * as ops from "./bundled.ts";
+export * as ops from "./bundled/index.ts";
 export {
   compose,
   composite,
@@ -19,7 +19,7 @@ export type {
   InterventionPayload,
   InterventionTensor,
   NestedNumbers,
-} from "./concept/index.ts";
+} from "./bundled/concept/index.ts";
 export { environmentOps } from "./environment.ts";
 export { opColumnsTable, opInfo, opsTable, type OpColumnInfo, type OpInfo } from "./info.ts";
 export { runOp, runOps, type OpRequest, type OpsSetting } from "./run.ts";

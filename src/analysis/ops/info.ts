@@ -1,7 +1,7 @@
 /** @file What ops there are, and what an op reads, writes and needs: for people and as data. */
 import { Table } from "../../display/index.ts";
 import type { JsonObject } from "../../formats/index.ts";
-import type { ColumnSpec, FlowSpec, OpColumns } from "../columns.ts";
+import type { ColumnSpec, FlowSpec, OpColumns } from "../tables/columns.ts";
 import type { AnyOp } from "./op.ts";
 import { bundledOps, type OpTable } from "./table.ts";
 

@@ -1,6 +1,6 @@
 /** @file Latents of a batch as a table of the active ones. */
 import { Tensor } from "../../graph/index.ts";
-import type { HookTensors, LatentTable, PerLatent } from "../columns.ts";
+import type { HookTensors, LatentTable, PerLatent } from "../tables/columns.ts";
 import type { Target } from "../engine/targets.ts";
 import { AnalysisError } from "../errors.ts";
 

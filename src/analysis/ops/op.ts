@@ -12,7 +12,7 @@ import type {
   OpColumns,
   Outputs,
   PerLatent,
-} from "../columns.ts";
+} from "../tables/columns.ts";
 import { AnalysisError } from "../errors.ts";
 import { latentTable } from "./latents.ts";
 import type { Realize } from "./realizer.ts";

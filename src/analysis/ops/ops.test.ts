@@ -5,8 +5,8 @@ import { randomBatch } from "../../../test/support/analysisBatch.ts";
 import { numbersOf } from "../../../test/support/model.ts";
 import { randomModel, randomSae, shapes } from "../../../test/support/random.ts";
 import { AnalysisError } from "../errors.ts";
-import { AnalysisRunner } from "../runner.ts";
-import type { Columns, LatentTable, OpBatchResult, PerLatent } from "../columns.ts";
+import { AnalysisRunner } from "../run/runner.ts";
+import type { Columns, LatentTable, OpBatchResult, PerLatent } from "../tables/columns.ts";
 import {
   bundledOps,
   compose,

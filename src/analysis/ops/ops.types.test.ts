@@ -1,9 +1,9 @@
 /** Types of ops: columns are typed by their declarations, and compositions that lack a column do not compile. */
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { leaf, mul, type Tensor } from "../../graph/index.ts";
-import type { HookTensors, PerLatent } from "../columns.ts";
-import { analysisCfg } from "../cfg.ts";
-import type { AnalysisRunner } from "../runner.ts";
+import type { HookTensors, PerLatent } from "../tables/columns.ts";
+import { analysisCfg } from "../plan/cfg.ts";
+import type { AnalysisRunner } from "../run/runner.ts";
 import {
   compose,
   defineOp,

@@ -11,7 +11,7 @@ import type {
   OpBatchResult,
   OpColumns,
   PerLatent,
-} from "../columns.ts";
+} from "../tables/columns.ts";
 import { AnalysisError } from "../errors.ts";
 import { alignedValues, latentTable } from "./latents.ts";
 import type { AnyOp } from "./op.ts";

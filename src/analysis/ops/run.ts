@@ -1,5 +1,5 @@
 /** @file Running ops over a batch: side by side, sharing what they have in common. */
-import type { Columns, OpBatchResult } from "../columns.ts";
+import type { Columns, OpBatchResult } from "../tables/columns.ts";
 import { AnalysisError } from "../errors.ts";
 import { requireInputs, runSteps, stateOf, type AnyOp } from "./op.ts";
 import { Rendezvous, Realizer } from "./realizer.ts";

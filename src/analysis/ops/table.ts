@@ -1,7 +1,7 @@
 /** @file Ops by name: an explicit table, and compositions written as text. */
 import { distance } from "../../graph/nearest.ts";
 import { AnalysisError } from "../errors.ts";
-import * as bundled from "./bundled.ts";
+import * as bundled from "./bundled/index.ts";
 import { sequence } from "./compose.ts";
 import type { AnyOp } from "./op.ts";
 

@@ -5,7 +5,7 @@ import { rowsOf } from "../../model/run/batch.ts";
 import { compileFilter, filterText, type Hook, type HookEntry, type NameFilter } from "../../model/hooks/hooks.ts";
 import type { HookedModel, PositionPolicy, TokenBatch, Traced } from "../../model/index.ts";
 import { spliceHooks, type LatentModel, type SpliceOptions } from "../../sae/index.ts";
-import type { ColumnSpec, FlowSpec, HookTensors } from "../columns.ts";
+import type { ColumnSpec, FlowSpec, HookTensors } from "../tables/columns.ts";
 import { answerLeaves, int64, type AnswerLeaves, type DiffKind } from "../engine/answers.ts";
 import type { AblateLatentFn } from "../engine/generalAblation.ts";
 import { hooksOf, reported, type Target } from "../engine/targets.ts";

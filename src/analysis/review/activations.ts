@@ -1,7 +1,8 @@
 /** @file How active each latent is over the examples that are right. */
 import { displayed, Table, type Displayable } from "../../display/index.ts";
 import { AnalysisError } from "../errors.ts";
-import type { AnalysisResult, HookInfo } from "../store/schema.ts";
+import type { AnalysisResult } from "../tables/four.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
 import { rowsByLatent } from "./rows.ts";
 
 /** Activations of the latents of one hook over the examples with a positive logit difference, latents ascending. */

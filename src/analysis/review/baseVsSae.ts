@@ -1,6 +1,6 @@
 /** @file Example by example: the answer's margin in the plain model and with SAEs spliced in. */
 import { AnalysisError } from "../errors.ts";
-import type { AnalysisResult } from "../store/schema.ts";
+import type { AnalysisResult } from "../tables/four.ts";
 import { Table, fixed, type Cell, type Column } from "../../display/index.ts";
 
 export interface BaseVsSaeOptions {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Figure, Table } from "../../display/index.ts";
 import type { AnalysisError } from "../errors.ts";
-import { analysisResult, type AnalysisResult, type ExampleRow, type LatentRow, type Manifest } from "../store/index.ts";
+import { analysisResult, type AnalysisResult, type ExampleRow, type LatentRow } from "../tables/index.ts";
+import type { Manifest } from "../store/index.ts";
 import type { metricFields } from "./index.ts";
 import {
   accuracyTable,

@@ -1,6 +1,6 @@
 /** @file How often each analysis is right, and for ablations what its vote is worth. */
-import { batchRanges, exampleOf } from "../store/views.ts";
-import type { AnalysisName, AnalysisResult } from "../store/schema.ts";
+import { batchRanges, exampleOf } from "../views/shapes.ts";
+import type { AnalysisName, AnalysisResult } from "../tables/four.ts";
 import { displayed, fixed, Table, type Column, type Displayable } from "../../display/index.ts";
 
 /** What `computeCorrect` says. Shows itself as a line of `accuracyTable`. */

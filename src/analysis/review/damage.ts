@@ -1,6 +1,6 @@
 /** @file What splicing SAEs does to the answers: what it keeps, breaks and repairs. */
 import { displayed, Section, Table, type Cell, type Displayable } from "../../display/index.ts";
-import type { AnalysisResult } from "../store/schema.ts";
+import type { AnalysisResult } from "../tables/four.ts";
 import { logitDiffRows, sameExamples, type BaseVsSaeOptions } from "./baseVsSae.ts";
 import { evenOdds } from "./statistics.ts";
 

@@ -9,8 +9,9 @@ import {
   type PngOptions,
 } from "../../display/index.ts";
 import { AnalysisError } from "../errors.ts";
-import { effectsOf, exampleOf, type Effects } from "../store/views.ts";
-import type { AnalysisName, AnalysisResult, HookInfo } from "../store/schema.ts";
+import { effectsOf, exampleOf, type Effects } from "../views/shapes.ts";
+import type { AnalysisName, AnalysisResult } from "../tables/four.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
 import { calcActivationSummary, type ActivationSummary } from "./activations.ts";
 import { computeCorrect } from "./correct.ts";
 import { rowsByLatent } from "./rows.ts";

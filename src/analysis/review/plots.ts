@@ -1,7 +1,7 @@
 /** @file Effects of latents as plots: stems over all latents, and one attribution against the other. */
 import { Figure, fixed, general, Section } from "../../display/index.ts";
-import { batchRanges, effectsOf, type Effects } from "../store/views.ts";
-import type { AnalysisName, AnalysisResult } from "../store/schema.ts";
+import { batchRanges, effectsOf, type Effects } from "../views/shapes.ts";
+import type { AnalysisName, AnalysisResult } from "../tables/four.ts";
 import { pairedLatents } from "./agreement.ts";
 import type { LatentMetrics, MetricField } from "./metrics.ts";
 import { rowsByLatent } from "./rows.ts";

@@ -1,14 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AnalysisError } from "../errors.ts";
-import {
-  analysisResult,
-  batchRanges,
-  batchView,
-  hookView,
-  type AnalysisResult,
-  type ExampleRow,
-  type LatentRow,
-} from "../store/index.ts";
+import { analysisResult, type AnalysisResult, type ExampleRow, type LatentRow } from "../tables/index.ts";
+import { batchRanges, batchView, hookView } from "../views/index.ts";
 import {
   accuracyTable,
   attributionTables,

@@ -1,6 +1,7 @@
 /** @file The rows of a `latents` table by hook and latent. */
-import { exampleOf } from "../store/views.ts";
-import type { AnalysisResult, HookInfo } from "../store/schema.ts";
+import { exampleOf } from "../views/shapes.ts";
+import type { AnalysisResult } from "../tables/four.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
 
 /** The latents of one hook that have rows. */
 export interface LatentRowsOfHook {

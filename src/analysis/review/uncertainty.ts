@@ -1,6 +1,6 @@
 /** @file How sure an effect is: its interval, and what single examples say. */
 import { Figure, fixed, Section, Table, type Cell } from "../../display/index.ts";
-import type { AnalysisResult } from "../store/schema.ts";
+import type { AnalysisResult } from "../tables/four.ts";
 import { latentMetrics, metricLabels, type LatentMetricsOptions, type MetricField } from "./metrics.ts";
 
 export interface UncertaintyOptions extends LatentMetricsOptions {

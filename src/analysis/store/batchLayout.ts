@@ -2,11 +2,12 @@
 import { join } from "node:path";
 import type { SchemaElement } from "hyparquet";
 import { ByteWriter, parquetWrite } from "hyparquet-writer";
-import type { ColumnSpec, ColumnSpecs } from "../columns.ts";
-import { AnalysisView, type ViewOptions } from "./analysisView.ts";
+import type { ColumnSpec, ColumnSpecs } from "../tables/columns.ts";
+import { AnalysisView, type ViewOptions } from "../views/analysisView.ts";
 import { makeFolder, writeAtomic } from "./atomic.ts";
-import { latentValueColumns, type HookInfo } from "./latents.ts";
-import { isNdArray } from "./ndArray.ts";
+import { latentValueColumns } from "../tables/latents.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
+import { isNdArray } from "../views/ndArray.ts";
 import type { AnalysisStore } from "./store.ts";
 
 /** The type of a value in a file. */

@@ -1,7 +1,7 @@
 /** @file A store as JSON or CSV text, piece by piece, so that its size does not matter. */
 import { csvLine } from "../../display/index.ts";
-import { columnsPer, hasBatches, type StoredRow } from "./entry.ts";
-import { latentRows, type AnalysisName, type ExampleRow, type LatentRow } from "./schema.ts";
+import { columnsPer, hasBatches, type StoredRow } from "../tables/entry.ts";
+import { latentRows, type AnalysisName, type ExampleRow, type LatentRow } from "../tables/four.ts";
 import { latentColumnNames, type TableName } from "./shard.ts";
 import type { AnalysisStore } from "./store.ts";
 

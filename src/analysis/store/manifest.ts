@@ -6,8 +6,9 @@ import { z } from "zod";
 import { AnalysisError } from "../errors.ts";
 import { writeAtomic } from "./atomic.ts";
 import { jsonHash, type Json, type JsonObject } from "../../formats/canonicalJson.ts";
-import { checkEntry, type AnalysisEntry } from "./entry.ts";
-import { analysisEntry, isAnalysisName, type HookInfo } from "./schema.ts";
+import { checkEntry, type AnalysisEntry } from "../tables/entry.ts";
+import { analysisEntry, isAnalysisName } from "../tables/four.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
 
 export const manifestFile = "manifest.json";
 

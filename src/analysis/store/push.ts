@@ -10,7 +10,7 @@ import { AnalysisError } from "../errors.ts";
 import type { Json } from "../../formats/canonicalJson.ts";
 import { hubUpload, parseHubRef, type HubRef, type Uploaded, type UploadOptions } from "../../formats/index.ts";
 import { makeFolder, writeAtomic } from "./atomic.ts";
-import { columnsPer } from "./entry.ts";
+import { columnsPer } from "../tables/entry.ts";
 import { latentColumnNames, shardFile, tablesOf, type TableName } from "./shard.ts";
 import { manifestFile, readManifest, writeManifest } from "./manifest.ts";
 import type { AnalysisStore } from "./store.ts";

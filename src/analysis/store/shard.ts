@@ -3,16 +3,16 @@ import { createHash } from "node:crypto";
 import { parquetMetadata, parquetRead, type FileMetaData, type SchemaElement } from "hyparquet";
 import { ByteWriter, parquetWrite, type ColumnSource } from "hyparquet-writer";
 import { AnalysisError } from "../errors.ts";
-import type { ColumnSpec, ColumnSpecs } from "../columns.ts";
-import { columnsPer, hasBatches, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
+import type { ColumnSpec, ColumnSpecs } from "../tables/columns.ts";
+import { columnsPer, hasBatches, type AnalysisEntry, type BatchRow, type StoredRow } from "../tables/entry.ts";
 import {
   firstLatentColumns,
   latentArrays,
   latentValueColumns,
   zeroLatents,
-  type HookInfo,
   type LatentColumns,
-} from "./latents.ts";
+} from "../tables/latents.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
 
 export type TableName = "examples" | "latents" | "batches";
 

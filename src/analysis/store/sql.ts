@@ -1,7 +1,7 @@
 /** @file Questions to a store in SQL, answered by DuckDB where it is installed. */
 import { join, resolve } from "node:path";
 import { AnalysisError } from "../errors.ts";
-import { columnsPer } from "./entry.ts";
+import { columnsPer } from "../tables/entry.ts";
 import { shardFile, tablesOf, type TableName } from "./shard.ts";
 import type { AnalysisStore } from "./store.ts";
 

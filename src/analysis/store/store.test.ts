@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AnalysisError } from "../errors.ts";
 import { jsonHash, type JsonObject } from "../../formats/canonicalJson.ts";
 import { exportCsv, exportJson } from "./export.ts";
-import { analysisNames, analysisResult, type ExampleRow, type LatentRow } from "./schema.ts";
+import { analysisNames, analysisResult, type ExampleRow, type LatentRow } from "../tables/four.ts";
 import { AnalysisStore } from "./store.ts";
 import { StoreWriter, type StoreOptions } from "./writer.ts";
 import { failure } from "../../../test/support/failure.ts";

@@ -5,14 +5,15 @@ import { join } from "node:path";
 import { hubSnapshot, type HubOptions, type Uploaded, type UploadOptions } from "../../formats/index.ts";
 import { AnalysisError } from "../errors.ts";
 
-import { AnalysisView, type ViewOptions } from "./analysisView.ts";
-import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "./entry.ts";
+import { AnalysisView, type ViewOptions } from "../views/analysisView.ts";
+import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "../tables/entry.ts";
 import { describeStore, provenanceOf, type StoreProvenance } from "./provenance.ts";
 import { ask } from "./sql.ts";
 import { checkPulled, datasetRef, push, uploadStore, type PushOptions } from "./push.ts";
-import { joinLatents, type HookInfo, type LatentColumns } from "./latents.ts";
+import { joinLatents, type LatentColumns } from "../tables/latents.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
 import { analysisHash, entryOf, readManifest, shardHash, type Manifest } from "./manifest.ts";
-import { isAnalysisName, type AnalysisName, type AnalysisResult, type ExampleRow } from "./schema.ts";
+import { isAnalysisName, type AnalysisName, type AnalysisResult, type ExampleRow } from "../tables/four.ts";
 import {
   decodeBatches,
   decodeExamples,

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { makeFolder, writeAtomic, writing } from "./atomic.ts";
 import { canonicalJson, differences, type JsonObject } from "../../formats/canonicalJson.ts";
-import { checkTables, type AnalysisEntry, type BatchRow, type StoredRow } from "./entry.ts";
-import { latentArrays, zeroLatents } from "./latents.ts";
+import { checkTables, type AnalysisEntry, type BatchRow, type StoredRow } from "../tables/entry.ts";
+import { latentArrays, zeroLatents } from "../tables/latents.ts";
 import { lockFile, lockFolder } from "./lock.ts";
 import {
   checkDeclared,
@@ -28,10 +28,10 @@ import {
   isAnalysisName,
   type AnalysisName,
   type ExampleRow,
-  type HookInfo,
-  type LatentColumns,
   type LatentRow,
-} from "./schema.ts";
+} from "../tables/four.ts";
+import type { HookInfo } from "../tables/hookInfo.ts";
+import type { LatentColumns } from "../tables/latents.ts";
 import {
   encodeBatches,
   encodeExamples,
