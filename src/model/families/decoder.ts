@@ -5,7 +5,6 @@ import { holds, parseHf, type HfConfig, type Need, type TensorTable } from "./fa
 import { readActivation, readRope, size, writeRope } from "./hfConfig.ts";
 import { fromHeads, merged, same, toHeads, transposed } from "./layouts.ts";
 
-/** Sizes must be said; the rest has Hugging Face's defaults. */
 const decoderKeys = z.object({
   vocab_size: size,
   hidden_size: size,
@@ -15,27 +14,27 @@ const decoderKeys = z.object({
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
   max_position_embeddings: size,
-  rms_norm_eps: z.number().positive().default(1e-6),
+  rms_norm_eps: z.number().positive(),
   hidden_act: z.string().nullish(),
-  tie_word_embeddings: z.boolean().nullish(),
+  tie_word_embeddings: z.boolean(),
 });
 
-/** What the family's own class assumes where config.json is silent. */
-interface DecoderDefaults {
-  readonly headDim?: number;
-  readonly tied?: boolean;
-}
+/** What most of them assume. */
+export const decoderDefaults: HfConfig = {
+  vocab_size: 32000,
+  hidden_size: 4096,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  rms_norm_eps: 1e-6,
+  tie_word_embeddings: false,
+};
 
 /** The configuration of a llama without windows. */
-export function decoderConfig(
-  hf: HfConfig,
-  where: string,
-  { headDim, tied = false }: DecoderDefaults = {},
-): ModelConfigInput {
+export function decoderConfig(hf: HfConfig, where: string): ModelConfigInput {
   const keys = parseHf(decoderKeys, hf, where);
   const { base, scaling } = readRope(hf, where);
   const heads = keys.num_attention_heads;
-  const d_head = keys.head_dim ?? headDim ?? Math.floor(keys.hidden_size / heads);
+  const d_head = keys.head_dim ?? Math.floor(keys.hidden_size / heads);
   const grouped = keys.num_key_value_heads ?? heads;
   return {
     n_layers: keys.num_hidden_layers,
@@ -56,7 +55,7 @@ export function decoderConfig(
     rope_scaling: scaling,
     act_fn: readActivation(keys.hidden_act ?? "silu", where),
     gated_mlp: true,
-    tie_word_embeddings: keys.tie_word_embeddings ?? tied,
+    tie_word_embeddings: keys.tie_word_embeddings,
   };
 }
 

@@ -4,10 +4,11 @@ import { sharedPath } from "../../../test/support/goldens.ts";
 import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import { rotaryTables } from "../transformer/rope.ts";
-import type { HfConfig } from "./family.ts";
+import { readFamilyConfig, type HfConfig } from "./family.ts";
 import { families, familyByArchitecture, familyOf } from "./table.ts";
 
-const read = (hf: HfConfig): ModelConfig => parseModelConfig(familyOf(hf, "config.json").config(hf, "config.json"));
+const read = (hf: HfConfig): ModelConfig =>
+  parseModelConfig(readFamilyConfig(familyOf(hf, "config.json"), hf, "config.json"));
 
 const llama = {
   model_type: "llama",
@@ -172,13 +173,34 @@ describe("llama", () => {
     expect(read({ ...llama, rope_scaling })).toEqual(read({ ...llama, rope_scaling: null }));
   });
 
-  test("incomplete rope scaling, missing sizes and unknown activations are named", () => {
+  test("incomplete rope scaling, malformed sizes and unknown activations are named", () => {
     expect(() => read({ ...llama, rope_scaling: { rope_type: "llama3", factor: 8 } })).toThrow(/low_freq_factor/);
-    const { hidden_size: _, ...without } = llama;
-    expect(() => read({ ...without, num_hidden_layers: "2" })).toThrow(
+    expect(() => read({ ...llama, hidden_size: null, num_hidden_layers: "2" })).toThrow(
       /config\.json.*hidden_size.*num_hidden_layers|num_hidden_layers.*hidden_size/s,
     );
     expect(() => read({ ...llama, hidden_act: "xielu" })).toThrow(/activation.*gelu_new.*xielu/);
+  });
+});
+
+describe("what config.json leaves out is what transformers assumes", () => {
+  const golden = JSON.parse(readFileSync(sharedPath("goldens/families/defaults.json"), "utf8")) as Record<
+    string,
+    { given: HfConfig; omitted: Record<string, HfConfig>; nothing: HfConfig }
+  >;
+
+  test("for every family", () => {
+    expect(Object.keys(golden).toSorted()).toEqual(Object.keys(families).toSorted());
+  });
+
+  describe.each(Object.entries(golden))("%s", (model_type, { given, omitted, nothing }) => {
+    test.each(Object.entries(omitted))("%s", (key, assumed) => {
+      const { [key]: _, ...rest } = given;
+      expect(read({ model_type, ...rest })).toEqual(read({ model_type, ...given, ...assumed }));
+    });
+
+    test("all", () => {
+      expect(read({ model_type })).toEqual(read({ model_type, ...nothing }));
+    });
   });
 });
 

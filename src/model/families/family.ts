@@ -36,11 +36,20 @@ export interface Family {
   readonly prefix: string;
   /** Buffers that old checkpoints carry along. */
   readonly ignored: RegExp;
-  /** @throws ModelError naming the keys that are missing or malformed */
+  /** What transformers' configuration class assumes where config.json is silent. */
+  readonly defaults: HfConfig;
+  /** Of a config.json with all that it leaves out; use {@link readFamilyConfig}. */
   readonly config: (hf: HfConfig, where: string) => ModelConfigInput;
   /** The inverse of `config`; `has` tells which parameters the model has. */
   readonly toHf: (cfg: ModelConfig, has: (param: string) => boolean) => HfConfig;
 }
+
+/**
+ * The configuration that a config.json means to transformers.
+ * @throws ModelError naming the keys that are malformed
+ */
+export const readFamilyConfig = (family: Family, hf: HfConfig, where: string): ModelConfigInput =>
+  family.config({ ...family.defaults, ...hf }, where);
 
 /** Checks the keys of a config.json that a family reads. */
 export function parseHf<S extends z.ZodType>(schema: S, hf: HfConfig, where: string): z.output<S> {

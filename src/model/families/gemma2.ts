@@ -9,9 +9,9 @@ const cap = z.number().positive().nullable();
 const gemmaKeys = z.object({
   /** The activation; older files also have a `hidden_act` that says "gelu" and means this. */
   hidden_activation: z.string().nullish(),
-  query_pre_attn_scalar: z.number().positive().default(256),
-  attn_logit_softcapping: cap.default(50),
-  final_logit_softcapping: cap.default(30),
+  query_pre_attn_scalar: z.number().positive(),
+  attn_logit_softcapping: cap,
+  final_logit_softcapping: cap,
 });
 
 export const gemma2: Family = {
@@ -28,9 +28,25 @@ export const gemma2: Family = {
     "model.layers.*.post_feedforward_layernorm.weight": holds(onePlus, "blocks.*.ln2_post.w"),
     "model.norm.weight": holds(onePlus, "ln_final.w"),
   },
+  defaults: {
+    vocab_size: 256000,
+    hidden_size: 2304,
+    intermediate_size: 9216,
+    num_hidden_layers: 26,
+    num_attention_heads: 8,
+    num_key_value_heads: 4,
+    head_dim: 256,
+    max_position_embeddings: 8192,
+    rms_norm_eps: 1e-6,
+    tie_word_embeddings: true,
+    query_pre_attn_scalar: 256,
+    sliding_window: 4096,
+    attn_logit_softcapping: 50,
+    final_logit_softcapping: 30,
+  },
   config(hf, where) {
     const keys = parseHf(gemmaKeys, hf, where);
-    const base = decoderConfig(hf, where, { headDim: 256, tied: true });
+    const base = decoderConfig(hf, where);
     return {
       ...base,
       ...readWindow(hf, where, base.n_layers, (layer) => layer % 2 === 0),

@@ -11,11 +11,11 @@ const gpt2Keys = z.object({
   n_layer: size,
   n_head: size,
   n_inner: size.nullish(),
-  activation_function: z.string().default("gelu_new"),
-  layer_norm_epsilon: z.number().positive().default(1e-5),
-  scale_attn_weights: z.boolean().default(true),
-  scale_attn_by_inverse_layer_idx: z.boolean().default(false),
-  tie_word_embeddings: z.boolean().default(true),
+  activation_function: z.string(),
+  layer_norm_epsilon: z.number().positive(),
+  scale_attn_weights: z.boolean(),
+  scale_attn_by_inverse_layer_idx: z.boolean(),
+  tie_word_embeddings: z.boolean(),
 });
 
 export const gpt2: Family = {
@@ -49,6 +49,18 @@ export const gpt2: Family = {
     "transformer.ln_f.weight": holds(same, "ln_final.w"),
     "transformer.ln_f.bias": holds(same, "ln_final.b"),
     "lm_head.weight": holds(transposed, "unembed.W_U"),
+  },
+  defaults: {
+    vocab_size: 50257,
+    n_positions: 1024,
+    n_embd: 768,
+    n_layer: 12,
+    n_head: 12,
+    activation_function: "gelu_new",
+    layer_norm_epsilon: 1e-5,
+    scale_attn_weights: true,
+    scale_attn_by_inverse_layer_idx: false,
+    tie_word_embeddings: true,
   },
   config(hf, where) {
     const keys = parseHf(gpt2Keys, hf, where);

@@ -11,11 +11,11 @@ const neoxKeys = z.object({
   num_attention_heads: size,
   intermediate_size: size,
   max_position_embeddings: size,
-  hidden_act: z.string().default("gelu"),
-  layer_norm_eps: z.number().positive().default(1e-5),
+  hidden_act: z.string(),
+  layer_norm_eps: z.number().positive(),
   rotary_pct: z.number().positive().max(1).nullish(),
-  use_parallel_residual: z.boolean().default(true),
-  tie_word_embeddings: z.boolean().default(false),
+  use_parallel_residual: z.boolean(),
+  tie_word_embeddings: z.boolean(),
 });
 
 const attentionBias = (hf: HfConfig): boolean => hf.attention_bias !== false;
@@ -50,6 +50,18 @@ export const gptNeox: Family = {
     "gpt_neox.final_layer_norm.weight": holds(same, "ln_final.w"),
     "gpt_neox.final_layer_norm.bias": holds(same, "ln_final.b"),
     "embed_out.weight": holds(transposed, "unembed.W_U"),
+  },
+  defaults: {
+    vocab_size: 50432,
+    hidden_size: 6144,
+    num_hidden_layers: 44,
+    num_attention_heads: 64,
+    intermediate_size: 24576,
+    max_position_embeddings: 2048,
+    hidden_act: "gelu",
+    layer_norm_eps: 1e-5,
+    use_parallel_residual: true,
+    tie_word_embeddings: false,
   },
   config(hf, where) {
     const keys = parseHf(neoxKeys, hf, where);

@@ -120,8 +120,7 @@ export function writeRope(cfg: ModelConfig): HfConfig {
 }
 
 const windowKeys = z.object({
-  /** Absent: 4096, in every family that has windows. */
-  sliding_window: size.nullable().default(4096),
+  sliding_window: size.nullable(),
   layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).nullish(),
 });
 

@@ -1,5 +1,13 @@
 /** @file Llama 1, 2 and 3, and whatever has their layout (SmolLM, TinyLlama, …). */
-import { attentionBiases, decoderBuffers, decoderConfig, decoderTensors, decoderToHf, mlpBiases } from "./decoder.ts";
+import {
+  attentionBiases,
+  decoderBuffers,
+  decoderConfig,
+  decoderDefaults,
+  decoderTensors,
+  decoderToHf,
+  mlpBiases,
+} from "./decoder.ts";
 import type { Family } from "./family.ts";
 
 export const llama: Family = {
@@ -8,6 +16,7 @@ export const llama: Family = {
   prefix: "model.",
   ignored: decoderBuffers,
   tensors: { ...decoderTensors, ...attentionBiases, ...mlpBiases },
+  defaults: { ...decoderDefaults, intermediate_size: 11008, max_position_embeddings: 2048 },
   config: (hf, where) => decoderConfig(hf, where),
   toHf: (cfg, has) => ({
     ...decoderToHf(cfg),

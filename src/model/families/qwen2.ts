@@ -1,12 +1,12 @@
 /** @file Qwen 2 and 2.5: llama with biases on queries, keys and values, and a window on the upper layers if asked for. */
 import { z } from "zod";
-import { decoderBuffers, decoderConfig, decoderTensors, decoderToHf, queryBiases } from "./decoder.ts";
+import { decoderBuffers, decoderConfig, decoderDefaults, decoderTensors, decoderToHf, queryBiases } from "./decoder.ts";
 import { parseHf, type Family } from "./family.ts";
 import { readWindow, writeWindow } from "./hfConfig.ts";
 
 const qwenKeys = z.object({
-  use_sliding_window: z.boolean().default(false),
-  max_window_layers: z.number().int().nonnegative().default(28),
+  use_sliding_window: z.boolean(),
+  max_window_layers: z.number().int().nonnegative(),
 });
 
 export const qwen2: Family = {
@@ -15,6 +15,16 @@ export const qwen2: Family = {
   prefix: "model.",
   ignored: decoderBuffers,
   tensors: { ...decoderTensors, ...queryBiases("required") },
+  defaults: {
+    ...decoderDefaults,
+    vocab_size: 151936,
+    intermediate_size: 22016,
+    num_key_value_heads: 32,
+    max_position_embeddings: 32768,
+    use_sliding_window: false,
+    sliding_window: 4096,
+    max_window_layers: 28,
+  },
   config(hf, where) {
     const { use_sliding_window, max_window_layers } = parseHf(qwenKeys, hf, where);
     const base = decoderConfig(hf, where);

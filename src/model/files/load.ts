@@ -10,7 +10,7 @@ import {
 import { isObject, parseJson } from "../../formats/json.ts";
 import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import type { HfConfig } from "../families/family.ts";
+import { readFamilyConfig, type HfConfig } from "../families/family.ts";
 import { llamaGgufConfig, llamaGgufIgnored, llamaGgufTensors } from "../families/llamaGguf.ts";
 import { familyOf } from "../families/table.ts";
 import { findHubModel, type ModelFiles } from "../hub/hubModel.ts";
@@ -101,7 +101,11 @@ async function loadFolder({ name, folder, openWeights }: ModelFiles, options: Lo
   const parsed = (input: object): ModelConfig => parseModelConfig({ model_name: name, ...input }, where);
   const ofFamily =
     family &&
-    parsed({ original_architecture: family.architecture, ...family.config(hfConfig, where), ...ownKeys(hfConfig) });
+    parsed({
+      original_architecture: family.architecture,
+      ...readFamilyConfig(family, hfConfig, where),
+      ...ownKeys(hfConfig),
+    });
   const planOf = (cfg: ModelConfig): WeightPlan =>
     family
       ? {

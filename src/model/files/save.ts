@@ -6,7 +6,7 @@ import type { Tensor } from "../../graph/tensor.ts";
 import { defaultRuntime, type Runtime } from "../../runtime/index.ts";
 import { parseModelConfig, type ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import type { Family, HfConfig, TensorTable } from "../families/family.ts";
+import { readFamilyConfig, type Family, type HfConfig, type TensorTable } from "../families/family.ts";
 import { familyByArchitecture } from "../families/table.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { copyTokenizer, saveTokenizer } from "../tokenizer/save.ts";
@@ -99,7 +99,7 @@ function whyNot(family: Family, model: ModelParameters): string | undefined {
   const homeless = [...weights].find(([param, x]) => !held.has(param) && !isZeroBias(param, x));
   if (homeless !== undefined) return `${homeless[0]} has no place in its files`;
   try {
-    const back = parseModelConfig(family.config(hf, family.modelType));
+    const back = parseModelConfig(readFamilyConfig(family, hf, family.modelType));
     const unsaid = ["model_name", "original_architecture", "initializer_range", "init_mode", "default_prepend_bos"];
     const keys = (Object.keys(cfg) as (keyof ModelConfig)[]).filter((key) => !unsaid.includes(key));
     const different = keys.find((key) => JSON.stringify(back[key]) !== JSON.stringify(cfg[key]));
