@@ -7,6 +7,7 @@ const config: ConfigArray = tseslint.config(
       ".cache/**",
       "scripts/**",
       "coverage/**",
+      "docs/reference/**",
       "node_modules/**",
       "test/support/onnx_pb.*",
       "runs/**",

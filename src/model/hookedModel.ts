@@ -370,8 +370,8 @@ export class HookedModel implements TraceableModel {
   }
 
   /**
-   * Runs the model and realizes what `select` builds from it, by default the logits.
-   * @param select from lazy values to any tree of tensors; everything in it is computed together
+   * Runs the model and realizes what `select` builds from it, by default the logits: from lazy values to any tree of
+   * tensors, in which everything is computed together.
    * @example
    * const { diff } = await model.run(batch, ({ logits }) => ({ diff: sub(select(logits, 2, 5), select(logits, 2, 7)) }));
    */

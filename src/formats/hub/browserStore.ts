@@ -21,7 +21,7 @@ const linkType = "application/vnd.interpretune.link";
 /**
  * The hub's cache in a browser, over the Cache API: the same paths as in Node's folder; a blob is a list of pieces with a
  * mark that it is whole, an entry of a snapshot is a link to one. Pages share it, and Web Locks keep them apart. The
- * locations that {@link hubFile} gives are addresses of entries: read them with {@link hubSource}.
+ * locations that {@link hubFile} gives are addresses of entries: read them with `hubSource`.
  *
  * @example
  * ```ts

@@ -4,7 +4,7 @@ import type { TrainerCallback } from "../trainer/protocol.ts";
 
 /**
  * Logs the learning rate that each parameter group's step was made with: `lr`, or `lr-<group>` where there are several.
- * @param options.interval after each step (default) or each epoch
+ * @param options `interval`: after each step (default) or each epoch
  * @example
  * const trainer = new Trainer({ callbacks: [learningRateMonitor()], loggers: [csvLogger("runs/metrics.csv")] });
  */
@@ -35,7 +35,7 @@ export interface Timer extends TrainerCallback {
 
 /**
  * Stops a fit after some time; what is used is kept over resumes.
- * @param options.duration seconds, or `DD:HH:MM:SS`
+ * @param options `duration`: seconds, or `DD:HH:MM:SS`
  * @throws TrainError for a duration that is neither
  * @example
  * const trainer = new Trainer({ maxEpochs: -1, callbacks: [timer({ duration: "00:00:10:00" })] });

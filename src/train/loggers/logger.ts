@@ -14,7 +14,7 @@ export interface LogPoint {
 
 /** Somebody who writes metrics down. */
 export interface MetricLogger {
-  /** Once before the first `log`. @param after with a resumed run: what was logged after this step is not part of it */
+  /** Once before the first `log`. With a resumed run, what was logged after the step `after` is not part of it. */
   start?(run: { readonly after: number | undefined }): void;
   log(metrics: Readonly<Record<string, number>>, at: LogPoint): void;
   /** After the last `log`, also of a run that failed. */

@@ -35,7 +35,7 @@ export interface LoraOptions {
    * deviation 1 / rank; false draws both, so that the adapters change the model at once.
    */
   init?: boolean | "gaussian";
-  /** Share of a projection's inputs that its adapter does not see in training; see {@link loraDropout}. Default 0. */
+  /** Share of a projection's inputs that its adapter does not see in training; see `loraDropout`. Default 0. */
   dropout?: number;
 }
 
@@ -78,7 +78,7 @@ export interface Lora extends Trainable {
   readonly base: HookedModel;
   /** By the TransformerLens name of the projection. */
   readonly adapters: ReadonlyMap<string, LoraAdapter>;
-  /** Share of inputs that adapters do not see in training. The model itself leaves none out: {@link loraDropout} does. */
+  /** Share of inputs that adapters do not see in training. The model itself leaves none out: `loraDropout` does. */
   readonly dropout: number;
   /**
    * `<projection>.lora_A` [rank, in] and `<projection>.lora_B` [out, rank]; an A that the projections of a module share is

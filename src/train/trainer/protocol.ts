@@ -63,7 +63,7 @@ export interface TrainerView {
   readonly callbacks: readonly TrainerCallback[];
   /** Whether everything that is due after the last step is done, and so training can go on from here bit for bit. */
   readonly whole: boolean;
-  /** Writes metrics into the loggers and {@link metrics}. */
+  /** Writes metrics into the loggers and `metrics`. */
   log(metrics: Readonly<Record<string, number>>): void;
   /** Writes a checkpoint that {@link Trainer.fit} resumes from. */
   save(file: string): Promise<void>;
