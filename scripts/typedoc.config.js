@@ -18,10 +18,10 @@ const rooms = [
 
 /** @type {Partial<import("typedoc").TypeDocOptions>} */
 export default {
-  entryPoints: ["src/index.ts", ...rooms.map((room) => `src/${room}/index.ts`)],
-  tsconfig: "tsconfig.build.json",
-  out: "docs/reference",
-  readme: "README.md",
+  entryPoints: ["../src/index.ts", ...rooms.map((room) => `../src/${room}/index.ts`)],
+  tsconfig: "../tsconfig.build.json",
+  out: "../docs/reference",
+  readme: "../README.md",
   blockTags: [...OptionDefaults.blockTags, "@file"],
   excludeInternal: true,
   excludePrivate: true,
