@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -374,7 +374,12 @@ describe("the experiment folder", () => {
   it("is an error with its place where it cannot be made", async () => {
     const file = join(folder, "a-file");
     writeFileSync(file, "");
-    await expect(make({ moduleCfg: { coreLogDir: join(file, "no") } })).rejects.toThrow(file);
+    const none = existsSync("/proc/self") ? ["/proc/interpretune", "/proc/interpretune/logs"] : [];
+    for (const coreLogDir of [file, join(file, "no"), ...none])
+      await expect(make({ moduleCfg: { coreLogDir } })).rejects.toMatchObject({
+        code: "session/folder",
+        message: expect.stringContaining(coreLogDir) as string,
+      });
   });
 });
 

@@ -62,7 +62,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   given: GivenSides<M, D>,
 ): Promise<SessionState<A, M, D>> {
   const plan = await planOf(tree, overrides, given);
-  const { cfg, config, logger, hub, components, opCollections, moduleDefinition, dataDefinition } = plan;
+  const { cfg, config, logger, hub, at, components, opCollections, moduleDefinition, dataDefinition } = plan;
   const { adapterCtx: adapters, datamoduleCfg, moduleCfg } = cfg;
 
   const experimentFolder = await makeExperimentFolder(moduleCfg.coreLogDir, moduleCfg.experimentTag);
@@ -75,6 +75,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
   const context: LoadContext = {
     resources: { ...hubResources(hub), ...overrides.resources },
     hub,
+    at,
     logger,
     runtime: overrides.runtime,
     signal: overrides.signal,
@@ -104,6 +105,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
           data: isDataset(overrides.data) ? overrides.data : undefined,
           resources: context.resources,
           hub,
+          at,
           module: () => made.base,
         });
   const made: MadeModule<A, M> =
@@ -224,7 +226,7 @@ async function loadModel(
 ): Promise<AdaptedModel> {
   const own = given instanceof HookedModel ? given : await definition.modelInit?.(cfg);
   if (own === undefined) return modelOf(cfg, tokenizer, seed, context);
-  const lora = await adaptersOf(own, cfg, seed, context.hub);
+  const lora = await adaptersOf(own, cfg, seed, context);
   return { model: lora?.model ?? own, lora };
 }
 

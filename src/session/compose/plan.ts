@@ -9,9 +9,17 @@ import { loadComponent, type SharedComponent } from "../components/component.ts"
 import type { ComponentOptions } from "../components/manifest.ts";
 import { opCollectionsAt, preferredOps } from "../components/opPaths.ts";
 import { withPrompt } from "../components/promptRef.ts";
-import { readConfigTree, sessionFileOf, treeOfInput, withOptions, type SessionFile } from "../config/read.ts";
+import { atOptions, type AtOptions } from "../config/places.ts";
+import {
+  inOptions,
+  locatedFileOf,
+  readConfigTree,
+  treeOfInput,
+  withOptions,
+  type SessionFile,
+} from "../config/read.ts";
 import type { SessionConfig } from "../config/types.ts";
-import { merged, placeOf, plain, type Located } from "../config/yaml.ts";
+import { locatedFrom, merged, nodeAt, placeOf, plain, type Located } from "../config/yaml.ts";
 import { openLog, type OpenLog } from "../log.ts";
 import type { OpCollection } from "../protocol.ts";
 import { recordedConfig, withShared } from "../record/record.ts";
@@ -29,6 +37,7 @@ export interface SessionPlan {
   readonly config: JsonObject;
   readonly logger: OpenLog;
   readonly hub: HubOptions;
+  readonly at: AtOptions;
   readonly components: readonly SharedComponent[];
   readonly opCollections: readonly OpCollection[];
   readonly moduleDefinition: ModuleDefinition;
@@ -71,7 +80,8 @@ export async function planOf<M extends object, D extends object>(
   const opCollections = await opCollectionsAt(env["IT_ANALYSIS_OP_PATHS"] ?? "", components, sharing);
   const whole = await withPrompt(named, sharing);
   const definitions = [...(overrides.definitions ?? []), ...components.flatMap((each) => each.definitions)];
-  const file = sessionFileOf(whole, { userNames: definitions.map(({ name }) => name) });
+  const userNames = definitions.map(({ name }) => name);
+  const { file, tree: options } = locatedFileOf(whole, { userNames });
   const written = overrides.adapterCtx === undefined && file.adapterCtx !== null;
   const adaptersAt = written ? placeOf(whole, ["adapter_ctx"]) : undefined;
   const adapters = canonicalAdapters(overrides.adapterCtx ?? file.adapterCtx ?? ["core"], adaptersAt);
@@ -97,7 +107,8 @@ export async function planOf<M extends object, D extends object>(
   };
   const folders = (overrides.components ?? []).map((each) => (typeof each === "string" ? each : each.folder));
   const config = recordedConfig(cfg, file, [...file.components, ...folders]);
-  return { cfg, config, logger, hub, components, opCollections, moduleDefinition, dataDefinition };
+  const at = atOptions(merged(options, modelTree(overrides.model)));
+  return { cfg, config, logger, hub, at, components, opCollections, moduleDefinition, dataDefinition };
 }
 
 /** The shared components that a file names, and those that were given. */
@@ -106,12 +117,14 @@ async function componentsOf(
   given: readonly (SharedComponent | string)[] = [],
   sharing: ComponentOptions,
 ): Promise<SharedComponent[]> {
-  const list = tree.kind === "map" ? tree.entries.get("components")?.value : undefined;
+  const list = nodeAt(tree, ["components"]);
   const items = list?.kind === "list" ? list.items.map(plain) : [];
-  const named = items.filter((item) => typeof item === "string");
-  return Promise.all(
-    [...named, ...given].map(async (each) => (typeof each === "string" ? loadComponent(each, sharing) : each)),
+  const at = atOptions(tree);
+  const named = items.map((item, i) =>
+    typeof item === "string" ? at([`components.${i}`], () => loadComponent(item, sharing)) : [],
   );
+  const others = given.map((each) => (typeof each === "string" ? loadComponent(each, sharing) : each));
+  return (await Promise.all([...named, ...others])).flat();
 }
 
 /** What TypeScript gives beside files, as a tree over them. */
@@ -144,6 +157,12 @@ function withModelPath(
   if (typeof model !== "string") return sides;
   const path = { modelNameOrPath: model };
   return { ...sides, datamoduleCfg: { ...sides.datamoduleCfg, ...path }, moduleCfg: { ...sides.moduleCfg, ...path } };
+}
+
+/** The same for whoever looks where an option stands. */
+function modelTree(model: HookedModel | string | undefined): Located {
+  const side = typeof model === "string" ? { model_name_or_path: model } : {};
+  return locatedFrom({ registered_cfg: { datamodule_cfg: side, module_cfg: side } }, inOptions);
 }
 
 function definitionOf<K extends "module" | "datamodule", T extends { readonly kind: K; readonly name: string }>(

@@ -101,15 +101,23 @@ export function lifted(tree: Located): Located {
  * @throws SessionError at the first fault, saying how many more there are
  */
 export function sessionFileOf(tree: Located, options: ReadOptions = {}): SessionFile {
+  return locatedFileOf(tree, options).file;
+}
+
+/** The same, and the tree of which it is made: what is shared stands on both sides, fields in place of class paths. */
+export function locatedFileOf(tree: Located, options: ReadOptions = {}): { file: SessionFile; tree: Located } {
   const resolved = resolveClassPaths(lifted(tree), options.userNames);
   checked("SessionFile", plain(resolved), "snake", (path, ofKey) => placeOf(resolved, path, ofKey));
   const whole = shared(resolved);
   const value = checked("SessionFile", plain(whole), "snake", (path, ofKey) => placeOf(whole, path, ofKey));
-  return camelised("SessionFile", value);
+  return { file: camelised("SessionFile", value), tree: whole };
 }
 
+/** What errors call the place of what TypeScript gives. */
+export const inOptions = "the options";
+
 /** A session file in camelCase as a tree that can be merged with others. */
-export function treeOfInput(input: SessionFileInput, where = "the options"): Located {
+export function treeOfInput(input: SessionFileInput, where: string = inOptions): Located {
   checked("SessionFile", input, "camel", (path) => (path.length === 0 ? where : `${where}, ${path.join(".")}`));
   return locatedFrom(snaked("SessionFile", input), where);
 }

@@ -156,6 +156,14 @@ export function plain(node: Located): unknown {
   return Object.fromEntries([...node.entries].map(([name, { value }]) => [name, plain(value)]));
 }
 
+/** Where a path leads; undefined: nowhere. */
+export function nodeAt(node: Located, [first, ...rest]: readonly string[]): Located | undefined {
+  if (first === undefined) return node;
+  const next =
+    node.kind === "map" ? node.entries.get(first)?.value : node.kind === "list" ? node.items[Number(first)] : undefined;
+  return next && nodeAt(next, rest);
+}
+
 /** Where a path leads: the value's place, the key's where that is asked, or that of the nearest thing above. */
 export function placeOf(node: Located, path: readonly PropertyKey[], ofKey = false): string {
   const [first, ...rest] = path;

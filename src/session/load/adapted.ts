@@ -7,6 +7,7 @@ import { projectionFiles, saveModel, type HookedModel } from "../../model/index.
 import { addLora, loadLora, mergeLora, saveLora, settled, type Lora, type LoraOptions } from "../../train/index.ts";
 import { adapterFiles, isAdapterFolder } from "../../train/lora/peft.ts";
 import { snakeCase } from "../config/names.ts";
+import type { AtOptions } from "../config/places.ts";
 import type { Config, ModuleConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 
@@ -42,7 +43,7 @@ export async function adaptersOf(
   model: HookedModel,
   cfg: ModuleConfig,
   seed: number,
-  hub: HubOptions,
+  { hub, at }: { readonly hub: HubOptions; readonly at: AtOptions },
 ): Promise<Lora | undefined> {
   const { loraCfg } = cfg.hfFromPretrainedCfg;
   const fields = loraCfg === null ? [] : given(loraCfg);
@@ -57,10 +58,11 @@ export async function adaptersOf(
   };
   if (cfg.tlCfg?.refactorFactoredAttnMatrices === true)
     refuse("refactor_factored_attn_matrices", "adapters are on the weights of the files: leave one of them out");
-  if (loraCfg.path !== null) {
+  const { path } = loraCfg;
+  if (path !== null) {
     const twice = fields.filter((name) => ownOfAdapters.includes(name)).map(snakeCase);
     if (twice.length > 0) refuse(`path and ${twice.join(", ")}`, "adapters that are there say this themselves");
-    return loadLora(model, loraCfg.path, hub);
+    return at(["registered_cfg.module_cfg.hf_from_pretrained_cfg.lora_cfg.path"], () => loadLora(model, path, hub));
   }
   const value = <T>(x: T | null): T | undefined => x ?? undefined;
   const options: LoraOptions = present({

@@ -14,6 +14,7 @@ import {
 } from "../../model/index.ts";
 import type { Runtime } from "../../runtime/index.ts";
 import { loadLatentModel, type LatentModel } from "../../sae/index.ts";
+import type { AtOptions } from "../config/places.ts";
 import type { Config, ModuleConfig, SharedConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -25,6 +26,7 @@ import { withVocabulary } from "./vocabulary.ts";
 export interface LoadContext {
   readonly resources: Resources;
   readonly hub: HubOptions;
+  readonly at: AtOptions;
   readonly logger: Log;
   readonly runtime: Runtime | undefined;
   readonly signal: AbortSignal | undefined;
@@ -48,15 +50,16 @@ function specialOf({ tokenizerIdOverrides, specialTokensDict }: SharedConfig): R
   );
 }
 
+const modelOptions = ["registered_cfg.module_cfg.model_name_or_path", "registered_cfg.module_cfg.tl_cfg.model_name"];
+
 /** The tokenizer: that of `tokenizer_name`, else the model's; undefined where there is none. */
 export async function tokenizerOf(
   shared: SharedConfig,
   cfg: ModuleConfig,
-  { resources, hub }: LoadContext,
+  { resources, hub, at }: LoadContext,
 ): Promise<Tokenizer | undefined> {
   const own = shared.tokenizerName;
   if (own === null && nameOf(cfg) === "" && ownModel(cfg) !== undefined) return undefined;
-  const path = await resources.model(own ?? (shared.modelNameOrPath || nameOf(cfg)));
   const { paddingSide, addBosToken } = shared.tokenizerKwargs;
   const options = {
     hub,
@@ -65,9 +68,13 @@ export async function tokenizerOf(
     ...(paddingSide === null ? {} : { paddingSide }),
     ...(addBosToken === null ? {} : { defaultPrependBos: addBosToken }),
   };
-  return loadTokenizer(path, options).catch((error: unknown): undefined => {
-    if (own === null && error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
-    throw error;
+  const names = ["datamodule_cfg.tokenizer_name", "module_cfg.tokenizer_name", "datamodule_cfg.model_name_or_path"];
+  return at([...names.map((name) => `registered_cfg.${name}`), ...modelOptions], async () => {
+    const path = await resources.model(own ?? (shared.modelNameOrPath || nameOf(cfg)));
+    return loadTokenizer(path, options).catch((error: unknown): undefined => {
+      if (own === null && error instanceof TokenizerError && error.code === "tokenizer/missing") return undefined;
+      throw error;
+    });
   });
 }
 
@@ -79,11 +86,13 @@ export async function modelOf(
   context: LoadContext,
 ): Promise<AdaptedModel> {
   refuseUnsupported(cfg);
-  const { resources, hub, runtime, signal, onProgress } = context;
+  const { resources, hub, at, runtime, signal, onProgress } = context;
   const sizes = nameOf({ ...cfg, tlCfg: null }) === "" ? ownModel(cfg) : undefined;
   const loaded =
     sizes === undefined
-      ? await HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress, hub })
+      ? await at(modelOptions, async () =>
+          HookedModel.load(await resources.model(nameOf(cfg)), { runtime, signal, onProgress, hub }),
+        )
       : HookedModel.fromConfig(sizes as JsonObject & ModelConfigInput, { runtime });
   const { runtime: running, weightPolicy } = loaded;
   // As published, the vocabulary grows before weights are processed; adapters belong to the weights as files have them.
@@ -93,7 +102,7 @@ export async function modelOf(
     runtime: running,
     weightPolicy,
   });
-  const lora = await adaptersOf(grown, cfg, seed, hub);
+  const lora = await adaptersOf(grown, cfg, seed, context);
   const computing = { runtime: running, signal };
   const { cfg: sized, weights, dispose } = await processed(lora?.model ?? grown, cfg.tlCfg, computing);
   const prepended = cfg.tlCfg === null ? sized : { ...sized, default_prepend_bos: cfg.tlCfg.defaultPrependBos };
@@ -164,7 +173,7 @@ function tokensOf({ tokenizerIdOverrides, specialTokensDict }: SharedConfig, tok
 export async function saesOf(
   cfg: ModuleConfig,
   seed: number,
-  { resources, hub, signal }: LoadContext,
+  { resources, hub, at, signal }: LoadContext,
 ): Promise<LatentModel[]> {
   const saes: LatentModel[] = [];
   for (const [i, { path, release, saeId, hookName, cfg: own }] of cfg.saeCfgs.entries()) {
@@ -173,8 +182,14 @@ export async function saesOf(
       saes.push(customSae(own, hookName, seed + i, `sae_cfgs.${i}`));
       continue;
     }
-    const name = path ?? (await resources.sae(release, saeId));
-    saes.push(await loadLatentModel(name, { hub, ...(hookName === null ? {} : { hookName }) }));
+    const options = ["path", "sae_id", "release"].map((name) => `registered_cfg.module_cfg.sae_cfgs.${i}.${name}`);
+    const sae = await at(options, async () =>
+      loadLatentModel(path ?? (await resources.sae(release, saeId)), {
+        hub,
+        ...(hookName === null ? {} : { hookName }),
+      }),
+    );
+    saes.push(sae);
   }
   return saes;
 }

@@ -52,7 +52,7 @@ export function hubResources(hub: HubOptions): Resources {
       const ref = parseHubRef(repository, "model");
       const failed = (message: string, cause?: Error): never => {
         throw new SessionError(message, {
-          code: "session/component",
+          code: "session/not-found",
           expected: "the path of its folder, or owner/name on the hub",
           received: JSON.stringify(repository),
           cause,

@@ -11,11 +11,12 @@ import {
 } from "../../data/index.ts";
 import type { HubOptions } from "../../formats/index.ts";
 import type { HookedModel, Tokenizer } from "../../model/index.ts";
+import type { AtOptions } from "../config/places.ts";
 import type { DataModuleConfig, PromptConfig } from "../config/types.ts";
 import { SessionError } from "../errors.ts";
 import type { Resources } from "../load/resources.ts";
-import type { LifecycleHook, Split } from "../protocol.ts";
 import type { Log } from "../log.ts";
+import type { LifecycleHook, Split } from "../protocol.ts";
 import { KeptBatches, splitBatches } from "./batches.ts";
 import type { DataModuleBase, ModuleBase } from "./sides.ts";
 
@@ -62,6 +63,7 @@ export interface DataModuleParts {
   readonly data: Dataset | undefined;
   readonly resources: Resources;
   readonly hub: HubOptions;
+  readonly at: AtOptions;
   readonly module: () => ModuleBase;
 }
 
@@ -142,11 +144,17 @@ function source(split: Split, { dataFiles }: DataModuleConfig): string {
 async function openSplit(
   split: Split,
   cfg: DataModuleConfig,
-  { resources, hub }: Pick<DataModuleParts, "resources" | "hub">,
+  { resources, hub, at }: Pick<DataModuleParts, "resources" | "hub" | "at">,
 ): Promise<Dataset> {
   const name = source(split, cfg) as Split;
-  const path = cfg.dataFiles[name] ?? (await inDatasetPath(name, cfg)) ?? (await resources.dataset(cfg.taskName, name));
-  return openDataset(path, { split: name, hub, ...(cfg.limit === null ? {} : { limit: cfg.limit }) });
+  const options = [`data_files.${name}`, "dataset_path", "task_name"].map(
+    (path) => `registered_cfg.datamodule_cfg.${path}`,
+  );
+  return at(options, async () => {
+    const path =
+      cfg.dataFiles[name] ?? (await inDatasetPath(name, cfg)) ?? (await resources.dataset(cfg.taskName, name));
+    return openDataset(path, { split: name, hub, ...(cfg.limit === null ? {} : { limit: cfg.limit }) });
+  });
 }
 
 const extensions = ["jsonl", "parquet", "json"];
@@ -167,7 +175,7 @@ async function inDatasetPath(split: Split, { datasetPath }: DataModuleConfig): P
 
 const noSplit = (split: Split, where: string, received: string): SessionError =>
   new SessionError(`there is no file for the split ${split}`, {
-    code: "session/data",
+    code: "session/not-found",
     where,
     expected: `data_files.${split}, or ${split}.jsonl or ${split}.parquet in dataset_path`,
     received,
