@@ -16,7 +16,8 @@ export {
 export { type AnalyzeTimings } from "./run/loop.ts";
 export { type AnalyzeProgress } from "./run/progress.ts";
 export { type Reused } from "./run/reuse.ts";
-export { AnalysisRunner, type AnalysisRunnerOptions, type RunFacts, type RunnerSession } from "./run/runner.ts";
+export { AnalysisRunner, type RunFacts, type RunnerSession } from "./run/runner.ts";
+export { type AnalysisRunnerOptions } from "./run/runnerOptions.ts";
 export { LatentAnalysisTargets, SAEAnalysisTargets, type SaeFqn, type TargetOptions } from "./plan/targets.ts";
 export { logitDiff, withAnswers, type AnsweredBatch, type AnswerLeaves, type DiffKind } from "./engine/answers.ts";
 export { type AblatedLatent, type AblateLatentFn } from "./engine/generalAblation.ts";

@@ -13,17 +13,10 @@ import type {
   PerLatent,
 } from "../tables/columns.ts";
 import { AnalysisError } from "../errors.ts";
+import { aliveColumn, inputColumns } from "../tables/known.ts";
 import { alignedValues, latentTable } from "./latents.ts";
 import type { AnyOp } from "./op.ts";
 import type { Work } from "./work.ts";
-
-const inputColumns = {
-  tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids, without padding" },
-  prompts: { per: "example", type: "string", optional: true, description: "the text" },
-} as const satisfies ColumnSpecs;
-
-/** Where the table of latents comes from; its columns `row`, `hook`, `latent`, `activation` stand for it. */
-const aliveColumn = "alive_latents";
 
 /** The columns of an op that a store keeps. */
 export const storedColumns = (output: OpColumns): ColumnSpecs =>

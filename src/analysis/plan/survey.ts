@@ -7,7 +7,7 @@ export interface Survey {
   /** Rows of each batch. */
   readonly sizes: readonly number[];
   readonly examples: number;
-  /** SHA-256 of every batch: token ids, masks, labels, answers, prompts. */
+  /** SHA-256 of every batch: numbers of examples, token ids, masks, labels, answers and where they are read, prompts. */
   readonly sha256: string;
 }
 
@@ -33,8 +33,9 @@ export async function survey(batches: AsyncIterable<Batch>, signal: AbortSignal 
   for await (const batch of batches) {
     signal?.throwIfAborted();
     before = check(batch, sizes.length, before);
-    hash.update(JSON.stringify([batch.dims, batch.classes, batch.prompts]));
-    for (const array of [batch.tokens, batch.mask, batch.labels, batch.answerIds]) hash.update(array);
+    hash.update(JSON.stringify([batch.dims, batch.classes, batch.prompts, batch.answerNames]));
+    const { examples, tokens, mask, labels, answerIds, answerIndices } = batch;
+    for (const array of [examples, tokens, mask, labels, answerIds, answerIndices]) hash.update(array);
     sizes.push(batch.dims[0]);
   }
   if (sizes.length === 0)

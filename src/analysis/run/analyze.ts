@@ -1,21 +1,20 @@
 /** @file The four analyses over a data set. */
 import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../../data/index.ts";
 import type { Json, JsonObject } from "../../formats/index.ts";
+import { filterText } from "../../model/hooks/hooks.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { spliceHooks, type LatentModel } from "../../sae/index.ts";
-import { filterText } from "../../model/hooks/hooks.ts";
 import { hooksOf, reported } from "../engine/targets.ts";
 import { AnalysisError } from "../errors.ts";
-import { hookConfig } from "../plan/hookOptions.ts";
-import { modelHash, saeHash } from "../plan/identity.ts";
-import { runLoop, stopwatch, type AnalyzeTimings } from "./loop.ts";
 import { ops, type OpOptions } from "../ops/index.ts";
-import type { AnalyzeProgress } from "./progress.ts";
-import type { Reused } from "./reuse.ts";
+import { entryFor } from "../plan/planned.ts";
+import { runConfig } from "../plan/runConfig.ts";
+import { survey } from "../plan/survey.ts";
+import type { AnalysisStore } from "../store/index.ts";
 import { analysisNames, type AnalysisName, type AnalysisResult, type HookInfo } from "../tables/index.ts";
-import { AnalysisStore } from "../store/index.ts";
-import { survey, type Survey } from "../plan/survey.ts";
-import { entryFor } from "./batchTables.ts";
+import { runLoop, type AnalyzeTimings } from "./loop.ts";
+import { stopwatch, type AnalyzeProgress } from "./progress.ts";
+import { openStores, type Reused } from "./reuse.ts";
 
 export interface AnalyzeOptions extends OpOptions, Omit<BatchesOptions, "tokenizer" | "maxLength" | "vocabSize"> {
   readonly model: HookedModel;
@@ -64,9 +63,8 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
   const hooks = hooksFor(model, saes, analyses, options);
   const reading = readingOptions(options);
   const plan = await survey(batches(data, reading), signal);
-  const own = (options.answers ?? defaultAnswers(data.kind)) === null;
-  const inputs = { prompts: saveInputs, tokens: saveInputs, answers: saveInputs && own };
-  const config = configOf(options, plan, hooks);
+  const inputs = { prompts: saveInputs, tokens: saveInputs, answers: saveInputs };
+  const config = runConfig({ model, saes, hooks, plan, batchSize, options });
   const prepare_seconds = clock.lap();
   const { results, timings, reused } = await runLoop(
     {
@@ -80,7 +78,7 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
       resume: options.resume,
       part: options.part,
       reuse: await openStores(options.reuse),
-      provenance: options.provenance,
+      provenance: { reading: readingRecord(options), ...options.provenance },
       onProgress: options.onProgress,
     },
     prepare_seconds,
@@ -94,16 +92,6 @@ const four = {
   logit_diffs_attr_grad: ops.logitDiffsAttrGrad,
   logit_diffs_attr_ablation: ops.logitDiffsAttrAblation,
 } as const;
-
-/** Stores, given open or by folder. @throws AnalysisError `store/none` for a folder that is not a store */
-export async function openStores(stores: readonly (string | AnalysisStore)[] = []): Promise<AnalysisStore[]> {
-  const open: AnalysisStore[] = [];
-  for (const store of stores) {
-    if (typeof store !== "string") open.push(store);
-    else open.push(await AnalysisStore.open(store));
-  }
-  return open;
-}
 
 /** The hooks whose latents are reported, after checking that every SAE fits its hook point. */
 function hooksFor(
@@ -149,28 +137,8 @@ function readingOptions(options: AnalyzeOptions): BatchesOptions {
   };
 }
 
-/** Everything that decides the stored bytes. The data's hash covers tokenizer, prompt, answers and limit as well; they are named to be read. */
-function configOf(options: AnalyzeOptions, plan: Survey, hooks: readonly HookInfo[]): JsonObject {
-  const { model, saes = [], data } = options;
-  const order = hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookNameOut, hash: saeHash(sae) }));
-  const answers = options.answers ?? defaultAnswers(data.kind);
-  return {
-    model: modelHash(model),
-    saes: order,
-    reported: hooks.map(({ name }) => name),
-    data: { kind: data.kind, examples: plan.examples, sha256: plan.sha256 },
-    answers: answers === null ? null : answers.map((answer): Json => answer),
-    prompt: options.prompt ?? "package",
-    chat: options.chat ?? "plain",
-    prepend_bos: options.prependBos ?? null,
-    padding_side: options.paddingSide ?? "left",
-    batch_size: options.batchSize ?? 8,
-    positions: options.positions ?? "explicit",
-    diff: options.diff ?? "mean",
-    ablate: options.ablate ?? "answer",
-    use_error_term: options.useErrorTerm ?? false,
-    gradient_through_error: options.gradientThroughError ?? false,
-    save_inputs: options.saveInputs ?? true,
-    ...hookConfig(options),
-  };
+/** What the data was read with, for people: what it decides is in the batches. */
+function readingRecord({ data, answers, prompt = "package", chat = "plain" }: AnalyzeOptions): JsonObject {
+  const named = answers ?? defaultAnswers(data.kind);
+  return { kind: data.kind, answers: named === null ? null : named.map((answer): Json => answer), prompt, chat };
 }

@@ -1,16 +1,13 @@
 /** @file The four analyses of one batch, computed together: the bundled ops, with results as the review functions take them. */
 import type { HookedModel } from "../../model/index.ts";
 import type { LatentModel } from "../../sae/index.ts";
-import type { ColumnValue, OpBatchResult } from "../tables/columns.ts";
 import { findOp, runOps, type AnalysisBatch, type OpOptions } from "../ops/index.ts";
-import {
-  analysisNames,
-  analysisResult,
-  emptyLatents,
-  type AnalysisName,
-  type AnalysisResult,
-  type ExampleRow,
-} from "../tables/index.ts";
+import type { SavedInputs } from "../plan/planned.ts";
+import { analysisEntry, analysisNames, type AnalysisName, type AnalysisResult } from "../tables/index.ts";
+import { batchTables, resultOf } from "./batchTables.ts";
+
+/** Prompts and tokens stand with the examples where the ops left them. */
+const everything: SavedInputs = { prompts: true, tokens: true, answers: false };
 
 export interface AnalysisOptions extends OpOptions {
   /** Which analyses; default all four. */
@@ -44,21 +41,9 @@ export async function analyzeBatch(
   return Object.fromEntries(
     analysisNames.flatMap((name) => {
       const result = results.get(name);
-      return result === undefined ? [] : [[name, resultOf(name, result, batch)] as const];
+      if (result === undefined) return [];
+      const entry = analysisEntry(name);
+      return [[name, resultOf(entry, result.hooks, batchTables(entry, everything, batch, result))] as const];
     }),
   );
-}
-
-/** The result of one of the four ops as its two tables. */
-function resultOf(name: AnalysisName, result: OpBatchResult, batch: AnalysisBatch): AnalysisResult {
-  const { examples, latents, hooks } = result;
-  const rows = Array.from({ length: batch.dims[0] }, (_, row): ExampleRow => {
-    const values: Record<string, ColumnValue> = { example: batch.examples[row]!, batch: batch.index };
-    for (const [column, list] of Object.entries(examples)) values[column] = list[row]!;
-    return values as object as ExampleRow;
-  });
-  if (latents === null) return analysisResult(name, hooks, rows, emptyLatents(name));
-  const { length, row, hook, latent, activation, values } = latents;
-  const example = row.map((r) => batch.examples[r]!);
-  return analysisResult(name, hooks, rows, { length, example, hook, latent, activation, ...values });
 }

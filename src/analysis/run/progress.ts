@@ -74,3 +74,16 @@ export class Tally {
     });
   }
 }
+
+/** Seconds since the last lap. */
+export function stopwatch(): { lap: () => number } {
+  let last = performance.now();
+  return {
+    lap: () => {
+      const now = performance.now();
+      const seconds = (now - last) / 1000;
+      last = now;
+      return seconds;
+    },
+  };
+}

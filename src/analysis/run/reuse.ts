@@ -1,7 +1,7 @@
 /** @file Analyses that are found instead of computed: the same content address in another store. */
 import { AnalysisError } from "../errors.ts";
 import type { AnalysisEntry } from "../tables/index.ts";
-import type { AnalysisStore } from "../store/index.ts";
+import { AnalysisStore } from "../store/index.ts";
 import type { Tables } from "../tables/entry.ts";
 import { analysisHash } from "../store/manifest.ts";
 
@@ -14,6 +14,16 @@ export type Reused = {
   /** Its content address. */
   readonly hash: string;
 };
+
+/** Stores, given open or by folder. @throws AnalysisError `store/none` for a folder that is not a store */
+export async function openStores(stores: readonly (string | AnalysisStore)[] = []): Promise<AnalysisStore[]> {
+  const open: AnalysisStore[] = [];
+  for (const store of stores) {
+    if (typeof store !== "string") open.push(store);
+    else open.push(await AnalysisStore.open(store));
+  }
+  return open;
+}
 
 /**
  * The shards of an analysis in one of the stores, where one holds them all, whole.

@@ -13,14 +13,15 @@ import { makeFolder, writeAtomic } from "./atomic.ts";
 import { columnsPer } from "../tables/entry.ts";
 import { latentColumnNames, shardFile, tablesOf, type TableName } from "./shard.ts";
 import { manifestFile, readManifest, writeManifest } from "./manifest.ts";
-import type { AnalysisStore } from "./store.ts";
+import type { OpenStore } from "./openStore.ts";
+import { provenanceOf } from "./provenance.ts";
 
 export interface PushOptions {
   /** Heading of the card. Default: the folder's name. */
   readonly title?: string;
   /** As the hub names it, such as `mit`. */
   readonly license?: string;
-  /** The split the examples are of. Default: what the run's config says, else null. */
+  /** The split the examples are of. Default: what the run recorded, else null. */
   readonly split?: string;
 }
 
@@ -49,7 +50,7 @@ const artifactSchema = z.object({
 type Artifact = z.infer<typeof artifactSchema>;
 
 /** Name and content of every table file, in order: the same store has the same fingerprint wherever it lies. */
-async function fingerprint(store: AnalysisStore): Promise<string> {
+async function fingerprint(store: OpenStore): Promise<string> {
   const hash = createHash("sha256");
   for (const path of tableFiles(store)) {
     const bytes = await readFile(join(store.folder, path));
@@ -58,7 +59,7 @@ async function fingerprint(store: AnalysisStore): Promise<string> {
   return hash.digest("hex");
 }
 
-function tableFiles(store: AnalysisStore): string[] {
+function tableFiles(store: OpenStore): string[] {
   return store.names.flatMap((name) =>
     tablesOf(store.entry(name)).flatMap((table) =>
       Array.from({ length: store.manifest.shards }, (_, shard) => `${name}/${shardFile(table, shard)}`),
@@ -66,7 +67,7 @@ function tableFiles(store: AnalysisStore): string[] {
   );
 }
 
-export async function push(store: AnalysisStore, folder: string, options: PushOptions): Promise<void> {
+export async function push(store: OpenStore, folder: string, options: PushOptions): Promise<void> {
   await store.verify();
   await takeable(store, folder);
   for (const name of store.names) await makeFolder(join(folder, name));
@@ -82,7 +83,7 @@ export async function push(store: AnalysisStore, folder: string, options: PushOp
 }
 
 /** The folder is new, empty, or holds an earlier state of this very store. */
-async function takeable(store: AnalysisStore, folder: string): Promise<void> {
+async function takeable(store: OpenStore, folder: string): Promise<void> {
   await makeFolder(folder);
   const found = await readManifest(folder);
   if (found !== undefined) {
@@ -104,11 +105,12 @@ async function takeable(store: AnalysisStore, folder: string): Promise<void> {
     });
 }
 
-async function artifactOf(store: AnalysisStore, { split }: PushOptions): Promise<Artifact> {
-  const { config } = store.manifest;
-  const { versions } = store.provenance;
+async function artifactOf(store: OpenStore, { split }: PushOptions): Promise<Artifact> {
+  const { config, provenance } = store.manifest;
+  const { versions } = provenanceOf(store.manifest);
   const data = config["data"];
-  const named = typeof data === "object" && data !== null && "split" in data ? data.split : undefined;
+  const named =
+    provenance["split"] ?? (typeof data === "object" && data !== null && "split" in data ? data.split : null);
   const artifacts: Artifact["artifacts"] = [];
   for (const name of store.names)
     artifacts.push({
@@ -135,7 +137,7 @@ async function artifactOf(store: AnalysisStore, { split }: PushOptions): Promise
   };
 }
 
-function tableColumns(store: AnalysisStore, name: string, table: TableName): string[] {
+function tableColumns(store: OpenStore, name: string, table: TableName): string[] {
   const { columns } = store.entry(name);
   if (table === "latents") return latentColumnNames(columns);
   if (table === "batches") return ["batch", ...columnsPer(columns, "batch").map(([column]) => column)];
@@ -143,7 +145,7 @@ function tableColumns(store: AnalysisStore, name: string, table: TableName): str
 }
 
 /** The card of the data set: what the hub reads, what people read. */
-function card(store: AnalysisStore, folder: string, { title, license }: PushOptions, artifact: Artifact): string {
+function card(store: OpenStore, folder: string, { title, license }: PushOptions, artifact: Artifact): string {
   const configs = store.names.flatMap((name) =>
     tablesOf(store.entry(name))
       .toReversed()
@@ -152,7 +154,9 @@ function card(store: AnalysisStore, folder: string, { title, license }: PushOpti
   const head: Json = { ...(license !== undefined && { license }), tags: ["interpretune", "analysis-store"], configs };
   const lines = artifact.artifacts.map(({ name, num_rows }) => {
     const { description } = {
-      description: store.provenance.analyses.find((each) => each.name === name)!.chain.join(" → "),
+      description: provenanceOf(store.manifest)
+        .analyses.find((each) => each.name === name)!
+        .chain.join(" → "),
     };
     return `| \`${name}\` | ${num_rows} | ${description} |`;
   });
@@ -188,7 +192,7 @@ export function datasetRef(id: string): HubRef {
 
 /** Uploads a store as a data set; its folder exists for as long as that takes. */
 export async function uploadStore(
-  store: AnalysisStore,
+  store: OpenStore,
   id: string,
   options: PushOptions & UploadOptions,
 ): Promise<Uploaded> {
@@ -204,7 +208,7 @@ export async function uploadStore(
 }
 
 /** Whether a folder that was pulled is what was pushed. */
-export async function checkPulled(store: AnalysisStore): Promise<void> {
+export async function checkPulled(store: OpenStore): Promise<void> {
   const path = join(store.folder, artifactFile);
   const fail = (received: string, cause?: unknown): never => {
     throw new AnalysisError(`${path} does not describe this store`, {

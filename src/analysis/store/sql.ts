@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { AnalysisError } from "../errors.ts";
 import { columnsPer } from "../tables/entry.ts";
 import { shardFile, tablesOf, type TableName } from "./shard.ts";
-import type { AnalysisStore } from "./store.ts";
+import type { OpenStore } from "./openStore.ts";
 
 /** What of `@duckdb/node-api` is used: it is installed by those who want it, so its types are not at hand. */
 interface DuckDb {
@@ -41,7 +41,7 @@ const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
 /** `create view` for every table of every analysis, and for each table over all analyses. */
-function views(store: AnalysisStore): string[] {
+function views(store: OpenStore): string[] {
   const files = (name: string, table: TableName): string => {
     const paths = Array.from({ length: store.manifest.shards }, (_, shard) =>
       text(resolve(join(store.folder, name, shardFile(table, shard)))),
@@ -73,7 +73,7 @@ function plain(value: unknown): unknown {
  * Rows that answer a question. Tables are `<analysis>.examples`, `<analysis>.latents` and `<analysis>.batches`; `examples`,
  * `latents` and `batches` are those of all analyses, with a column `analysis`.
  */
-export async function ask(store: AnalysisStore, question: string): Promise<Record<string, unknown>[]> {
+export async function ask(store: OpenStore, question: string): Promise<Record<string, unknown>[]> {
   const { DuckDBInstance } = await duckDb();
   await store.verify();
   const instance = await DuckDBInstance.create(":memory:");

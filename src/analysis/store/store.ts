@@ -7,6 +7,7 @@ import { AnalysisError } from "../errors.ts";
 
 import { AnalysisView, type ViewOptions } from "../views/analysisView.ts";
 import type { AnalysisEntry, BatchRow, OpResult, StoredRow, Tables } from "../tables/entry.ts";
+import type { OpenStore } from "./openStore.ts";
 import { describeStore, provenanceOf, type StoreProvenance } from "./provenance.ts";
 import { ask } from "./sql.ts";
 import { checkPulled, datasetRef, push, uploadStore, type PushOptions } from "./push.ts";
@@ -40,7 +41,7 @@ export type StoredExample<Name extends string> = Name extends AnalysisName ? Exa
  * console.log(base.examples[0].logit_diffs);
  * ```
  */
-export class AnalysisStore {
+export class AnalysisStore implements OpenStore {
   readonly folder: string;
   readonly manifest: Manifest;
   readonly #partial: boolean;

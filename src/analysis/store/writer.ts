@@ -322,7 +322,10 @@ function sameConfig(folder: string, found: Manifest, fresh: Pick<Manifest, "conf
   throw new AnalysisError(`${folder} holds a run of another config`, {
     code: "store/other-config",
     received: differing.length > 8 ? `${shown}; and ${differing.length - 8} more differences` : shown,
-    hint: "choose another folder, or the options of that run",
+    hint:
+      found.config["form"] === fresh.config["form"]
+        ? "choose another folder, or the options of that run"
+        : "another version of interpretune wrote its config in another form: the store can be read, but not continued; choose another folder",
   });
 }
 

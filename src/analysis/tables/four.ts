@@ -2,58 +2,26 @@
 import type { ColumnSpecs } from "./columns.ts";
 import { AnalysisError } from "../errors.ts";
 import { checkTables, type AnalysisEntry, type OpResult } from "./entry.ts";
+import { answerColumns, effectColumns, inputColumns } from "./known.ts";
 import { joinLatents, latentArrays, zeroLatents, type LatentColumns } from "./latents.ts";
 import type { HookInfo } from "./hookInfo.ts";
 
-/** The typed arrays of the value columns a `latents` table may have beside example, hook, latent and activation. */
-const latentValues: {
-  readonly attribution_values: typeof Float32Array;
-  readonly ablated_logit_diff: typeof Float32Array;
-  readonly ablated_loss: typeof Float32Array;
-  readonly ablated_pred: typeof Int32Array;
-} = {
-  attribution_values: Float32Array,
-  ablated_logit_diff: Float32Array,
-  ablated_loss: Float32Array,
-  ablated_pred: Int32Array,
-};
-
-export type LatentValue = keyof typeof latentValues;
-const latentValueNames = Object.keys(latentValues) as LatentValue[];
+/** A column that a `latents` table may have beside example, hook, latent and activation. */
+export type LatentValue = keyof typeof effectColumns;
+const latentValueNames = Object.keys(effectColumns) as LatentValue[];
 
 /** The four analyses, in the order in which they are listed everywhere, with the latent value columns of each. */
 export const analyses: { readonly [A in AnalysisName]: readonly LatentValue[] } = {
   logit_diffs_base: [],
   logit_diffs_sae: [],
   logit_diffs_attr_grad: ["attribution_values"],
-  logit_diffs_attr_ablation: ["attribution_values", "ablated_logit_diff", "ablated_loss", "ablated_pred"],
+  logit_diffs_attr_ablation: latentValueNames,
 };
 
 export type AnalysisName =
   "logit_diffs_base" | "logit_diffs_sae" | "logit_diffs_attr_grad" | "logit_diffs_attr_ablation";
 /** The names of the four analyses. */
 export const analysisNames: readonly AnalysisName[] = Object.keys(analyses) as AnalysisName[];
-
-/** The columns of the `examples` table of each of the four, in order. */
-const exampleColumns: ColumnSpecs = {
-  label_ids: { per: "example", type: "int32", description: "token id of the right answer" },
-  orig_labels: { per: "example", type: "int32", description: "class of the right answer" },
-  answer_indices: { per: "example", type: "int32", description: "position where the answer is read" },
-  loss: { per: "example", type: "float32", description: "cross entropy of the right answer" },
-  logit_diffs: { per: "example", type: "float32", description: "logit of the right answer minus that of the others" },
-  preds: { per: "example", type: "int32", description: "class with the largest answer logit" },
-  answer_logits: { per: "example", type: "float32", list: true, description: "logits of the answers" },
-  prompts: { per: "example", type: "string", optional: true, description: "text of the example" },
-  tokens: { per: "example", type: "int32", list: true, optional: true, description: "token ids without padding" },
-  answers: { per: "example", type: "string", list: true, optional: true, description: "text of each class' answer" },
-};
-
-const latentDescriptions: Readonly<Record<LatentValue, string>> = {
-  attribution_values: "effect on the logit difference, unmasked",
-  ablated_logit_diff: "logit difference with the latent set to 0",
-  ablated_loss: "loss with the latent set to 0",
-  ablated_pred: "class with the largest answer logit, the latent set to 0",
-};
 
 /** Whether a name is that of one of the four. */
 export const isAnalysisName = (name: string): name is AnalysisName => Object.hasOwn(analyses, name);
@@ -65,11 +33,8 @@ export const isAnalysisName = (name: string): name is AnalysisName => Object.has
  * Object.keys(analysisEntry("logit_diffs_attr_grad").columns).at(-1); // "attribution_values"
  */
 export function analysisEntry(analysis: AnalysisName, name: string = analysis): AnalysisEntry {
-  const latents = analyses[analysis].map((value) => [
-    value,
-    { per: "latent", type: value === "ablated_pred" ? "int32" : "float32", description: latentDescriptions[value] },
-  ]);
-  const columns = { ...exampleColumns, ...(Object.fromEntries(latents) as ColumnSpecs) };
+  const effects = analyses[analysis].map((value) => [value, effectColumns[value]]);
+  const columns = { ...answerColumns, ...inputColumns, ...(Object.fromEntries(effects) as ColumnSpecs) };
   return { name, op: analysis, columns, latents: true };
 }
 

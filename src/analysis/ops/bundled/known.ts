@@ -1,18 +1,10 @@
 /** @file The columns of the bundled ops. */
 
+import { answerColumns, effectColumns } from "../../tables/known.ts";
+
 /** Columns that bundled ops read and write, by name; an op names those it means. */
 const knownColumns = {
-  label_ids: { per: "example", type: "int32", description: "token of the right answer" },
-  orig_labels: { per: "example", type: "int32", description: "class of the right answer" },
-  answer_indices: { per: "example", type: "int32", description: "position in the padded row where the answer is read" },
-  loss: { per: "example", type: "float32", description: "cross entropy of the right answer over the vocabulary" },
-  logit_diffs: {
-    per: "example",
-    type: "float32",
-    description: "logit of the right answer minus the mean (or the best) of the others",
-  },
-  preds: { per: "example", type: "int32", description: "class with the largest answer logit" },
-  answer_logits: { per: "example", type: "float32", list: true, description: "logits of the answers, one per class" },
+  ...answerColumns,
   alive_latents: {
     per: "latent",
     type: "float32",
@@ -24,10 +16,7 @@ const knownColumns = {
     intermediate: true,
     description: "activations in examples with a positive logit difference, 0 in the others; a view of what is stored",
   },
-  attribution_values: { per: "latent", type: "float32", description: "effect on the logit difference, unmasked" },
-  ablated_logit_diff: { per: "latent", type: "float32", description: "logit difference with this latent set to 0" },
-  ablated_loss: { per: "latent", type: "float32", description: "loss with this latent set to 0" },
-  ablated_pred: { per: "latent", type: "int32", description: "predicted class with this latent set to 0" },
+  ...effectColumns,
 } as const;
 
 /** Columns that ops hand to each other. */
