@@ -4,6 +4,7 @@
  */
 import { and, equal, range, reshape, slice, stack, where } from "../../graph/index.ts";
 import { leaf, type Tensor } from "../../graph/tensor.ts";
+import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { HookedModel } from "../hookedModel.ts";
 import type { Hook } from "../hooks/hooks.ts";
@@ -61,7 +62,7 @@ export interface PatchingOptions {
   readonly clean: ModelInput;
   /** From the logits of a patched run, [batch, pos, d_vocab], to a scalar. */
   readonly metric: (logits: Tensor) => Tensor;
-  /** Rows of one pass: patches times the batch's rows, at the most. Default 64. */
+  /** Rows of one pass: patches times the batch's rows, at the most. Default: 64, less for long prompts. */
   readonly rowsPerRun?: number;
   readonly signal?: AbortSignal;
   /** Called after each pass, with patches. */
@@ -91,7 +92,7 @@ export interface PatchTable {
 export async function activationPatch(
   model: HookedModel,
   patch: PatchName | Patch,
-  { corrupted, clean, metric, rowsPerRun = 64, signal, onProgress }: PatchingOptions,
+  { corrupted, clean, metric, rowsPerRun, signal, onProgress }: PatchingOptions,
 ): Promise<PatchTable> {
   const { point, by } = typeof patch === "string" ? patchNamed(patch) : patch;
   const { n_layers: layers } = model.cfg;
@@ -104,7 +105,8 @@ export async function activationPatch(
   const before = await model.runWithCache(batch, { names: "blocks.*.hook_resid_pre", signal });
   const sizes = by.map((axis) => cache.get(name(0)).dims[placeOf(point, axis)]!);
   const each = tuples(sizes);
-  const perRun = Math.max(1, Math.min(each.length, Math.floor(rowsPerRun / batch.batchSize)));
+  const rows = rowsPerRun ?? rowsFor(model.cfg, batch.length);
+  const perRun = Math.max(1, Math.min(each.length, Math.floor(rows / batch.batchSize)));
   const out = new Float32Array(layers * each.length);
   let done = 0;
   for (let layer = 0; layer < layers; layer++) {
@@ -113,9 +115,8 @@ export async function activationPatch(
       signal?.throwIfAborted();
       // The last ones again, so that every pass has the same graph.
       const start = Math.min(from, each.length - perRun);
-      const rows = repeated(batch, perRun);
       const hook = patchOf(cache.get(name(layer)), point, by, each.slice(start, start + perRun));
-      const found = await model.run(rows, ({ logits }) => metrics(logits, metric, perRun, batch.batchSize), {
+      const found = await model.run(repeated(batch, perRun), ({ logits }) => metrics(logits, metric, perRun, batch.batchSize), {
         hooks: [[name(layer), hook]],
         startAtLayer: layer,
         residual: repeatedData(entering, perRun),
@@ -126,6 +127,12 @@ export async function activationPatch(
     }
   }
   return { axes: ["layer", ...by], values: leaf(out, [layers, ...sizes], { name: "patched metric" }) };
+}
+
+/** So many rows that the largest values of a block take no more than 256 MB. */
+function rowsFor({ n_heads: heads, d_model: width }: ModelConfig, length: number): number {
+  const numbers = Math.max(heads * length, 4 * width) * length;
+  return Math.max(1, Math.min(64, Math.floor(2 ** 26 / numbers)));
 }
 
 function patchNamed(name: string): Patch {
