@@ -116,12 +116,16 @@ export async function activationPatch(
       // The last ones again, so that every pass has the same graph.
       const start = Math.min(from, each.length - perRun);
       const hook = patchOf(cache.get(name(layer)), point, by, each.slice(start, start + perRun));
-      const found = await model.run(repeated(batch, perRun), ({ logits }) => metrics(logits, metric, perRun, batch.batchSize), {
-        hooks: [[name(layer), hook]],
-        startAtLayer: layer,
-        residual: repeatedData(entering, perRun),
-        signal,
-      });
+      const found = await model.run(
+        repeated(batch, perRun),
+        ({ logits }) => metrics(logits, metric, perRun, batch.batchSize),
+        {
+          hooks: [[name(layer), hook]],
+          startAtLayer: layer,
+          residual: repeatedData(entering, perRun),
+          signal,
+        },
+      );
       out.set(found.data as Float32Array, layer * each.length + start);
       onProgress?.({ done: (done += Math.min(perRun, each.length - from)), total: layers * each.length });
     }
