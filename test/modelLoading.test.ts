@@ -6,7 +6,7 @@ import { FormatError, writeSafetensors, type TensorData } from "../src/formats/i
 import { parseModelConfig } from "../src/model/config.ts";
 import { ModelError } from "../src/model/errors.ts";
 import { initWeights } from "../src/model/weights/init.ts";
-import { loadModelFiles } from "../src/model/files/load.ts";
+import { loadModelFiles, type LoadedModel } from "../src/model/files/load.ts";
 import { processWeights } from "../src/model/weights/processing.ts";
 import { saveModel } from "../src/model/files/save.ts";
 import type { ModelWeights } from "../src/model/weights/weights.ts";
@@ -134,7 +134,14 @@ describe("checkpoints as they are found", () => {
           data: Float32Array.from(embedding.data as Float32Array, (x) => x * factor),
         });
       });
-    const [tied, own] = [await loadModelFiles(await withHead(1)), await loadModelFiles(await withHead(2))];
+    const loaded = async (factor: number): Promise<LoadedModel> => {
+      const path = await withHead(factor);
+      const whole = await loadModelFiles(path);
+      const { cfg, unused } = await loadModelFiles(path, { headersOnly: true });
+      expect({ cfg, unused }).toEqual({ cfg: whole.cfg, unused: whole.unused });
+      return whole;
+    };
+    const [tied, own] = [await loaded(1), await loaded(2)];
     expect([tied.cfg.tie_word_embeddings, own.cfg.tie_word_embeddings]).toEqual([true, false]);
     const [first, second] = [await numbers(tied.weights), await numbers(own.weights)];
     expect(second.get("unembed.W_U")).toEqual(first.get("unembed.W_U")!.map((x) => 2 * x));

@@ -123,8 +123,7 @@ async function loadFolder({ name, folder, openWeights }: ModelFiles, options: Lo
       ofFamily ??
       parsed(nativeConfig(hfConfig, where, (tensor) => (file.has(tensor) ? file.info(tensor).shape : undefined)));
     const plan = planOf(said);
-    const unread = headersOnly === true || needs !== undefined;
-    const untied = said.tie_word_embeddings && !unread && !(await isTied(file, plan));
+    const untied = said.tie_word_embeddings && needs === undefined && !(await isTied(file, plan));
     const cfg = untied ? { ...said, tie_word_embeddings: false } : said;
     const kind = family ? "huggingface" : "native";
     return {

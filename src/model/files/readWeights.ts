@@ -85,7 +85,7 @@ export function neededTensors(cfg: ModelConfig, plan: WeightPlan, stopAtLayer: n
 
 /**
  * Whether a model that says so is tied. A head of its own that differs from the embedding says that it is not; equal ones
- * are one parameter, as in transformers.
+ * are one parameter, as in transformers. Where both are there they are read, since headers cannot tell.
  */
 export async function isTied(file: TensorFile, { tensors, otherNames }: WeightPlan): Promise<boolean> {
   const find = (param: string): string | undefined => {
@@ -94,8 +94,9 @@ export async function isTied(file: TensorFile, { tensors, otherNames }: WeightPl
   };
   const [embedding, head] = [find("embed.W_E"), find("unembed.W_U")];
   if (embedding === undefined || head === undefined) return true;
+  if (file.info(embedding).shape.join() !== file.info(head).shape.join()) return false;
   const [a, b] = [await file.readFloat32(embedding), await file.readFloat32(head)];
-  return a.length === b.length && a.every((x, i) => x === b[i]);
+  return a.every((x, i) => x === b[i]);
 }
 
 const bracketed = (shape: Shape): string => `[${shape.join(", ")}]`;

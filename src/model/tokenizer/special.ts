@@ -26,6 +26,9 @@ export interface SpecialSources {
   readonly unk: string | null | undefined;
 }
 
+/** Ids are held as 32-bit integers. */
+const isId = (id: number): boolean => Number.isInteger(id) && id >= 0 && id < 2 ** 31;
+
 /** Finds the special tokens: the user's word first, then tokenizer_config, special_tokens_map, generation_config. */
 export function specialTokens(
   { config, map, generation, overrides, unk }: SpecialSources,
@@ -37,7 +40,7 @@ export function specialTokens(
   for (const name of NAMES) {
     const override = overrides[name];
     const given = typeof override === "string" ? idOf(override) : override;
-    if (override !== undefined && (given === undefined || !Number.isInteger(given) || given < 0))
+    if (override !== undefined && (given === undefined || !isId(given)))
       throw new TokenizerError(`the ${name} token is not in the vocabulary`, {
         code: "tokenizer/special",
         where: `override ${name}`,
@@ -45,7 +48,7 @@ export function specialTokens(
         hint: "give an id or the exact vocabulary string",
       });
     const content = contentOf(config[`${name}_token`]) ?? contentOf(map[`${name}_token`]);
-    const id = given ?? (content === undefined ? undefined : idOf(content)) ?? firstId(generation[`${name}_token_id`]);
+    const id = given ?? (content === undefined ? undefined : idOf(content)) ?? firstId(generation, `${name}_token_id`);
     const text = id === undefined ? content : (tokenOf(id) ?? content);
     if (id !== undefined) ids[name] = id;
     if (text !== undefined) named[`${name}_token`] = text;
@@ -69,7 +72,16 @@ export function contentOf(value: unknown): string | undefined {
   return typeof content === "string" ? content : undefined;
 }
 
-function firstId(value: unknown): number | undefined {
-  const id: unknown = Array.isArray(value) ? value[0] : value;
-  return typeof id === "number" && Number.isInteger(id) ? id : undefined;
+/** An id of generation_config.json, where it says one: a negative one is what some files have for none. */
+function firstId(generation: JsonObject, key: string): number | undefined {
+  const said = generation[key];
+  const id: unknown = Array.isArray(said) ? said[0] : said;
+  if (typeof id !== "number" || !Number.isInteger(id) || id < 0) return undefined;
+  if (isId(id)) return id;
+  throw new TokenizerError("the id of a special token is no id of a vocabulary", {
+    code: "tokenizer/special",
+    where: `generation_config.json, ${key}`,
+    expected: "an integer from 0 to 2147483647",
+    received: String(id),
+  });
 }

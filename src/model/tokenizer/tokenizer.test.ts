@@ -112,6 +112,14 @@ describe("special tokens", () => {
       /pad token is not in the vocabulary/,
     );
   });
+  it("are ids that a batch can hold", () => {
+    expect(() => tokenizerFromJson(gpt, {}, { special: { pad: 2 ** 31 } })).toThrow(
+      /pad token is not in the vocabulary.*override pad; got 2147483648/,
+    );
+    const withPad = (pad_token_id: number): Tokenizer => new Tokenizer(gpt, { generationConfig: { pad_token_id } });
+    expect(() => withPad(2 ** 40)).toThrow(/no id of a vocabulary.*generation_config.json, pad_token_id/);
+    expect(withPad(-1).special.ids.pad).toBe(13);
+  });
 });
 
 describe("batches", () => {

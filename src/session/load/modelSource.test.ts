@@ -92,6 +92,13 @@ describe("a vocabulary", () => {
     expect((await again.run(rows, ({ logits }) => logits)).toArray()).toEqual(logits.toArray());
   });
 
+  it("does not grow to an id far outside it", async () => {
+    const sharedCfg = { tokenizerIdOverrides: { pad_token_id: 2_000_000_000 } };
+    await expect(Session.create({ ...(await given()), sharedCfg })).rejects.toThrow(
+      /far outside the vocabulary.*tokenizer_id_overrides.*id below 50257.*got 2000000000/,
+    );
+  });
+
   it("stays as it is where every token is in it", async () => {
     const session = await Session.create({
       ...(await given()),
