@@ -22,7 +22,9 @@ export type RopeScaling =
       original_max_position_embeddings: number;
       /** Whether the boundaries between stretched and kept frequencies are whole numbers: true if absent. */
       truncate?: boolean | undefined;
-    };
+    }
+  /** Only the first pairs of each head rotate, at the frequencies that they have in a whole one. */
+  | { rope_type: "proportional"; factor: number; partial_rotary_factor: number };
 
 /** A resolved configuration. Names and meanings are those of HookedTransformerConfig. */
 export type ModelConfig = {
@@ -98,6 +100,11 @@ export const ropeScalingSchema: z.ZodType<RopeScaling> = z.discriminatedUnion("r
     beta_slow: z.number().positive().default(1),
     original_max_position_embeddings: z.number().positive(),
     truncate: z.boolean().optional(),
+  }),
+  z.object({
+    rope_type: z.literal("proportional"),
+    factor: z.number().positive().default(1),
+    partial_rotary_factor: z.number().positive().max(1).default(1),
   }),
 ]);
 

@@ -162,7 +162,7 @@ describe("llama", () => {
     expect(() => read({ ...llama, rope_scaling })).toThrow(
       expect.objectContaining({
         message: expect.stringContaining("rope scaling is not supported") as string,
-        expected: expect.stringContaining("dynamic, linear, llama3 or yarn") as string,
+        expected: expect.stringContaining("dynamic, linear, llama3, proportional or yarn") as string,
         received: rope_scaling.rope_type ?? rope_scaling.type,
       }),
     );
@@ -315,6 +315,10 @@ describe("config.json written again", () => {
     ["gemma2", gemma2],
     ["gemma2, scalar without an exact root", { ...gemma2, query_pre_attn_scalar: 224 }],
     ["qwen2", { ...qwen2, use_sliding_window: true }],
+    [
+      "llama, the first pairs rotated",
+      { ...llama, rope_scaling: { rope_type: "proportional", partial_rotary_factor: 0.5 } },
+    ],
     ["mistral", mistral],
     ["mistral without window", { ...mistral, sliding_window: null }],
   ])("%s means the same", (_, hf) => {

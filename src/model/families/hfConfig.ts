@@ -65,10 +65,12 @@ export function readRope(hf: HfConfig, where: string, baseKey = "rope_theta"): R
   const { [baseKey]: base } = parseHf(z.object({ [baseKey]: z.number().positive().nullish() }), hf, where);
   const context = top.max_position_embeddings;
   const original = top.original_max_position_embeddings ?? keys.original_max_position_embeddings ?? context;
+  const scaling = readScaling(said, keys, { original, context }, where);
   return {
     base: keys.rope_theta ?? base ?? 10000,
-    fraction: keys.partial_rotary_factor ?? undefined,
-    scaling: readScaling(said, keys, { original, context }, where),
+    // Where the frequencies say which part rotates, they are those of the whole head.
+    fraction: scaling?.rope_type === "proportional" ? 1 : (keys.partial_rotary_factor ?? undefined),
+    scaling,
   };
 }
 
@@ -76,7 +78,7 @@ const notSupported = (where: string, received: string): ModelError =>
   new ModelError("the rope scaling is not supported", {
     code: "model/rope",
     where,
-    expected: "default, dynamic, linear, llama3 or yarn with their parameters, the same for all layers",
+    expected: "default, dynamic, linear, llama3, proportional or yarn with their parameters, the same for all layers",
     received,
   });
 
@@ -95,7 +97,10 @@ function readScaling(
     kind === "yarn" ? { ...given, factor, attention_factor: yarnAttention({ ...keys, factor }) } : given,
   );
   if (parsed.success) return parsed.data;
-  throw notSupported(where, ["linear", "llama3", "yarn"].includes(kind) ? z.prettifyError(parsed.error) : kind);
+  throw notSupported(
+    where,
+    ["linear", "llama3", "proportional", "yarn"].includes(kind) ? z.prettifyError(parsed.error) : kind,
+  );
 }
 
 /** Cosines and sines of YaRN are multiplied by this. */

@@ -43,6 +43,10 @@ const scalings: {
       factor: scaling.attention_factor ?? (factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1),
     };
   },
+  proportional: (frequencies, { factor, partial_rotary_factor }, { width }) => ({
+    frequencies: frequencies.map((w, i) => (i < Math.floor((partial_rotary_factor * width) / 2) ? w / factor : 0)),
+    factor: 1,
+  }),
 };
 
 function scaledFrequencies(cfg: ModelConfig): { frequencies: number[]; factor: number } {
@@ -58,6 +62,8 @@ function scaledFrequencies(cfg: ModelConfig): { frequencies: number[]; factor: n
       return scalings.llama3(frequencies, scaling, context);
     case "yarn":
       return scalings.yarn(frequencies, scaling, context);
+    case "proportional":
+      return scalings.proportional(frequencies, scaling, context);
   }
 }
 

@@ -32,6 +32,10 @@ CASES = {
     "yarn, boundaries that cross": LLAMA | dict(
         rope_parameters=yarn | dict(rope_theta=2.5, original_max_position_embeddings=4096)),
     "yarn, mscale": LLAMA | dict(rope_parameters=yarn | dict(mscale=0.7, mscale_all_dim=0.5)),
+    "proportional": LLAMA | dict(rope_parameters=dict(
+        rope_type="proportional", rope_theta=100.0, partial_rotary_factor=0.5)),
+    "proportional, stretched": LLAMA | dict(rope_parameters=dict(
+        rope_type="proportional", rope_theta=100.0, partial_rotary_factor=0.6, factor=2.0)),
     "neox, keys at the top": NEOX | dict(rotary_emb_base=70, rotary_pct=0.5, rope_theta=50.0, partial_rotary_factor=1.0),
     "neox, rope_parameters before them": NEOX | dict(
         rotary_emb_base=70, rotary_pct=0.5, rope_parameters=dict(rope_type="default", rope_theta=90.0, partial_rotary_factor=0.75)),
