@@ -17,7 +17,7 @@ import {
 } from "../src/graph/index.ts";
 import { numberToBfloat16, numberToFloat16 } from "../src/graph/dtype.ts";
 import { writeSafetensors } from "../src/formats/index.ts";
-import { Trace } from "../src/model/hooks/hooks.ts";
+import { Trace } from "../src/model/hooks/trace.ts";
 import { memory, reference, Runtime } from "../src/runtime/index.ts";
 import { Sae, SaeError, saeHookNames, spliceHooks, type SaeFire, type SaeForwardOptions } from "../src/sae/index.ts";
 import { cases, goldenTensors, inputLeaf, relativeError, saeGoldens, type GoldenTensors } from "./support/saeGolden.ts";

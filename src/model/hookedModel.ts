@@ -16,16 +16,9 @@ import {
   type GenerationStep,
 } from "./generation/generate.ts";
 import { ActivationCache } from "./hooks/activationCache.ts";
-import {
-  noSuchPoint,
-  Trace,
-  type AsyncHook,
-  type Hook,
-  type HookEntry,
-  type NameFilter,
-  type Splice,
-  type Spliceable,
-} from "./hooks/hooks.ts";
+import { noSuchPoint, type NameFilter } from "./hooks/filter.ts";
+import type { AsyncHook, Hook, HookEntry, Splice, Spliceable } from "./hooks/hookPoint.ts";
+import { Trace } from "./hooks/trace.ts";
 import { joinedSplices, splicesOf } from "./hooks/splices.ts";
 import type { TokenBatch } from "./run/batch.ts";
 import { compileModel, type CompiledModel, type CompileOptions } from "./run/compiled.ts";

@@ -20,16 +20,9 @@ export {
 } from "./generation/generate.ts";
 export type { Gradients } from "./run/gradients.ts";
 export { HookedModel, type FromConfigOptions, type HookDescription, type ModelOptions } from "./hookedModel.ts";
-export {
-  actName,
-  type AsyncHook,
-  type Hook,
-  type HookEntry,
-  type HookPoint,
-  type NameFilter,
-  type Splice,
-  type Spliceable,
-} from "./hooks/hooks.ts";
+export { actName } from "./hooks/actName.ts";
+export type { NameFilter } from "./hooks/filter.ts";
+export type { AsyncHook, Hook, HookEntry, HookPoint, Splice, Spliceable } from "./hooks/hookPoint.ts";
 export { lossPerToken, meanLoss } from "./run/loss.ts";
 export { knownModels, modelId, type ModelName } from "./hub/names.ts";
 export type { Past } from "./run/past.ts";

@@ -1,6 +1,6 @@
 /** @file What SAEs and transcoders have in common: latents of what they read, and an output that stands at a hook point. */
 import { mul, reshape, sub, unsqueeze, type Tensor } from "../graph/index.ts";
-import type { Splice } from "../model/hooks/hooks.ts";
+import type { Splice } from "../model/hooks/hookPoint.ts";
 import type { SaeConfig } from "./config/config.ts";
 import { isTranscoderKind, transcoderKinds, type TranscoderConfig } from "./config/transcoderConfig.ts";
 import { architectures, type Architecture } from "./latents/architectures.ts";

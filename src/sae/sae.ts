@@ -16,7 +16,7 @@ import {
   type Dim,
   type Tensor,
 } from "../graph/index.ts";
-import type { Splice } from "../model/hooks/hooks.ts";
+import type { Splice } from "../model/hooks/hookPoint.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import type { SaeConfig, SaeConfigInput } from "./config/config.ts";
 import { checkSaeOptions, SaeError } from "./errors.ts";

@@ -1,5 +1,5 @@
 /** @file Splicing: SAEs and transcoders in the place of hook points. */
-import type { Splice } from "../model/hooks/hooks.ts";
+import type { Splice } from "../model/hooks/hookPoint.ts";
 import { splicesOf } from "../model/hooks/splices.ts";
 import type { LatentModel } from "./latentModel.ts";
 import type { SpliceOptions } from "./runOptions.ts";

@@ -14,7 +14,7 @@ import {
   type Dim,
   type Tensor,
 } from "../graph/index.ts";
-import type { Splice } from "../model/hooks/hooks.ts";
+import type { Splice } from "../model/hooks/hookPoint.ts";
 import { holdWeights } from "../runtime/heldWeights.ts";
 import { parseTranscoderConfig, transcoderKinds, type TranscoderConfig } from "./config/transcoderConfig.ts";
 import { checkSaeOptions, SaeError } from "./errors.ts";

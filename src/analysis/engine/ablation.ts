@@ -14,7 +14,8 @@ import {
   type Tensor,
 } from "../../graph/index.ts";
 import { tokenBatch, type HookedModel, type TokenBatch } from "../../model/index.ts";
-import { Trace, type HookEntry, type Splice } from "../../model/hooks/hooks.ts";
+import type { HookEntry, Splice } from "../../model/hooks/hookPoint.ts";
+import { Trace } from "../../model/hooks/trace.ts";
 import type { KeyValues } from "../../model/transformer/attention.ts";
 import { forward } from "../../model/transformer/transformer.ts";
 import { spliceHooks, type LatentModel, type SpliceOptions } from "../../sae/index.ts";

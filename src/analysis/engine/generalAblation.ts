@@ -1,6 +1,6 @@
 /** @file Ablation by any function: the spliced pass once for each latent, from the SAE's block on. */
 import { and, broadcastTo, equal, leaf, range, takeRows, unsqueeze, where, type Tensor } from "../../graph/index.ts";
-import type { Hook } from "../../model/hooks/hooks.ts";
+import type { Hook } from "../../model/hooks/hookPoint.ts";
 import { forward } from "../../model/transformer/transformer.ts";
 import {
   copyValue,

@@ -1,5 +1,5 @@
 /** @file Which latents an analysis reports: the SAEs' points in the order of the forward pass. */
-import { compileFilter, type NameFilter } from "../../model/hooks/hooks.ts";
+import { compileFilter, type NameFilter } from "../../model/hooks/filter.ts";
 import type { HookedModel } from "../../model/index.ts";
 import type { LatentModel } from "../../sae/index.ts";
 import { AnalysisError } from "../errors.ts";

@@ -2,7 +2,8 @@
 import { leaf, type Dim, type Tensor } from "../../graph/index.ts";
 import { nearest } from "../../graph/nearest.ts";
 import { rowsOf } from "../../model/run/batch.ts";
-import { compileFilter, filterText, type Hook, type HookEntry, type NameFilter } from "../../model/hooks/hooks.ts";
+import { compileFilter, filterText, type NameFilter } from "../../model/hooks/filter.ts";
+import type { Hook, HookEntry } from "../../model/hooks/hookPoint.ts";
 import type { HookedModel, PositionPolicy, TokenBatch, Traced } from "../../model/index.ts";
 import { spliceHooks, type LatentModel, type SpliceOptions } from "../../sae/index.ts";
 import type { ColumnSpec, FlowSpec, HookTensors } from "../tables/columns.ts";

@@ -1,6 +1,6 @@
 /** @file The options that hold hooks, filters and functions: of a run or of one analysis, and how they enter its config. */
 import type { Json, JsonObject } from "../../formats/index.ts";
-import type { NameFilter } from "../../model/hooks/hooks.ts";
+import type { NameFilter } from "../../model/hooks/filter.ts";
 import type { OpHook, OpOptions } from "../ops/index.ts";
 
 /** What a run may have, and each of its analyses of its own. */

@@ -1,6 +1,6 @@
 /** @file From what is asked for to what is run: cfgs as ops with their hooks, inputs and declarations. */
 import type { Json, JsonObject } from "../../formats/index.ts";
-import { compileFilter, filterText } from "../../model/hooks/hooks.ts";
+import { compileFilter, filterText } from "../../model/hooks/filter.ts";
 import type { AnalysisModule } from "../../session/index.ts";
 import { hooksOf } from "../engine/targets.ts";
 import { AnalysisError } from "../errors.ts";

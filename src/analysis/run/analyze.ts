@@ -1,7 +1,7 @@
 /** @file The four analyses over a data set. */
 import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../../data/index.ts";
 import type { Json, JsonObject } from "../../formats/index.ts";
-import { filterText } from "../../model/hooks/hooks.ts";
+import { filterText } from "../../model/hooks/filter.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { spliceHooks, type LatentModel } from "../../sae/index.ts";
 import { hooksOf, reported } from "../engine/targets.ts";

@@ -2,7 +2,7 @@
 import { writeSafetensors, type TensorData } from "../../formats/index.ts";
 import { gradients, GraphError, type Tensor } from "../../graph/index.ts";
 import type { HookedModel, Traced } from "../../model/index.ts";
-import { compileFilter, noSuchPoint } from "../../model/hooks/hooks.ts";
+import { compileFilter, noSuchPoint } from "../../model/hooks/filter.ts";
 import { spliceHooks, type LatentModel } from "../../sae/index.ts";
 import type { CliContext } from "../context.ts";
 import { CliError } from "../failure.ts";

@@ -1,7 +1,7 @@
 /** @file `interpretune info`: what a model is and what running it will take. */
 import { evaluateDim, type Dim, type Tensor } from "../../graph/index.ts";
 import { HookedModel, type ModelConfig } from "../../model/index.ts";
-import { flaggedPoints } from "../../model/hooks/hooks.ts";
+import { flaggedPoints } from "../../model/hooks/filter.ts";
 import { loadModelFiles } from "../../model/files/load.ts";
 import { formatBytes } from "../../runtime/index.ts";
 import type { CliContext } from "../context.ts";

@@ -7,7 +7,7 @@ import { leaf, type Tensor } from "../../graph/tensor.ts";
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
 import type { HookedModel } from "../hookedModel.ts";
-import type { Hook } from "../hooks/hooks.ts";
+import type { Hook } from "../hooks/hookPoint.ts";
 import { tokenBatch, type TokenBatch } from "../run/batch.ts";
 import type { ModelInput } from "../run/runOptions.ts";
 

@@ -6,7 +6,7 @@ import { leaf, placeholder, type Tensor } from "../../graph/tensor.ts";
 import type { Buffer } from "../../runtime/backend.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
 import { kvHeads, type ModelConfig } from "../config.ts";
-import { TraceCut } from "../hooks/hooks.ts";
+import { TraceCut } from "../hooks/trace.ts";
 import { tokenBatch, type TokenBatch } from "../run/batch.ts";
 import type { RunOptions } from "../run/runOptions.ts";
 import { realizeAwaiting, realizeRun, type TraceableModel } from "../run/tracing.ts";

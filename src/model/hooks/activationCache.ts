@@ -2,7 +2,8 @@
 import { inspectAs } from "../../graph/inspect.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { formatBytes } from "../../runtime/ledger.ts";
-import { actName, noSuchPoint } from "./hooks.ts";
+import { actName } from "./actName.ts";
+import { noSuchPoint } from "./filter.ts";
 
 /** A hook name, or TransformerLens' shorthand: `"z9"`, `["z", 9]`, `["normalized", 27, "ln2"]`; negative layers count from the end. */
 export type CacheKey = string | readonly [name: string, layer?: number, layerType?: string];

@@ -1,6 +1,6 @@
 /** @file What is spliced into a model, by the hook point that it stands at. */
 import { ModelError } from "../errors.ts";
-import type { Splice, Spliceable } from "./hooks.ts";
+import type { Splice, Spliceable } from "./hookPoint.ts";
 
 const isMany = <Options>(
   spliced: Spliceable<Options> | Iterable<Spliceable<Options>>,

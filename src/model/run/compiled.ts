@@ -2,7 +2,7 @@
 import type { OptionNames } from "../../graph/options.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
 import { checkModelOptions, ModelError } from "../errors.ts";
-import type { Splice } from "../hooks/hooks.ts";
+import type { Splice } from "../hooks/hookPoint.ts";
 import { placeholderBatch } from "./batch.ts";
 import type { HookSpec } from "./runOptions.ts";
 import type { Traced } from "./traced.ts";

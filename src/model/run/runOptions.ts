@@ -2,7 +2,8 @@
 import type { OptionNames } from "../../graph/options.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { WeightPolicy } from "../../runtime/runtime.ts";
-import type { AsyncHook, Hook, HookEntry, NameFilter, Splice } from "../hooks/hooks.ts";
+import type { NameFilter } from "../hooks/filter.ts";
+import type { AsyncHook, Hook, HookEntry, Splice } from "../hooks/hookPoint.ts";
 import type { PositionPolicy, TokenBatch } from "./batch.ts";
 import type { Past } from "./past.ts";
 

@@ -3,7 +3,7 @@ import { leaf, type Tensor } from "../../graph/tensor.ts";
 import type { Runtime, WeightPolicy } from "../../runtime/runtime.ts";
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import { TraceCut, type Trace } from "../hooks/hooks.ts";
+import { TraceCut, type Trace } from "../hooks/trace.ts";
 import { forward, type TransformerParts } from "../transformer/transformer.ts";
 import type { ModelWeights } from "../weights/weights.ts";
 import type { TokenBatch } from "./batch.ts";

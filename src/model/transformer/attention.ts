@@ -30,7 +30,7 @@ import {
 } from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { kvHeads, type ModelConfig } from "../config.ts";
-import type { Trace } from "../hooks/hooks.ts";
+import type { Trace } from "../hooks/trace.ts";
 import { normalize, type BlockContext } from "./norm.ts";
 
 /** Keys (before rotation) and values of one layer. */

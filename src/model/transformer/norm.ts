@@ -2,7 +2,7 @@
 import { add, div, mean, mul, pow, sqrt, sub } from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { ModelConfig } from "../config.ts";
-import type { Trace } from "../hooks/hooks.ts";
+import type { Trace } from "../hooks/trace.ts";
 
 /** What the parts of a block need to know about it. */
 export interface BlockContext {

@@ -5,7 +5,7 @@ import type { Tensor } from "../../graph/tensor.ts";
 import { activations } from "../activations.ts";
 import type { ModelConfig } from "../config.ts";
 import { ModelError } from "../errors.ts";
-import type { Trace } from "../hooks/hooks.ts";
+import type { Trace } from "../hooks/trace.ts";
 import type { ModelWeights } from "../weights/weights.ts";
 import {
   attention,

@@ -1,7 +1,7 @@
 /** @file Parameters as named trees: which leaves a model is made of, and a model whose leaves can be trained. */
 import { leaf, type Tensor } from "../../graph/index.ts";
 import { rebuild, topological, withInputs } from "../../graph/traverse.ts";
-import { compileFilter } from "../../model/hooks/hooks.ts";
+import { compileFilter } from "../../model/hooks/filter.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { TrainError } from "../errors.ts";
 

@@ -1,5 +1,5 @@
 /** @file Which projections low-rank adapters go onto: named as TransformerLens or as PEFT names them. */
-import { compileFilter } from "../../model/hooks/hooks.ts";
+import { compileFilter } from "../../model/hooks/filter.ts";
 import { isProjection, projectionFiles, type HookedModel } from "../../model/index.ts";
 import { TrainError } from "../errors.ts";
 

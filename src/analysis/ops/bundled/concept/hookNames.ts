@@ -1,5 +1,5 @@
 /** @file Patterns of hook points: globs, and the names that other wrappers give the same values. */
-import { compileFilter, noSuchPoint } from "../../../../model/hooks/hooks.ts";
+import { compileFilter, noSuchPoint } from "../../../../model/hooks/filter.ts";
 import { saeHookNames } from "../../../../sae/index.ts";
 
 /** Names of one value, without the block's prefix. */

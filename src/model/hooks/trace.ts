@@ -1,156 +1,11 @@
-/** @file Hook points: names, filters, and the trace that fires them during a forward pass. */
+/** @file The trace that fires hook points during a forward pass. */
 import { sameDim } from "../../graph/axis.ts";
 import { gradientHook, severed } from "../../graph/gradients.ts";
-import { nearest } from "../../graph/nearest.ts";
 import { broadcastTo } from "../../graph/ops/shape.ts";
 import { leaf, type Tensor } from "../../graph/tensor.ts";
 import { ModelError } from "../errors.ts";
-
-/** A named value in the forward pass. */
-export interface HookPoint {
-  /** TransformerLens name, e.g. `blocks.9.attn.hook_z`. */
-  readonly name: string;
-  /** The block it is in, if any. */
-  readonly layer: number | undefined;
-  /** Fires another point from inside this one (an SAE's inner points). */
-  fire(name: string, value: Tensor): Tensor;
-  /**
-   * The value that an earlier point had in this pass, after its hooks; for the one that a splice {@link Splice.reads}.
-   * @throws ModelError when the pass has not come through it
-   */
-  read(name: string): Tensor;
-}
-
-/** Sees a lazy value and may return another one in its place. */
-export type Hook = (value: Tensor, point: HookPoint) => Tensor | void;
-/** Sees a realized value; the graph is cut here, and no gradient crosses the cut. */
-export type AsyncHook = (value: Tensor, point: HookPoint) => Promise<Tensor | void>;
-/** Replaces the whole point: its own name no longer fires, the points it fires itself do. */
-export interface Splice {
-  (value: Tensor, point: HookPoint): Tensor;
-  /** An earlier point whose value it needs, beside that of its own. */
-  readonly reads?: string;
-}
-
-/** Something that can stand in place of a hook point: an SAE. */
-export interface Spliceable<Options = object> {
-  readonly hookName: string;
-  /** Where it stands, if that is not where it reads: a transcoder. */
-  readonly hookNameOut?: string;
-  splice(options?: Options): Splice;
-}
-
-/** Which hook points: an exact name or a glob (`*` matches any characters, dots included), a RegExp, a list, a predicate. */
-export type NameFilter = string | RegExp | readonly (string | RegExp)[] | ((name: string) => boolean);
-
-export interface HookEntry {
-  readonly filter: NameFilter;
-  readonly hook: Hook | AsyncHook;
-  /** `bwd`: sees the gradient with respect to the point's value and may replace it. */
-  readonly direction?: "fwd" | "bwd";
-  /** On in every run: a pass over some layers only may leave it idle. */
-  readonly permanent?: boolean;
-}
-
-/**
- * Points that fire only when a filter spells their last part: they would cost time otherwise. While queries, keys or values
- * have inputs of their own, they do not read the block's `ln1` points.
- */
-export const flaggedPoints: readonly string[] = [
-  "hook_attn_in",
-  "hook_q_input",
-  "hook_k_input",
-  "hook_v_input",
-  "hook_result",
-  "hook_mlp_in",
-];
-
-const lastPart = (name: string): string => name.slice(name.lastIndexOf(".") + 1);
-const isFlagged = (name: string): boolean => flaggedPoints.includes(lastPart(name));
-
-/** A glob as a regular expression over the whole name. */
-function globExpression(glob: string): RegExp {
-  return new RegExp(
-    `^${glob
-      .split("*")
-      .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"))
-      .join(".*")}$`,
-    "s",
-  );
-}
-
-/** A filter as one question. Flagged points match text filters only when these spell them. */
-export function compileFilter(filter: NameFilter): (name: string) => boolean {
-  if (typeof filter === "function") return filter;
-  if (filter instanceof RegExp) {
-    const stateless = new RegExp(filter.source, filter.flags.replace(/[gy]/g, ""));
-    return (name) => stateless.test(name);
-  }
-  if (typeof filter === "string" && !filter.includes("*")) return (name) => name === filter;
-  if (typeof filter === "string") {
-    const expression = globExpression(filter);
-    return (name) => expression.test(name) && (!isFlagged(name) || filter.includes(lastPart(name)));
-  }
-  const parts = filter.map((f) => compileFilter(f));
-  return (name) => parts.some((match) => match(name));
-}
-
-/** A filter for messages. */
-export function filterText(filter: NameFilter): string {
-  if (typeof filter === "function") return filter.name === "" ? "the predicate" : `the predicate ${filter.name}`;
-  return typeof filter === "string"
-    ? `"${filter}"`
-    : Array.isArray(filter)
-      ? filter.map(String).join(", ")
-      : String(filter);
-}
-
-const attentionNames = ["k", "v", "q", "z", "rot_k", "rot_q", "result", "pattern", "attn_scores"];
-const mlpNames = ["pre", "mid", "post", "pre_linear"];
-const aliases: Readonly<Record<string, string>> = {
-  attn: "pattern",
-  attn_logits: "attn_scores",
-  key: "k",
-  query: "q",
-  value: "v",
-  mlp_pre: "pre",
-  mlp_mid: "mid",
-  mlp_post: "post",
-};
-const layerTypes: Readonly<Record<string, string>> = {
-  a: "attn",
-  m: "mlp",
-  b: "",
-  block: "",
-  blocks: "",
-  attention: "attn",
-};
-
-/**
- * TransformerLens' shorthand for hook names: `("z", 9)`, `("k6")`, `("normalized", 27, "ln2")`, `("scale4ln1")`,
- * `("embed")`. A full name is returned as it is.
- * @example
- * actName("z", 9); // "blocks.9.attn.hook_z"
- */
-export function actName(name: string, layer?: number | string, layerType?: string): string {
-  if ((name.includes(".") || name.startsWith("hook_")) && layer === undefined && layerType === undefined) return name;
-  const packed = /^([a-z_]+?)(\d+)([a-z]+\d?)?$/.exec(name);
-  if (packed !== null && layer === undefined) return actName(packed[1]!, Number(packed[2]), packed[3]);
-  let short = aliases[name] ?? name;
-  const type = layerType === undefined ? undefined : (layerTypes[layerType] ?? layerType);
-  if (/^ln_final/.test(String(layerType ?? ""))) return `ln_final.hook_${short}`;
-  if (type === undefined || type === "") {
-    if (attentionNames.includes(short)) return layered(layer, `attn.hook_${short}`);
-    if (mlpNames.includes(short)) return layered(layer, `mlp.hook_${short}`);
-  }
-  if (layer === undefined && (short === "scale" || short === "normalized")) return `ln_final.hook_${short}`;
-  short = short.startsWith("hook_") ? short : `hook_${short}`;
-  const part = type === undefined || type === "" ? short : `${type}.${short}`;
-  return layered(layer, part);
-}
-
-const layered = (layer: number | string | undefined, part: string): string =>
-  layer === undefined ? part : `blocks.${layer}.${part}`;
+import { filterText, Matcher, noSuchPoint, type NameFilter } from "./filter.ts";
+import type { AsyncHook, Hook, HookEntry, HookPoint, Splice } from "./hookPoint.ts";
 
 const layerOf = (name: string): number | undefined => {
   const found = /^blocks\.(\d+)\./.exec(name);
@@ -175,32 +30,6 @@ export class TraceCut extends ModelError {
 
 const AsyncFunction = (async () => {}).constructor;
 const isAsync = (hook: Hook | AsyncHook): hook is AsyncHook => hook instanceof AsyncFunction;
-
-/** A filter that remembers which of its parts have met a point. */
-class Matcher {
-  readonly #parts: readonly { readonly part: NameFilter; readonly test: (name: string) => boolean }[];
-  readonly #met = new Set<NameFilter>();
-
-  constructor(filter: NameFilter) {
-    const parts: readonly NameFilter[] = Array.isArray(filter) ? (filter as readonly (string | RegExp)[]) : [filter];
-    this.#parts = parts.map((part) => ({ part, test: compileFilter(part) }));
-  }
-
-  matches(name: string): boolean {
-    let any = false;
-    for (const { part, test } of this.#parts)
-      if (test(name)) {
-        any = true;
-        this.#met.add(part);
-      }
-    return any;
-  }
-
-  /** A part that no point has met. */
-  get idle(): NameFilter | undefined {
-    return this.#parts.find(({ part }) => !this.#met.has(part))?.part;
-  }
-}
 
 interface ActiveHook {
   readonly entry: HookEntry;
@@ -366,14 +195,5 @@ function fitted(made: Tensor, value: Tensor, { name }: HookPoint): Tensor {
     expected: value.toString(),
     received: made.toString(),
     hint: "values of another run fit where it has as many rows and positions",
-  });
-}
-
-/** The error for a hook name that is not there, which its message says, with the nearest names that are. */
-export function noSuchPoint(message: string, wanted: string, names: Iterable<string>): ModelError {
-  const near = nearest(wanted, names);
-  return new ModelError(message, {
-    code: "model/no-such-hook",
-    hint: near.length > 0 ? `nearest names: ${near.join(", ")}; describeHooks() lists all` : undefined,
   });
 }
