@@ -197,16 +197,19 @@ saes:\n  - {architecture: topk, k: 4, name: four}\n  - {architecture: standard, 
     expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("--model, --data and --out") as unknown });
     const wrong = await cli([...base, "--out", join(folder, "x"), "--architecture", "topk", "--top-k", "64"]);
     expect(wrong.stderr).toContain("at most d_sae = 32");
-    const hookless = await cli([...base, "--out", join(folder, "x"), "--hook-name", "blocks.0.hook_resid_pots"]);
-    expect(hookless.stderr).toContain("blocks.0.hook_resid_post");
     const unknown = await cli([...base, "--out", join(folder, "x"), "--architecture", "topkk"]);
     expect(unknown.stderr.trim().split("\n")).toHaveLength(1);
     const data = join(folder, "texts.jsonl");
     const cache = ["cache-activations", ...base.slice(1, base.indexOf("--train-batch-size-tokens"))];
-    for (const args of [base, cache])
+    for (const args of [base, cache]) {
+      const out = join(folder, "mistyped");
+      const hookless = await cli([...args, "--out", out, "--hook-name", "blocks.0.hook_resid_pots"]);
+      expect(hookless.stderr).toContain("blocks.0.hook_resid_post");
+      expect(await readdir(folder)).not.toContain("mistyped");
       expect((await cli([...args, "--out", data])).stderr).toMatch(
         /no folder to write to; in .*texts\.jsonl; got EEXIST/,
       );
+    }
   });
 
   test("a killed training goes on to the same bits", async () => {

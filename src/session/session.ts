@@ -1,7 +1,7 @@
 /** @file The session: two sides composed for a set of adapters, and their lifecycle. */
 import type { JsonObject } from "../formats/index.ts";
 import { inspectAs } from "../graph/inspect.ts";
-import type { HookedModel } from "../model/index.ts";
+import type { HookedModel, HookSpec } from "../model/index.ts";
 import type { Lora, Trainable } from "../train/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { loadComponent, type SharedComponent } from "./components/component.ts";
@@ -57,6 +57,7 @@ export class Session<
   readonly #loadModel: () => Promise<HookedModel>;
   readonly #lora: () => Lora | undefined;
   readonly #trainModel: () => Trainable;
+  readonly #underHooks: SessionState<A, M, D>["underHooks"];
   readonly #names: SessionState<A, M, D>["names"];
   #initialized: Promise<void> | undefined;
   #ended: Promise<void> | undefined;
@@ -77,6 +78,7 @@ export class Session<
     this.#loadModel = state.loadModel;
     this.#lora = state.lora;
     this.#trainModel = state.trainModel;
+    this.#underHooks = state.underHooks;
     this.#names = state.names;
   }
 
@@ -225,6 +227,11 @@ export class Session<
   async trainable(): Promise<Trainable> {
     await this.init();
     return this.#trainModel();
+  }
+
+  /** Does some work in which `module.model` is a view under hooks; the model itself has none of them. */
+  underHooks<T>(hooks: readonly HookSpec[], work: () => Promise<T>): Promise<T> {
+    return this.#underHooks(hooks, work);
   }
 
   /** Ends the session once: later calls do nothing, whatever phases there were. */

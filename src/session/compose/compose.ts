@@ -1,7 +1,7 @@
 /** @file From a configuration to the parts of a session, in the published order. */
 import { join } from "node:path";
 import { jsonHash, type JsonObject } from "../../formats/index.ts";
-import { HookedModel, type Tokenizer } from "../../model/index.ts";
+import { HookedModel, type HookSpec, type Tokenizer } from "../../model/index.ts";
 import { defaultRuntime } from "../../runtime/index.ts";
 import type { LatentModel } from "../../sae/index.ts";
 import { trainable, type Lora, type Trainable } from "../../train/index.ts";
@@ -52,6 +52,7 @@ export interface SessionState<A extends Adapter, M extends object, D extends obj
   readonly loadModel: () => Promise<HookedModel>;
   readonly lora: () => Lora | undefined;
   readonly trainModel: () => Trainable;
+  readonly underHooks: <T>(hooks: readonly HookSpec[], work: () => Promise<T>) => Promise<T>;
   readonly names: { readonly datamodule: string; readonly module: string };
 }
 
@@ -148,6 +149,7 @@ export async function compose<A extends Adapter, M extends object, D extends obj
     extensions,
     loadModel: loadModelOf,
     lora: () => loaded.lora,
+    underHooks: (hooks, work) => loaded.under(hooks, work),
     trainModel: () => {
       if (given.module === undefined) return loaded.train();
       throw new SessionError("a module that was composed before keeps its model", {
@@ -194,6 +196,17 @@ class ModelHolder {
       this.#model = this.#trainable.model;
     }
     return this.#trainable;
+  }
+
+  /** Does some work in which the model is a view under hooks; whoever else holds the model does not see them. */
+  async under<T>(hooks: readonly HookSpec[], work: () => Promise<T>): Promise<T> {
+    const { model } = this;
+    const view = (this.#model = model.withHooks(hooks));
+    try {
+      return await work();
+    } finally {
+      if (this.#model === view) this.#model = model;
+    }
   }
 
   get model(): HookedModel {

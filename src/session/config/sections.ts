@@ -208,7 +208,7 @@ export const sections = {
   LoraConfig: {
     about: "Low-rank adapters, as PEFT's LoraConfig has them; where nothing is given there are none",
     fields: {
-      r: { kind: "count", default: null, about: "Rank of each adapter; default 8" },
+      r: { kind: "count", default: null, about: "Rank of each adapter, up to its projection's larger side; default 8" },
       loraAlpha: { kind: "positive", default: null, about: "Adapters are scaled by lora_alpha / r; default 8" },
       targetModules: {
         kind: "names",

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hubFixture } from "../../../test/support/hubFixture.ts";
 import { randomModel, randomSae, shapes } from "../../../test/support/random.ts";
 import { AnalysisRunner } from "../../analysis/index.ts";
-import { datasetOf, type Dataset } from "../../data/index.ts";
+import { datasetOf, type Batch, type Dataset } from "../../data/index.ts";
+import { mean } from "../../graph/index.ts";
 import { HookedModel, saveModel } from "../../model/index.ts";
 import { loadCheckpoint, loadLora, type Checkpoint, type TrainerCallback } from "../../train/index.ts";
 import type { Adapter } from "../adapters.ts";
@@ -14,6 +15,7 @@ import type { SessionOverrides } from "../compose/overrides.ts";
 import type { ConfigInput } from "../config/types.ts";
 import { runTraining } from "../loop/training.ts";
 import { Session } from "../session.ts";
+import { defineModule, type ModuleDefinition } from "../sides/module.ts";
 import { saveTrained } from "./adapted.ts";
 
 const rows = [
@@ -50,9 +52,9 @@ const common = (): SessionOverrides => ({
 const make = (
   adapterCtx: readonly Adapter[],
   loraCfg: Lora,
-  { moduleCfg, ...options }: SessionOverrides = {},
+  { moduleCfg, ...options }: SessionOverrides & { readonly moduleCls?: ModuleDefinition } = {},
 ): Promise<Session<Adapter>> =>
-  Session.create<readonly Adapter[]>({
+  Session.create<readonly Adapter[], object>({
     model,
     ...common(),
     adapterCtx,
@@ -165,6 +167,25 @@ describe.each([[["core"]], [["lightning"]]] as const)("adapters under %j", (adap
     expect(saved.lora_dropout).toBe(0.5);
     expect((await make(adapters, { path: last })).lora!.dropout).toBe(0.5);
     await expect(runTraining(await make(adapters, small), { resume: lastOf(stopped) })).rejects.toThrow("lora_dropout");
+  });
+
+  it("leave things out in a view of the model: whoever else holds it sees none of that in a step", async () => {
+    const inSteps: { readonly own: number[]; readonly held: number[] }[] = [];
+    const moduleCls = defineModule("Watching", (module) => ({
+      trainingStep: async (batch: Batch) => {
+        inSteps.push({ own: await logits(module.model), held: await logits(held) });
+        return mean(module.trace(batch).logits);
+      },
+    }));
+    const lora = { ...small, loraDropout: 0.5, initLoraWeights: false };
+    const session = await make(adapters, lora, { moduleCls, runCfg: { maxSteps: 1 } });
+    const held = (await session.trainable()).model;
+    const before = await logits(held);
+    await runTraining(session);
+    expect(inSteps).toHaveLength(1);
+    expect(inSteps[0]!.held).toEqual(before);
+    expect(inSteps[0]!.own).not.toEqual(before);
+    expect(session.module.model).toBe(held);
   });
 
   it("are seen by the analyses", async () => {

@@ -106,13 +106,7 @@ function withDropout(session: TrainableSession, step: Training["trainingStep"]):
   return async (batch, index) => {
     // A function of the session's seed and the place in the training, whoever ran before.
     const place = (((cfg.seed ?? 0) % 2 ** 10) * 2 ** 10 + (module.state.currentEpoch % 2 ** 10)) * 2 ** 20 + index;
-    const hooks = loraDropout(lora, place, module.model);
-    const removers = hooks.map(([name, hook]) => module.model.addHook(name, hook));
-    try {
-      return await step(batch, index);
-    } finally {
-      for (const remove of removers) remove();
-    }
+    return session.underHooks(loraDropout(lora, place, module.model), async () => step(batch, index));
   };
 }
 

@@ -1,8 +1,9 @@
 /** @file What training needs of a session, how it is watched, and what it comes to. */
+import type { HookSpec } from "../../model/index.ts";
 import type { FitResult, Lora, MetricLogger, Trainable, TrainerCallback } from "../../train/index.ts";
 import type { ModuleConfig, RunConfig, TrainerConfig } from "../config/types.ts";
-import type { AnalysisSession } from "../protocol.ts";
 import type { Log } from "../log.ts";
+import type { AnalysisSession } from "../protocol.ts";
 import type { OptimizerPlan } from "../sides/module.ts";
 import type { DataModuleBase } from "../sides/sides.ts";
 import type { SteppedSession } from "./steps.ts";
@@ -23,6 +24,8 @@ export interface TrainableSession extends SteppedSession {
   /** The adapters that are trained; undefined where the model is. */
   readonly lora: Lora | undefined;
   trainable(): Promise<Trainable>;
+  /** Does some work in which `module.model` is a view under hooks. */
+  underHooks<T>(hooks: readonly HookSpec[], work: () => Promise<T>): Promise<T>;
 }
 
 /** How a training is watched, cut short and taken up again. */

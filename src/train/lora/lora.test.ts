@@ -228,6 +228,11 @@ describe("adapters", () => {
     const model = await load("gpt2");
     expect(() => addLora(model, { targets: ["*.W_E"] })).toThrow(/blocks\.0\.attn\.W_Q.*\*\.W_E/);
     expect(() => addLora(model, { rank: 0 })).toThrow("rank");
+    for (const rank of [129, 1_000_000])
+      expect(() => addLora(model, { rank, targets: ["*.W_in"] })).toThrow(
+        `rank of an adapter is larger than its projection; in blocks.0.mlp.W_in; expected at most 128; got ${rank}`,
+      );
+    expect(addLora(model, { rank: 128, targets: ["*.W_in"] }).adapters.size).toBe(model.cfg.n_layers);
     const own = HookedModel.fromConfig({
       n_layers: 1,
       d_model: 8,

@@ -8,7 +8,10 @@ import { loraTargets, patternValue, peftNames, type LoraTargets } from "./target
 import type { ParameterNames, Trainable } from "../learner/parameters.ts";
 
 export interface LoraOptions {
-  /** Rank of each adapter. Default 8. */
+  /**
+   * Rank of each adapter. Default 8. One above the larger side of its projection is refused, although PEFT takes any: it
+   * would hold twice the numbers of the weight itself, and change no more of it than the smaller side's.
+   */
   rank?: number;
   /** The adapters' product is scaled by alpha / rank. Default 16. */
   alpha?: number;
@@ -141,6 +144,15 @@ export function addLora(model: HookedModel, options: LoraOptions = {}): Lora {
     const alpha = patternValue(alphaPattern, target) ?? parsed.data.alpha;
     const fans = target.params.map((param) => fansOf(param, sizesOf(model.weights.get(param)!)));
     const { fanIn } = fans[0]!;
+    const most = Math.max(fanIn, ...fans.map(({ fanOut }) => fanOut));
+    if (rank > most)
+      throw new TrainError("the rank of an adapter is larger than its projection", {
+        code: "train/lora",
+        where: target.name,
+        expected: `at most ${most}`,
+        received: String(rank),
+        hint: "usual ranks are 4 to 64",
+      });
     const size = rank * fanIn;
     const start = init === "gaussian" ? normal(size, 1 / rank) : uniform(size, 1 / Math.sqrt(fanIn));
     const A = leaf(start, [rank, fanIn], { name: `${target.name}.lora_A` });

@@ -1,4 +1,5 @@
 /** @file Activations on disk: shards of safetensors, written once, read as often as wanted. */
+import { systemCode } from "../../../formats/disk/systemError.ts";
 import { z } from "zod";
 import { differences } from "../../../formats/canonicalJson.ts";
 import {
@@ -64,7 +65,7 @@ async function readManifest(folder: string): Promise<Manifest | undefined> {
   try {
     text = await readFile(file, "utf8");
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(cause) ?? "")) return undefined;
     throw new TrainError("the cached activations cannot be read", { code: "train/activations", where: file, cause });
   }
   try {
@@ -102,7 +103,6 @@ export async function cacheActivations(options: CacheActivationsOptions): Promis
   const about = inFiles(kept) as Manifest["options"];
   const of = metadata ?? { model_name: model.cfg.model_name };
   const hash = jsonHash({ options: about, hookNames: [...hookNames], metadata: of, shardBytes });
-  await outFolder(out);
   const known = await readManifest(out);
   if (known !== undefined && known.hash !== hash)
     throw new TrainError("the folder holds activations of other options", {
@@ -117,6 +117,8 @@ export async function cacheActivations(options: CacheActivationsOptions): Promis
   const widths = Object.fromEntries(source.widths);
   const summary = (): CacheSummary => ({ rows: total, shards: shards.length, widths });
   const width = rowWidth(source);
+  // What cannot begin leaves no folder.
+  await outFolder(out);
   const write = async (complete: boolean): Promise<void> => {
     const manifest: Manifest = {
       version: 1,
