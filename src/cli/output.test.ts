@@ -16,6 +16,21 @@ it("aligns columns by what they take on screen", () => {
   ).toBe("  a     東京  x\n  long  b");
 });
 
+it("breaks the last column where the terminal ends", () => {
+  const rows = [
+    ["op", "what it does"],
+    ["logit_diffs", "Logit differences at the positions of answers."],
+  ];
+  const lines = aligned(rows, 40).split("\n");
+  expect(lines).toEqual([
+    "  op           what it does",
+    "  logit_diffs  Logit differences at the",
+    "               positions of answers.",
+  ]);
+  expect(aligned(rows)).toBe(aligned(rows, 200));
+  expect(aligned(rows).split("\n")).toHaveLength(2);
+});
+
 it("waits for a slow reader", async () => {
   let drained: (() => void) | undefined;
   let done = false;

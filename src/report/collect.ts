@@ -140,9 +140,7 @@ function examplesOf(
   base: AnalysisResult | undefined,
   sae: AnalysisResult | undefined,
 ): ReportExample[] {
-  const reading = manifest?.provenance["reading"];
-  const read = typeof reading === "object" && reading !== null && "answers" in reading ? reading.answers : undefined;
-  const stored = manifest?.config["answers"] ?? read;
+  const stored = manifest?.config["answers"] ?? manifest?.provenance["answers"];
   const names = answers ?? (Array.isArray(stored) ? stored.map(String) : undefined);
   const tokenizer = model?.hasTokenizer ? model.tokenizer : undefined;
   return first.examples.map((row, i) => {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Figure, Table } from "../../display/index.ts";
-import type { AnalysisError } from "../errors.ts";
+import { thrown } from "../../../test/support/failure.ts";
+import { examplesOf } from "../../../test/support/tableRows.ts";
+import { AnalysisError } from "../errors.ts";
 import { analysisResult, type AnalysisResult, type ExampleRow, type LatentRow } from "../tables/index.ts";
 import type { Manifest } from "../store/index.ts";
 import type { metricFields } from "./index.ts";
@@ -28,23 +30,10 @@ const hooks = [
 ];
 const [a, b] = hooks.map(({ name }) => name) as [string, string];
 
-/** Examples in batches of two whose label is 1: right where the difference is positive. */
-const examplesOf = (diffs: readonly number[]): ExampleRow[] =>
-  diffs.map((logit_diffs, example) => ({
-    example,
-    batch: example >> 1,
-    label_ids: 7,
-    orig_labels: 1,
-    answer_indices: -1,
-    loss: 1,
-    logit_diffs,
-    preds: logit_diffs > 0 ? 1 : 0,
-    answer_logits: [0, logit_diffs],
-    prompts: `prompt ${example}`,
-  }));
-
 const diffs = [1, 2, 3, 4];
-const examples = examplesOf(diffs);
+const promptsOf = (some: readonly number[]): ExampleRow[] =>
+  examplesOf(some, (example) => ({ loss: 1, prompts: `prompt ${example}` }));
+const examples = promptsOf(diffs);
 // example, hook, latent, effect by ablation, effect by gradient. The ablation of (3, a, 1) makes the answer wrong.
 const cells: [number, string, number, number, number][] = [
   [0, a, 1, 0.5, 0.4],
@@ -70,14 +59,7 @@ const rows = (gradient: boolean): LatentRow[] =>
 const ablation = analysisResult("logit_diffs_attr_ablation", hooks, examples, rows(false));
 const gradient = analysisResult("logit_diffs_attr_grad", hooks, examples, rows(true));
 
-function code(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    return (error as AnalysisError).code;
-  }
-  return "no error";
-}
+const code = (work: () => unknown): string => thrown(AnalysisError, work).code;
 
 describe("metrics beside the published", () => {
   const metrics = latentMetrics(ablation, { filterByCorrect: false, bootstrap: {} });
@@ -111,7 +93,7 @@ describe("metrics beside the published", () => {
 
   it("draw only examples that count", () => {
     // Only example 0 is right: every resample is that example.
-    const one = analysisResult("logit_diffs_attr_grad", hooks, examplesOf([1, -2, -3, -4]), rows(true));
+    const one = analysisResult("logit_diffs_attr_grad", hooks, promptsOf([1, -2, -3, -4]), rows(true));
     const only = latentMetrics(one, { bootstrap: { resamples: 50 } });
     expect(only.num_examples).toBe(1);
     const ends = (["mean_effect_low", "mean_effect", "mean_effect_high"] as const).map((f) => only.dense(a, f)[1]);
@@ -199,8 +181,8 @@ describe("agreement of ablation and gradient", () => {
 });
 
 describe("what SAEs do to answers", () => {
-  const base = analysisResult("logit_diffs_base", hooks, examplesOf([1, 2, -1, -2, 3, 0.5]), []);
-  const sae = analysisResult("logit_diffs_sae", hooks, examplesOf([2, -1, 1, -4, -2, 0.5]), []);
+  const base = analysisResult("logit_diffs_base", hooks, promptsOf([1, 2, -1, -2, 3, 0.5]), []);
+  const sae = analysisResult("logit_diffs_sae", hooks, promptsOf([2, -1, 1, -4, -2, 0.5]), []);
   const damage = saeDamage(sae, base);
 
   it("in both directions, with the mean change of the difference", () => {
@@ -226,7 +208,7 @@ describe("what SAEs do to answers", () => {
 
 describe("plots", () => {
   it("of mean effects over all examples, a stem for each latent that is alive", () => {
-    const wrong = analysisResult("logit_diffs_attr_ablation", hooks, examplesOf([1, 2, 3, -4]), rows(false));
+    const wrong = analysisResult("logit_diffs_attr_ablation", hooks, promptsOf([1, 2, 3, -4]), rows(false));
     const { items } = plotLatentEffects(wrong);
     expect(items.map(({ title }) => title)).toEqual([
       `Latent effects of (${a}) Latent effect on logit diff (aggregated, 2 alive)`,

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { AnalysisError } from "../errors.ts";
-import { analysisResult, type AnalysisResult, type ExampleRow, type LatentRow } from "../tables/index.ts";
+import { thrown } from "../../../test/support/failure.ts";
+import { ablationRows, examplesOf, latentsOf, type Ablated } from "../../../test/support/tableRows.ts";
+import { AnalysisError } from "../errors.ts";
+import { analysisResult, type AnalysisResult } from "../tables/index.ts";
 import { batchRanges, batchView, hookView } from "../views/index.ts";
 import {
   accuracyTable,
@@ -20,20 +22,10 @@ const hooks = [
 
 // Two batches of two and one of one. Labels are 1; the spliced model is right on examples 0, 1 and 4.
 const diffs = [1, 2, -1, -2, 4];
-const examples = diffs.map((logit_diffs, example): ExampleRow => ({
-  example,
-  batch: example >> 1,
-  label_ids: 7,
-  orig_labels: 1,
-  answer_indices: -1,
-  loss: example + 1,
-  logit_diffs,
-  preds: logit_diffs > 0 ? 1 : 0,
-  answer_logits: [0, logit_diffs],
-}));
+const examples = examplesOf(diffs);
 
 // example, hook, latent, activation, ablated diff. Batch 1 has nothing at the narrow hook.
-const active: [number, string, number, number, number][] = [
+const active: Ablated[] = [
   [0, narrow, 2, 0.5, 0.75],
   [0, wide, 8, 2, -3],
   [1, narrow, 2, 1.5, 2.5],
@@ -41,35 +33,13 @@ const active: [number, string, number, number, number][] = [
   [2, wide, 0, 1, 0.5],
   [4, wide, 8, 4, 3],
 ];
-const rows = active.map(([example, hook, latent, activation, ablated]): LatentRow => ({
-  example,
-  hook,
-  latent,
-  activation,
-  attribution_values: diffs[example]! - ablated,
-  ablated_logit_diff: ablated,
-  ablated_loss: 10,
-  ablated_pred: ablated > 0 ? 1 : 0,
-}));
+const rows = ablationRows(active, diffs);
 const ablation = analysisResult("logit_diffs_attr_ablation", hooks, examples, rows);
-const plainRows = rows.map(({ example, hook, latent, activation }) => ({ example, hook, latent, activation }));
-const sae = analysisResult("logit_diffs_sae", hooks, examples, plainRows);
+const sae = analysisResult("logit_diffs_sae", hooks, examples, latentsOf("logit_diffs_sae", rows));
 const base = analysisResult("logit_diffs_base", hooks, examples, []);
-const grad = analysisResult(
-  "logit_diffs_attr_grad",
-  hooks,
-  examples,
-  plainRows.map((row, i) => ({ ...row, attribution_values: rows[i]!.attribution_values! })),
-);
+const grad = analysisResult("logit_diffs_attr_grad", hooks, examples, latentsOf("logit_diffs_attr_grad", rows));
 
-function code(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    return (error as AnalysisError).code;
-  }
-  return "no error";
-}
+const code = (work: () => unknown): string => thrown(AnalysisError, work).code;
 
 describe("views", () => {
   it("of a batch in which a hook has no active latent, and of a smaller last batch", () => {

@@ -78,7 +78,7 @@ export async function analyzeDataset(options: AnalyzeOptions): Promise<AnalysisR
       resume: options.resume,
       part: options.part,
       reuse: await openStores(options.reuse),
-      provenance: { reading: readingRecord(options), ...options.provenance },
+      provenance: { ...readingRecord(options), ...options.provenance },
       onProgress: options.onProgress,
     },
     prepare_seconds,
@@ -140,5 +140,5 @@ function readingOptions(options: AnalyzeOptions): BatchesOptions {
 /** What the data was read with, for people: what it decides is in the batches. */
 function readingRecord({ data, answers, prompt = "package", chat = "plain" }: AnalyzeOptions): JsonObject {
   const named = answers ?? defaultAnswers(data.kind);
-  return { kind: data.kind, answers: named === null ? null : named.map((answer): Json => answer), prompt, chat };
+  return { data_kind: data.kind, answers: named === null ? null : named.map((answer): Json => answer), prompt, chat };
 }

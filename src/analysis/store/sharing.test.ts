@@ -10,10 +10,11 @@ import { AnalysisError } from "../errors.ts";
 import { exportBatches } from "./batchLayout.ts";
 import type { AnalysisEntry } from "../tables/entry.ts";
 import { mergeStores } from "./merge.ts";
-import { analysisNames, type ExampleRow, type LatentRow } from "../tables/four.ts";
+import { analysisNames, type AnalysisName, type LatentRow } from "../tables/four.ts";
 import { AnalysisStore } from "./store.ts";
 import { StoreWriter, type StoreOptions } from "./writer.ts";
 import { failure } from "../../../test/support/failure.ts";
+import { ablationRows, examplesOf, latentsOf, type Ablated } from "../../../test/support/tableRows.ts";
 import { shards } from "../../../test/support/shards.ts";
 
 const narrow = "blocks.9.attn.hook_z.hook_sae_acts_post";
@@ -35,31 +36,21 @@ const mine: AnalysisEntry = {
 
 /** Batches of 2, 2 and 1, a shard each. Nothing is active in the second; nothing at the narrow hook in the third. */
 const diffs = [1, 2, -1, -2, 4];
-const examples = diffs.map((logit_diffs, example): ExampleRow => ({
-  ...{ example, batch: example >> 1, label_ids: 7, orig_labels: 1, answer_indices: 2, loss: example + 1, logit_diffs },
-  ...{ preds: logit_diffs > 0 ? 1 : 0, answer_logits: [0, logit_diffs], prompts: `p${example}`, tokens: [1, example] },
+const examples = examplesOf(diffs, (example) => ({
+  ...{ answer_indices: 2, prompts: `p${example}`, tokens: [1, example] },
 }));
-const active: [number, string, number, number, number][] = [
+const active: Ablated[] = [
   [0, narrow, 2, 0.5, 0.75],
   [0, wide, 4, 2, -3],
   [1, narrow, 2, 1.5, 2.5],
   [4, wide, 4, 4, 3],
 ];
 
-function latents(shard: number, analysis: string): LatentRow[] {
-  if (analysis === "logit_diffs_base") return [];
-  return active
-    .filter(([example]) => example >> 1 === shard)
-    .map(([example, hook, latent, activation, ablated]) => ({
-      ...{ example, hook, latent, activation },
-      ...(analysis !== "logit_diffs_sae" && { attribution_values: diffs[example]! - ablated }),
-      ...(analysis === "logit_diffs_attr_ablation" && {
-        ablated_logit_diff: ablated,
-        ablated_loss: 10,
-        ablated_pred: 1,
-      }),
-    }));
-}
+const latents = (shard: number, analysis: AnalysisName): LatentRow[] =>
+  latentsOf(
+    analysis,
+    ablationRows(active, diffs).filter(({ example }) => example >> 1 === shard),
+  );
 
 let folder: string;
 beforeEach(async () => {
@@ -86,7 +77,7 @@ async function fill(name: string, more: Partial<StoreOptions> = {}, own: object 
           })),
           batches: [{ batch: shard, note: `batch ${shard}` }],
         });
-      else await writer.write(shard, analysis, { examples: rows, latents: latents(shard, analysis) });
+      else await writer.write(shard, analysis, { examples: rows, latents: latents(shard, analysis as AnalysisName) });
     }
   await writer.finish({ chains: { mine: ["a.b", "c"] }, backend: "test", interpretune: "0.0.0" });
   return AnalysisStore.open(path);
@@ -167,7 +158,7 @@ describe("the published layout", () => {
         [narrow]: { latents: [2n], per_latent: [[0.75, 2.5]] },
         [wide]: { latents: [4n], per_latent: [[2]] },
       },
-      preds: { [narrow]: { latents: [2n], per_latent: [[1n, 1n]] }, [wide]: { latents: [4n], per_latent: [[1n, 1n]] } },
+      preds: { [narrow]: { latents: [2n], per_latent: [[1n, 1n]] }, [wide]: { latents: [4n], per_latent: [[0n, 1n]] } },
       loss: { [narrow]: { latents: [2n], per_latent: [10] }, [wide]: { latents: [4n], per_latent: [6] } },
       attribution_values: {
         [narrow]: [

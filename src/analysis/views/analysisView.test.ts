@@ -3,8 +3,9 @@ import { describe, expect, it } from "vitest";
 import { AnalysisError } from "../errors.ts";
 import { AnalysisView } from "./analysisView.ts";
 import { opResult } from "../tables/entry.ts";
-import { analysisResult, type ExampleRow, type LatentRow } from "../tables/four.ts";
+import { analysisResult } from "../tables/four.ts";
 import { thrown } from "../../../test/support/failure.ts";
+import { ablationRows, examplesOf, latentsOf, type Ablated } from "../../../test/support/tableRows.ts";
 
 const narrow = "blocks.9.attn.hook_z.hook_sae_acts_post";
 const wide = "blocks.5.attn.hook_z.hook_sae_acts_post";
@@ -15,42 +16,17 @@ const hooks = [
 
 /** Batches of 2, 2 and 1. Nothing at all is active in the second, nothing at the narrow hook in the third. */
 const diffs = [1, 2, -1, -2, 4];
-const examples = diffs.map((logit_diffs, example): ExampleRow => ({
-  example,
-  batch: example >> 1,
-  label_ids: 7,
-  orig_labels: 1,
-  answer_indices: 2,
-  loss: example + 1,
-  logit_diffs,
-  preds: logit_diffs > 0 ? 1 : 0,
-  answer_logits: [0, logit_diffs],
-  prompts: `p${example}`,
-}));
-const active: [example: number, hook: string, latent: number, activation: number, ablated: number][] = [
+const examples = examplesOf(diffs, (example) => ({ answer_indices: 2, prompts: `p${example}` }));
+const active: Ablated[] = [
   [0, narrow, 2, 0.5, 0.75],
   [0, wide, 4, 2, -3],
   [1, narrow, 2, 1.5, 2.5],
   [1, narrow, 0, 1, 1],
   [4, wide, 4, 4, 3],
 ];
-const rows = active.map(([example, hook, latent, activation, ablated]): LatentRow => ({
-  example,
-  hook,
-  latent,
-  activation,
-  attribution_values: diffs[example]! - ablated,
-  ablated_logit_diff: ablated,
-  ablated_loss: 10,
-  ablated_pred: ablated > 0 ? 1 : 0,
-}));
+const rows = ablationRows(active, diffs);
 const ablation = analysisResult("logit_diffs_attr_ablation", hooks, examples, rows);
-const sae = analysisResult(
-  "logit_diffs_sae",
-  hooks,
-  examples,
-  rows.map(({ example, hook, latent, activation }) => ({ example, hook, latent, activation })),
-);
+const sae = analysisResult("logit_diffs_sae", hooks, examples, latentsOf("logit_diffs_sae", rows));
 
 describe("columns batch by batch", () => {
   it("are lists with one entry per batch; the last batch is smaller", () => {
