@@ -1,12 +1,5 @@
 /** @file `interpretune ops`: the ops that analyses are made of, and what one of them reads, writes and needs. */
-import {
-  bundledOps,
-  environmentOps,
-  opColumnsTable,
-  opInfo,
-  withComponents,
-  type OpInfo,
-} from "../../analysis/index.ts";
+import { bundledOps, environmentOps, opInfo, withComponents, type OpInfo } from "../../analysis/index.ts";
 import { loadComponent } from "../../session/index.ts";
 import type { CliContext } from "../context.ts";
 import { cliHub } from "../hub.ts";

@@ -3,7 +3,8 @@ import { escapeText, percent, signed } from "../../analysis/dashboards/card.ts";
 import type { Outcome, PlainTable, ReportData } from "../data.ts";
 import { element, section } from "./html.ts";
 import type { Model } from "./model.ts";
-import { plot, type PlotPoint } from "./plot.ts";
+import { plot } from "./plot.ts";
+import type { PlotPoint } from "./plotSvg.ts";
 import { grid } from "./table.ts";
 
 /** Outcomes as people read them. */
