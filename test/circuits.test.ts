@@ -1,11 +1,12 @@
 /** Parts of the residual stream, logit attribution, composition, patching: TransformerLens' values, and what must sum to what. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { add, concat, matmul, realize, select, slice, sub, sum, unsqueeze, type Tensor } from "../src/index.ts";
+import { add, concat, leaf, matmul, realize, select, slice, sub, sum, unsqueeze, type Tensor } from "../src/index.ts";
 import {
   accumulatedBias,
   accumulatedResid,
   activationPatch,
+  attributionPatch,
   applyLnToStack,
   compositionScores,
   decomposeResid,
@@ -17,6 +18,8 @@ import {
   stackNeuronResults,
   type Activations,
   type PatchName,
+  type RunOptions,
+  type TokenBatch,
   type ResidualStack,
 } from "../src/model/index.ts";
 import { describeWithGoldens, goldenTensors, sharedPath, type GoldenTensors } from "./support/goldens.ts";
@@ -190,6 +193,21 @@ describe.each(families)("%s", (name) => {
   });
 });
 
+/** The corrupted batch, and hooks that take a part of the way from its values to the clean run's. */
+async function smallStep(
+  model: HookedModel,
+  { corrupted, clean }: { corrupted: TokenBatch; clean: TokenBatch },
+): Promise<{ batch: TokenBatch; step: (name: string, part: number) => (value: Tensor) => Tensor }> {
+  const { cache } = await model.runWithCache(clean);
+  const step =
+    (name: string, part: number) =>
+    (value: Tensor): Tensor => {
+      const { data, dims } = cache.get(name);
+      return value.add(leaf(data, dims, { shape: value.shape }).sub(value).mul(part));
+    };
+  return { batch: corrupted, step };
+}
+
 describeWithGoldens("activation patching", [family, `${hooked}/patching.safetensors`], () => {
   const open = async () => {
     const golden = await goldenTensors(sharedPath(`${hooked}/patching.safetensors`));
@@ -253,6 +271,32 @@ describeWithGoldens("activation patching", [family, `${hooked}/patching.safetens
     expect(numbersOf(whole.values)).toBeAllClose(numbersOf(whole.values).map(() => 1));
     const own = await activationPatch(model, { point: "attn.hook_z", by: ["head"] }, options);
     expect(numbersOf(own.values)).toBeAllClose(golden.numbers("attn_head_out_all_pos"));
+  });
+
+  test("attribution patching is the slope of patching: exact for a step that is small", async () => {
+    const { model, options } = await open();
+    const { batch, step } = await smallStep(model, options);
+    for (const name of ["attn_head_out_by_pos", "attn_head_pattern_by_pos", "resid_pre"] as const) {
+      const slopes = await attributionPatch(model, name, options);
+      const metric = async (hooks: RunOptions["hooks"]): Promise<number> =>
+        (await model.run(batch, ({ logits }) => options.metric(logits), { hooks })).item();
+      const point = {
+        attn_head_out_by_pos: "attn.hook_z",
+        attn_head_pattern_by_pos: "attn.hook_pattern",
+        resid_pre: "hook_resid_pre",
+      }[name];
+      // The whole of a layer's activation moves a part of the way, both ways (Richardson: to fourth order).
+      for (let layer = 0; layer < model.cfg.n_layers; layer++) {
+        const at = `blocks.${layer}.${point}`;
+        const slope = async (part: number): Promise<number> =>
+          ((await metric([[at, step(at, part)]])) - (await metric([[at, step(at, -part)]]))) / (2 * part);
+        const expected = (4 * (await slope(1 / 64)) - (await slope(1 / 32))) / 3;
+        const all = numbersOf(slopes.values);
+        const own = all.length / model.cfg.n_layers;
+        const estimate = all.slice(layer * own, (layer + 1) * own).reduce((a, b) => a + b, 0);
+        expect(Math.abs(expected - estimate), at).toBeLessThan(1e-3 * Math.max(1, Math.abs(estimate)));
+      }
+    }
   });
 
   test("what cannot be patched is a clear error", async () => {

@@ -5,4 +5,6 @@ export { logitAttrs, type LogitAttrsOptions, type TokenIds } from "./logitAttrs.
 export { accumulatedResid, decomposeResid } from "./residual.ts";
 export type { Activations, PositionSlice, ResidualStack, StackOptions, StackPlace } from "./stack.ts";
 export { applyLnToStack, type StackNormOptions } from "./stackNorm.ts";
-export { activationPatch, type Patch, type PatchingOptions, type PatchName, type PatchTable } from "./patching.ts";
+export { attributionPatch } from "./attributionPatching.ts";
+export type { Patch, PatchAxis, PatchComparison, PatchName, PatchTable } from "./patches.ts";
+export { activationPatch, type PatchingOptions } from "./patching.ts";
