@@ -11,16 +11,11 @@ import { HookedModel, saveModel } from "../src/model/index.ts";
 import { Sae } from "../src/sae/index.ts";
 import { cli, document } from "./support/cli.ts";
 import { randomModel, randomSae, shapes } from "./support/random.ts";
+import { tokenRows } from "./support/tokenRows.ts";
 
 let folder: string;
 const at = (...path: string[]): string => join(folder, ...path);
-const rows = [
-  [5, 6, 7],
-  [8, 9],
-  [4, 4, 4, 4],
-  [1, 2, 3],
-  [9, 8, 7, 6, 5],
-];
+const rows = tokenRows.slice(0, 5);
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "interpretune-run-"));

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from "vitest";
 import { randomModel, randomSae, shapes } from "../../test/support/random.ts";
+import { tokenRows } from "../../test/support/tokenRows.ts";
 import { datasetOf, type Batch, type Dataset } from "../data/index.ts";
 import type { HookedModel } from "../model/index.ts";
 import type { LatentModel, Sae } from "../sae/index.ts";
@@ -20,13 +21,7 @@ let model: HookedModel;
 let saes: Sae[];
 let data: Dataset;
 let reads = 0;
-const rows = [
-  [5, 6, 7],
-  [8, 9],
-  [4, 4, 4, 4],
-  [1, 2, 3],
-  [9, 8, 7, 6, 5],
-];
+const rows = tokenRows.slice(0, 5);
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "interpretune-session-"));

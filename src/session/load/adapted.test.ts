@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hubFixture } from "../../../test/support/hubFixture.ts";
 import { randomModel, randomSae, shapes } from "../../../test/support/random.ts";
+import { tokenData } from "../../../test/support/tokenRows.ts";
 import { AnalysisRunner } from "../../analysis/index.ts";
-import { datasetOf, type Batch, type Dataset } from "../../data/index.ts";
+import type { Batch, Dataset } from "../../data/index.ts";
 import { mean } from "../../graph/index.ts";
 import { HookedModel, saveModel } from "../../model/index.ts";
 import { loadCheckpoint, loadLora, type Checkpoint, type TrainerCallback } from "../../train/index.ts";
@@ -18,14 +19,6 @@ import { Session } from "../session.ts";
 import { defineModule, type ModuleDefinition } from "../sides/module.ts";
 import { saveTrained } from "./adapted.ts";
 
-const rows = [
-  [5, 6, 7],
-  [8, 9],
-  [4, 4, 4, 4],
-  [1, 2, 3],
-  [9, 8, 7, 6, 5],
-  [11, 12],
-];
 const prompt = [[5, 6, 7, 8]];
 const model = randomModel({ ...shapes["gpt2"]!, n_layers: 2, original_architecture: "GPT2LMHeadModel" }, 1);
 let folder: string;
@@ -33,10 +26,7 @@ let data: Dataset;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "interpretune-adapted-"));
   await saveModel(join(folder, "model"), model);
-  data = await datasetOf(
-    () => rows.map((input_ids, i) => ({ value: { input_ids, label: i % 2 }, where: `row ${i}` })),
-    { name: "ids", length: rows.length },
-  );
+  data = await tokenData();
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { full } from "../../../test/support/full.ts";
 import { randomModel, randomSae, shapes } from "../../../test/support/random.ts";
+import { tokenData, tokenRows } from "../../../test/support/tokenRows.ts";
 import { AnalysisRunner } from "../../analysis/index.ts";
-import { datasetOf, type Batch, type Dataset } from "../../data/index.ts";
+import type { Batch, Dataset } from "../../data/index.ts";
 import type { TrainerCallback } from "../../train/index.ts";
 import type { Adapter } from "../adapters.ts";
 import type { SessionOptions } from "../compose/overrides.ts";
@@ -14,24 +15,13 @@ import { defineModule } from "../sides/module.ts";
 import { runSteps } from "./steps.ts";
 import { runTraining } from "./training.ts";
 
-const rows = [
-  [5, 6, 7],
-  [8, 9],
-  [4, 4, 4, 4],
-  [1, 2, 3],
-  [9, 8, 7, 6, 5],
-  [11, 12],
-];
 const model = randomModel({ ...shapes["gpt2"]!, n_layers: 2 }, 1);
 const saes = [randomSae(model, "blocks.1.attn.hook_z", "topk", 32, 1)];
 let folder: string;
 let data: Dataset;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "interpretune-training-"));
-  data = await datasetOf(
-    () => rows.map((input_ids, i) => ({ value: { input_ids, label: i % 2 }, where: `row ${i}` })),
-    { name: "ids", length: rows.length },
-  );
+  data = await tokenData();
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -67,7 +57,7 @@ const weights = async ({ module }: Made): Promise<number[][]> =>
 
 describe.each([[["core"]], [["lightning"]]] as const)("training under %j", (adapters) => {
   it("learns the rows of train and leaves the given model as it was", async () => {
-    const before = (await model.run([rows[0]!])).toArray();
+    const before = (await model.run([tokenRows[0]!])).toArray();
     const lines: string[] = [];
     const session = await make(adapters, { runCfg: { maxEpochs: 8 } }, lines);
     const untrained = await runSteps(session, "validation");
@@ -75,7 +65,7 @@ describe.each([[["core"]], [["lightning"]]] as const)("training under %j", (adap
     expect([globalStep, reason]).toEqual([24, "max epochs"]);
     expect(metrics["val_loss"]).toBeLessThan(0.5 * untrained.metrics["val_loss"]!);
     expect((await runSteps(session, "test")).metrics["accuracy"]).toBeGreaterThanOrEqual(5 / 6);
-    expect((await model.run([rows[0]!])).toArray()).toEqual(before);
+    expect((await model.run([tokenRows[0]!])).toArray()).toEqual(before);
     expect(session.module.state).toMatchObject({ currentEpoch: 7 });
     expect(lines.join("\n")).toMatch(/INFO Train e.*'train_loss': \d/);
     await session.end();
@@ -85,7 +75,7 @@ describe.each([[["core"]], [["lightning"]]] as const)("training under %j", (adap
     const session = await make([...adapters, "sae_lens"], { saes, runCfg: { maxSteps: 2, maxEpochs: -1 } });
     const diffs = async (): Promise<number[]> => {
       const results = await new AnalysisRunner(session, {}).run(["logit_diffs_sae", "logit_diffs_attr_ablation"]);
-      expect(results.logit_diffs_attr_ablation.examples).toHaveLength(rows.length);
+      expect(results.logit_diffs_attr_ablation.examples).toHaveLength(tokenRows.length);
       return results.logit_diffs_sae.examples.flatMap((row) => row.logit_diffs);
     };
     const before = await diffs();

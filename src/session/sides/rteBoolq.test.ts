@@ -3,20 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomModel, randomSae, shapes } from "../../../test/support/random.ts";
-import { datasetOf, type Batch } from "../../data/index.ts";
+import { tokenData, tokenRows } from "../../../test/support/tokenRows.ts";
+import type { Batch } from "../../data/index.ts";
 import { gradients, leaf, type Tensor } from "../../graph/index.ts";
 import { realize } from "../../runtime/index.ts";
 import { runSteps } from "../loop/steps.ts";
 import { Session } from "../session.ts";
 import type { RteBoolqSteps } from "./rteBoolq.ts";
 
-const rows = [
-  [5, 6, 7],
-  [8, 9],
-  [4, 4, 4, 4],
-  [1, 2, 3],
-  [9, 8, 7, 6, 5],
-];
+const rows = tokenRows.slice(0, 5);
 const labels = [0, 1, 1, 0, 1];
 const answers = [2, 3] as const;
 const model = randomModel(shapes["gpt2"]!, 1);
@@ -30,10 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 type Made = Session<"core" | "sae_lens", RteBoolqSteps>;
 
 async function make(evalBatchSize: number, generate = false): Promise<Made> {
-  const data = await datasetOf(
-    () => rows.map((input_ids, i) => ({ value: { input_ids, label: labels[i] }, where: `row ${i}` })),
-    { name: "ids", length: rows.length },
-  );
+  const data = await tokenData(rows.length, labels);
   return Session.create({
     model,
     saes,
