@@ -140,7 +140,7 @@ function examplesOf(
   base: AnalysisResult | undefined,
   sae: AnalysisResult | undefined,
 ): ReportExample[] {
-  const stored = manifest?.config["answers"] ?? manifest?.provenance["answers"];
+  const stored = manifest?.config["answers"];
   const names = answers ?? (Array.isArray(stored) ? stored.map(String) : undefined);
   const tokenizer = model?.hasTokenizer ? model.tokenizer : undefined;
   return first.examples.map((row, i) => {

@@ -25,7 +25,7 @@ export interface SavedInputs {
   /** The data's own texts, or what makes a text of token ids. */
   readonly prompts: boolean | ((tokens: readonly number[]) => string);
   readonly tokens: boolean;
-  /** Texts of each class' answer. */
+  /** Texts of each class' answer, where examples have their own. */
   readonly answers: boolean;
 }
 

@@ -35,6 +35,7 @@ export function runConfig({ model, saes, hooks, plan, batchSize, epochs = 1, opt
     saes: hooksOf(model, saes).map(({ sae }): Json => ({ hook: sae.hookNameOut, hash: saeHash(sae) })),
     reported: hooks.map(({ name }) => name),
     data: { examples: plan.examples, sha256: plan.sha256 },
+    answers: plan.answers,
     batch_size: batchSize,
     epochs,
     positions,

@@ -9,6 +9,8 @@ export interface Survey {
   readonly examples: number;
   /** SHA-256 of every batch: numbers of examples, token ids, masks, labels, answers and where they are read, prompts. */
   readonly sha256: string;
+  /** The texts of the answers where all examples have the same, else null. */
+  readonly answers: readonly string[] | null;
 }
 
 /** The first batches of an iteration. */
@@ -29,6 +31,7 @@ export async function* first(batches: AsyncIterable<Batch>, limit: number): Asyn
 export async function survey(batches: AsyncIterable<Batch>, signal: AbortSignal | undefined): Promise<Survey> {
   const hash = createHash("sha256");
   const sizes: number[] = [];
+  const answers = new Set<string>();
   let before = -1;
   for await (const batch of batches) {
     signal?.throwIfAborted();
@@ -36,6 +39,7 @@ export async function survey(batches: AsyncIterable<Batch>, signal: AbortSignal 
     hash.update(JSON.stringify([batch.dims, batch.classes, batch.prompts, batch.answerNames]));
     const { examples, tokens, mask, labels, answerIds, answerIndices } = batch;
     for (const array of [examples, tokens, mask, labels, answerIds, answerIndices]) hash.update(array);
+    for (const names of batch.answerNames) answers.add(JSON.stringify(names));
     sizes.push(batch.dims[0]);
   }
   if (sizes.length === 0)
@@ -44,7 +48,12 @@ export async function survey(batches: AsyncIterable<Batch>, signal: AbortSignal 
       expected: "at least one batch",
       hint: "look at the data set, the split and the limits",
     });
-  return { sizes, examples: sizes.reduce((sum, n) => sum + n, 0), sha256: hash.digest("hex") };
+  return {
+    sizes,
+    examples: sizes.reduce((sum, n) => sum + n, 0),
+    sha256: hash.digest("hex"),
+    answers: answers.size === 1 ? (JSON.parse([...answers][0]!) as string[]) : null,
+  };
 }
 
 /** Checks a batch of whatever data module; returns its last example. */

@@ -1,6 +1,6 @@
 /** @file The four analyses over a data set. */
-import { batches, defaultAnswers, type BatchesOptions, type Dataset } from "../../data/index.ts";
-import type { Json, JsonObject } from "../../formats/index.ts";
+import { batches, type BatchesOptions, type Dataset } from "../../data/index.ts";
+import type { JsonObject } from "../../formats/index.ts";
 import { filterText } from "../../model/hooks/filter.ts";
 import type { HookedModel } from "../../model/index.ts";
 import { spliceHooks, type LatentModel } from "../../sae/index.ts";
@@ -138,7 +138,6 @@ function readingOptions(options: AnalyzeOptions): BatchesOptions {
 }
 
 /** What the data was read with, for people: what it decides is in the batches. */
-function readingRecord({ data, answers, prompt = "package", chat = "plain" }: AnalyzeOptions): JsonObject {
-  const named = answers ?? defaultAnswers(data.kind);
-  return { data_kind: data.kind, answers: named === null ? null : named.map((answer): Json => answer), prompt, chat };
+function readingRecord({ data, prompt = "package", chat = "plain" }: AnalyzeOptions): JsonObject {
+  return { data_kind: data.kind, prompt, chat };
 }

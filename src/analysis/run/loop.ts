@@ -10,7 +10,7 @@ import type { Survey } from "../plan/survey.ts";
 import { StoreWriter, type AnalysisStore } from "../store/index.ts";
 import { configHash } from "../store/manifest.ts";
 import type { Tables } from "../tables/entry.ts";
-import type { AnalysisResult, HookInfo, OpResult } from "../tables/index.ts";
+import { isAnalysisName, type AnalysisResult, type HookInfo, type OpResult } from "../tables/index.ts";
 import { batchTables, checkFinite, joinTables } from "./batchTables.ts";
 import { computeBatch, computedTogether } from "./company.ts";
 import { Kept } from "./kept.ts";
@@ -169,7 +169,10 @@ async function passes(
     for (const group of groups.filter((each) => each.some(({ entry }) => now.has(entry.name)))) {
       const results = await computeBatch(loop, group, batch, state, (done, total) => tally.tell({ done, total }));
       for (const { entry, inputs } of group.filter((each) => toCompute.includes(each))) {
-        const tables = batchTables(entry, inputs, batch, results.get(entry.name)!);
+        // Of the four, answers that all examples have stand in the config, whoever runs them.
+        const named = plan.answers !== null && isAnalysisName(entry.op);
+        const kinds = { ...inputs, answers: inputs.answers && !named };
+        const tables = batchTables(entry, kinds, batch, results.get(entry.name)!);
         checkFinite(entry, tables);
         pending.set(entry.name, [...(pending.get(entry.name) ?? []), tables]);
         if (entry.op === "logit_diffs_attr_ablation") pairs += tables.latents.length;

@@ -131,7 +131,7 @@ describe.each([
 });
 
 it("what pads are guessed with decides a run that guesses them", () => {
-  const plan = { sizes: [1], examples: 1, sha256: "" };
+  const plan = { sizes: [1], examples: 1, sha256: "", answers: null };
   const config = (options: OpOptions): object => runConfig({ model, saes: [], hooks: [], plan, batchSize: 1, options });
   expect(config({ paddingSide: "right" })).toEqual(config({}));
   expect(config({ positions: "tlLegacy", paddingSide: "right" })).not.toEqual(config({ positions: "tlLegacy" }));

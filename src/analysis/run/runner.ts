@@ -35,6 +35,8 @@ export interface RunFacts {
   readonly reused: Readonly<Record<string, Reused>>;
   /** Hooks whose latents were reported. */
   readonly hooks: readonly HookInfo[];
+  /** The texts of the answers where all examples have the same, else null: then they stand with the examples. */
+  readonly answers: readonly string[] | null;
   /** The folder of the store, where there is one. */
   readonly out: string | undefined;
 }
@@ -139,7 +141,13 @@ export class AnalysisRunner {
       },
       prepare_seconds,
     );
-    this.#facts = { timings: { prepare_seconds, ...run.timings }, reused: run.reused, hooks, out };
+    this.#facts = {
+      timings: { prepare_seconds, ...run.timings },
+      reused: run.reused,
+      hooks,
+      answers: plan.answers,
+      out,
+    };
     return run;
   }
 }

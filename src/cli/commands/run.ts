@@ -154,12 +154,15 @@ async function analyze(
     });
     return { results: await runner.run(), ...runner.facts! };
   });
-  const { results, timings, reused } = run;
+  const { results, timings, reused, answers } = run;
   const loaded = { model: session.module.model, saes: session.module.saes ?? [], seconds };
   const published = Object.fromEntries(Object.entries(results).filter(([name]) => isAnalysisName(name)));
   const others = Object.fromEntries(Object.entries(results).filter(([name]) => !isAnalysisName(name)));
   await showRun(output, { results: published, timings, reused }, { effects: "masked", out, loaded, others });
-  if (page !== undefined) await reportRun(context, output, page, { results: published, store: out }, loaded);
+  if (page !== undefined) {
+    const named = { ...loaded, ...(answers !== null && { answers }) };
+    await reportRun(context, output, page, { results: published, store: out }, named);
+  }
 }
 
 async function step(
