@@ -169,8 +169,8 @@ async function passes(
     for (const group of groups.filter((each) => each.some(({ entry }) => now.has(entry.name)))) {
       const results = await computeBatch(loop, group, batch, state, (done, total) => tally.tell({ done, total }));
       for (const { entry, inputs } of group.filter((each) => toCompute.includes(each))) {
-        // Of the four, answers that all examples have stand in the config, whoever runs them.
-        const named = plan.answers !== null && isAnalysisName(entry.op);
+        // Of the four, as they are, answers that all examples have stand in the run's config, whoever runs them.
+        const named = plan.answers !== null && isAnalysisName(entry.op) && entry.config === undefined;
         const kinds = { ...inputs, answers: inputs.answers && !named };
         const tables = batchTables(entry, kinds, batch, results.get(entry.name)!);
         checkFinite(entry, tables);

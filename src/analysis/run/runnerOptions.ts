@@ -114,7 +114,18 @@ const numbersSchema = z.object({
 });
 
 /** Which batches of which split, how often. */
-export type RunnerNumbers = z.infer<typeof numbersSchema>;
+export type RunnerNumbers = Required<
+  Pick<
+    AnalysisRunnerOptions,
+    | "limitAnalysisBatches"
+    | "limitTrainBatches"
+    | "limitValBatches"
+    | "limitTestBatches"
+    | "maxSteps"
+    | "maxEpochs"
+    | "split"
+  >
+>;
 
 /** @throws AnalysisError `analysis/options` for an option that there is not, or a number that cannot be */
 export function checkOptions(options: AnalysisRunnerOptions): RunnerNumbers {

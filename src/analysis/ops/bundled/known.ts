@@ -2,9 +2,8 @@
 
 import { answerColumns, effectColumns } from "../../tables/known.ts";
 
-/** Columns that bundled ops read and write, by name; an op names those it means. */
-const knownColumns = {
-  ...answerColumns,
+/** Which latents are active. */
+const activityColumns = {
   alive_latents: {
     per: "latent",
     type: "float32",
@@ -16,8 +15,12 @@ const knownColumns = {
     intermediate: true,
     description: "activations in examples with a positive logit difference, 0 in the others; a view of what is stored",
   },
-  ...effectColumns,
 } as const;
+
+type KnownColumns = typeof answerColumns & typeof activityColumns & typeof effectColumns;
+
+/** Columns that bundled ops read and write, by name; an op names those it means. */
+const knownColumns: KnownColumns = { ...answerColumns, ...activityColumns, ...effectColumns };
 
 /** Columns that ops hand to each other. */
 const flowColumns = {
@@ -26,7 +29,6 @@ const flowColumns = {
   grad_cache: { holds: "hooks", description: "derivatives of the summed logit differences by hook point" },
 } as const;
 
-type KnownColumns = typeof knownColumns;
 type FlowColumns = typeof flowColumns;
 
 /** Some of the stored columns. */
