@@ -1,24 +1,15 @@
 /** `npm run docs` writes the reference of every public name to docs/reference, from the docstrings. */
 import { OptionDefaults } from "typedoc";
+import packageJson from "../package.json" with { type: "json" };
 
-const rooms = [
-  "graph",
-  "runtime",
-  "formats",
-  "display",
-  "model",
-  "sae",
-  "data",
-  "train",
-  "session",
-  "analysis",
-  "report",
-  "cli",
-];
+/** The sources behind the package's doors. */
+const doors = Object.values(packageJson.exports)
+  .filter((target) => typeof target !== "string")
+  .map((target) => target.default.replace("./dist/", "../src/").replace(/\.js$/, ".ts"));
 
 /** @type {Partial<import("typedoc").TypeDocOptions>} */
 export default {
-  entryPoints: ["../src/index.ts", ...rooms.map((room) => `../src/${room}/index.ts`)],
+  entryPoints: doors,
   tsconfig: "../tsconfig.build.json",
   out: "../docs/reference",
   readme: "../README.md",
