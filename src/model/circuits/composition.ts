@@ -1,5 +1,19 @@
 /** @file How strongly heads read what earlier heads write. */
-import { concat, div, matmul, mul, pad, reshape, sqrt, stack, sum, transpose, unsqueeze } from "../../graph/index.ts";
+import {
+  broadcastTo,
+  concat,
+  constant,
+  div,
+  matmul,
+  mul,
+  pad,
+  reshape,
+  sqrt,
+  stack,
+  sum,
+  transpose,
+  unsqueeze,
+} from "../../graph/index.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { kvHeads } from "../config.ts";
 import type { ModelParameters } from "../weights/processing.ts";
@@ -38,20 +52,15 @@ export function compositionScores({ cfg, weights }: ModelParameters, mode: Compo
     const kq: Circuit = { a: key, b: transpose(query) };
     return { ov, reads: { Q: qk, K: kq, V: ov }[mode] };
   });
+  const none = broadcastTo(constant(0), [cfg.n_layers, cfg.n_heads, cfg.n_heads]); // nothing before the first layer
   const scores = layers.map(({ reads }, later) => {
-    const columns = layers.slice(0, later).map(({ ov }) => compositionOf(ov, reads)); // [earlier head, head]
-    if (columns.length === 0) return undefined;
-    const known = stack(columns); // [earlier layer, earlier head, head]
-    return pad(known, 0, 0, cfg.n_layers - later);
-  });
-  const none = mul(scores.find((x) => x !== undefined) ?? emptyScores(layers[0]!.ov), 0);
-  return transpose(stack(scores.map((x) => x ?? none)), [1, 2, 0, 3]);
+    const earlier = layers.slice(0, later).map(({ ov }) => compositionOf(ov, reads)); // [earlier head, head]
+    return later === 0 ? none : pad(stack(earlier), 0, 0, cfg.n_layers - later);
+  }); // [earlier layer, earlier head, head] of each layer
+  return transpose(stack(scores), [1, 2, 0, 3]);
 }
 
 const headOf = (x: Tensor, head: number): Tensor => x.slice(0, head, head + 1);
-
-/** One layer with itself, of the shape of one table: [1, head, head]. */
-const emptyScores = (ov: Circuit): Tensor => unsqueeze(compositionOf(ov, ov), 0);
 
 /** [left head, right head]: ‖L · R‖ / (‖L‖ · ‖R‖), through products no larger than d_head. */
 function compositionOf(left: Circuit, right: Circuit): Tensor {

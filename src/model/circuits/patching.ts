@@ -55,27 +55,25 @@ export async function activationPatch(
   const before = await model.runWithCache(batch, { names: "blocks.*.hook_resid_pre", signal });
   const sizes = by.map((axis) => cache.get(points[0]!).dims[placeOf(point, axis)]!);
   const each = tuples(sizes);
-  const rows = rowsPerRun ?? rowsFor(model.cfg, batch.length);
-  const perRun = Math.max(1, Math.min(each.length, Math.floor(rows / batch.batchSize)));
+  const most = rowsPerRun ?? rowsFor(model.cfg, batch.length);
+  const perRun = Math.max(1, Math.min(each.length, Math.floor(most / batch.batchSize)));
+  const rows = repeated(batch, perRun);
   const out = new Float32Array(points.length * each.length);
   let done = 0;
   for (const [layer, name] of points.entries()) {
-    const entering = before.cache.get(`blocks.${layer}.hook_resid_pre`);
+    const residual = repeatedData(before.cache.get(`blocks.${layer}.hook_resid_pre`), perRun);
+    const clean = repeatedData(cache.get(name), perRun);
     for (let from = 0; from < each.length; from += perRun) {
       signal?.throwIfAborted();
       // The last ones again, so that every pass has the same graph.
       const start = Math.min(from, each.length - perRun);
-      const hook = hookOf(cache.get(name), point, by, each.slice(start, start + perRun));
-      const found = await model.run(
-        repeated(batch, perRun),
-        ({ logits }) => metrics(logits, metric, perRun, batch.batchSize),
-        {
-          hooks: [[name, hook]],
-          startAtLayer: layer,
-          residual: repeatedData(entering, perRun),
-          signal,
-        },
-      );
+      const hook = hookOf(clean, point, by, each.slice(start, start + perRun));
+      const found = await model.run(rows, ({ logits }) => metrics(logits, metric, perRun, batch.batchSize), {
+        hooks: [[name, hook]],
+        startAtLayer: layer,
+        residual,
+        signal,
+      });
       out.set(found.data as Float32Array, layer * each.length + start);
       onProgress?.({ done: (done += Math.min(perRun, each.length - from)), total: out.length });
     }
@@ -110,16 +108,15 @@ function repeatedData(x: Tensor, times: number): Tensor {
   return leaf(data, [times * x.dims[0]!, ...x.dims.slice(1)], { name: "repeated" });
 }
 
-/** Each row's own place takes the clean value. */
+/** Each row's own place takes the clean value. @param clean for all rows of a pass */
 function hookOf(clean: Tensor, point: string, by: readonly PatchAxis[], places: readonly (readonly number[])[]): Hook {
-  const times = places.length;
-  const rows = times * clean.dims[0]!;
+  const rows = clean.dims[0]!;
+  const placeOfRow = (row: number): readonly number[] => places[Math.floor((row * places.length) / rows)]!;
   return (value) => {
-    const given = repeatedData(clean, times);
-    const from = leaf(given.data, given.dims, { shape: value.shape, name: "clean" });
+    const from = leaf(clean.data, clean.dims, { shape: value.shape, name: "clean" });
     const here = by.map((axis, i) => {
       const at = placeOf(point, axis);
-      const index = BigInt64Array.from({ length: rows }, (_, r) => BigInt(places[Math.floor(r / clean.dims[0]!)]![i]!));
+      const index = BigInt64Array.from({ length: rows }, (_, row) => BigInt(placeOfRow(row)[i]!));
       const own = leaf(index, [rows], { shape: [value.shape[0]!], name: axis });
       const entries = reshape(
         range(value.shape[at]!),
